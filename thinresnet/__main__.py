@@ -1,0 +1,5 @@
+"""`python -m thinresnet` is the same as the `thinresnet` command."""
+
+from thinresnet.cli import main
+
+main()
