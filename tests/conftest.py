@@ -1,0 +1,35 @@
+"""What all tests share: one thread a process, and no optional part missing in CI."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+
+import pytest
+
+# Two workers on two cores: a torch process that takes both only gets in the other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def optional_part(name: str, present: bool, how: str) -> None:
+    """Skip a test whose optional part is not installed; in CI (`CI=true`) a missing part is a failure."""
+    if present:
+        return
+    if os.environ.get("CI", "").lower() in ("", "0", "false"):
+        pytest.skip(f"{name} is not installed: {how}")
+    pytest.fail(f"CI must have {name}: {how}")
+
+
+@pytest.fixture
+def ffcv_installed() -> None:
+    """Ask for this fixture in tests that read or write .beton files."""
+    optional_part("ffcv", importlib.util.find_spec("ffcv") is not None, 'apt packages, then pip install -e ".[ffcv]"')
+
+
+@pytest.fixture
+def chromium() -> str:
+    """The path of a Chromium to drive."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    optional_part("Chromium", found is not None, "apt-get install -y chromium")
+    return str(found)
