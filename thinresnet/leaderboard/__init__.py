@@ -1,1 +1,1 @@
-"""Placeholder while the room is being built."""
+"""The leaderboard: every published structured-pruning number beside simply scaled networks. No torch in here."""

@@ -1,0 +1,499 @@
+"""What a row of the board is: its columns, their types and ranges, and the figures that code derives from them.
+
+A column holds what a source printed, in the source's own unit. Everything that follows from it (accuracy from an
+error, MACs in the one convention, ratios, drops, training MACs) is a property of `Entry`, never a column. Standard
+library only.
+"""
+# ruff: noqa: RUF009 - a column is declared by a call that makes a dataclass field
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
+from functools import partial
+from typing import Any, Literal
+
+from thinresnet.errors import nearest
+from thinresnet.leaderboard.dense import DenseCost, dense_cost
+
+SOURCES = ("published", "measured")
+FAMILIES = ("pruned", "scratch", "scaled", "searched", "init", "dense")
+ACCURACY_UNITS = ("accuracy", "error")
+COST_UNITS = ("macs", "2-per-mac", "unknown")
+HANDS = ("first", "second")
+FLAGS = {
+    "accuracy-doubtful": "the printed accuracies of the source contradict one another, or another source",
+    "cost-doubtful": "the printed costs contradict one another, or another source: no MACs are derived",
+    "params-doubtful": "the printed parameter counts contradict one another: no parameters are derived",
+    "dynamic": "the network decides at run time how much it computes: the cost is a mean over images",
+    "shared-weights": "a sub-network of one network that was trained for many widths at once",
+    "best-epoch": "the accuracy is that of the best epoch on the test set",
+    "decomposed": "layers are also factorised: more than channels were removed",
+    "from-figure": "the numbers were read off an image",
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set of the board: its classes, training images and the input size where a source says none."""
+
+    classes: int
+    train_images: int
+    input_size: int
+
+
+DATASETS = {
+    "imagenet": Dataset(1000, 1_281_167, 224),
+    "tiny-imagenet": Dataset(200, 100_000, 64),
+    "cifar10": Dataset(10, 50_000, 32),
+    "cifar100": Dataset(100, 50_000, 32),
+    "cifar10-jpeg": Dataset(10, 50_000, 32),
+    "imagenette-128": Dataset(10, 9_469, 128),
+    "digits": Dataset(10, 1_437, 8),
+}
+# Architectures whose published weights are made for another input size than their data set's usual one.
+INPUT_SIZES = {("imagenet", "inception_v3"): 299}
+
+Kind = Literal["text", "choice", "flags", "count", "number"]
+MAX_TEXT = 400
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: what may stand in it."""
+
+    name: str
+    kind: Kind
+    help: str
+    required: bool = False
+    choices: tuple[str, ...] = ()
+    within: tuple[Decimal, Decimal] = (Decimal(0), Decimal(0))
+    pattern: str = ""
+
+    @property
+    def allowed(self) -> str:
+        """The rule in words, for messages and for help."""
+        empty = "" if self.required else ", or an empty cell"
+        if self.kind in ("choice", "flags"):
+            several = ", several joined by '+'" if self.kind == "flags" else ""
+            return f"one of {', '.join(self.choices)}{several}{empty}"
+        if self.kind == "count":
+            return f"a whole number from {self.within[0]} to {self.within[1]}{empty}"
+        if self.kind == "number":
+            return f"a plain number such as 76.15 from {self.within[0]} to {self.within[1]}{empty}"
+        form = f" of the form {self.pattern}" if self.pattern else ""
+        return f"plain text{form}, at most {MAX_TEXT} characters, not beginning with = + - @{empty}"
+
+
+Range = tuple[Decimal, Decimal]
+_PERCENT: Range = (Decimal(0), Decimal(100))
+_POINTS: Range = (Decimal(-100), Decimal(100))
+_SPREAD: Range = (Decimal(0), Decimal(50))
+_AMOUNT: Range = (Decimal("0.00001"), Decimal(10_000))
+# Some methods of pruning cost more than the dense network: shares beyond the whole are rare, not wrong.
+_CUT: Range = (Decimal(-1000), Decimal("99.999"))
+_KEPT: Range = (Decimal("0.001"), Decimal(1100))
+_FACTOR: Range = (Decimal("0.01"), Decimal(10_000))
+_RUNS: Range = (Decimal(1), Decimal(1000))
+_PIXELS: Range = (Decimal(8), Decimal(2048))
+_TRAINING: Range = (Decimal("0.001"), Decimal(10) ** 12)
+_EPOCHS: Range = (Decimal(0), Decimal(100_000))
+
+
+def _column(kind: Kind, help_: str, **rules: Any) -> Any:
+    empty: object = {"text": "", "choice": "", "flags": ()}.get(kind)
+    if rules.get("required"):
+        return field(metadata={"kind": kind, "help": help_, **rules})
+    return field(default=empty, metadata={"kind": kind, "help": help_, **rules})
+
+
+_text, _choice, _flags = partial(_column, "text"), partial(_column, "choice"), partial(_column, "flags")
+_number, _count = partial(_column, "number"), partial(_column, "count")
+
+_ID = r"[a-z0-9][a-z0-9._-]{2,119}"
+_KEY = r"[a-z0-9][a-z0-9_-]{2,59}"
+_ARCH = r"[a-z0-9][a-z0-9_]{2,59}"
+_COMMIT = r"[0-9a-f]{7,40}"
+_EVIDENCE = r"baselines/results/[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A row of the board. Fields are its columns in their canonical order; properties are what code derives.
+
+    Printed numbers are `Decimal`, so that `76.10` stays `76.10` and its precision is known.
+    """
+
+    id: str = _text("name of the row, unique and lasting", required=True, pattern=_ID)
+    source: str = _choice("a paper's number, or a run of this project", required=True, choices=SOURCES)
+    dataset: str = _choice("data set", required=True, choices=tuple(DATASETS))
+    arch: str = _text("dense architecture, by its timm name or this project's", required=True, pattern=_ARCH)
+    method: str = _text("method with its variant, as the source calls it", required=True)
+    family: str = _choice("what kind of network it is", required=True, choices=FAMILIES)
+    accuracy_unit: str = _choice(
+        "what the accuracy columns hold: percent right or percent wrong", required=True, choices=ACCURACY_UNITS
+    )
+    top1_printed: Decimal | None = _number("top-1 in percent, as printed (see accuracy_unit)", within=_PERCENT)
+    top1_std: Decimal | None = _number("standard deviation of top-1 over n runs, in points", within=_SPREAD)
+    top5_printed: Decimal | None = _number("top-5 in percent, as printed", within=_PERCENT)
+    n: int | None = _count("how many runs the accuracies average", within=_RUNS)
+    dense_top1_printed: Decimal | None = _number("top-1 of the source's own dense network", within=_PERCENT)
+    dense_top5_printed: Decimal | None = _number("top-5 of the source's own dense network", within=_PERCENT)
+    top1_drop_printed: Decimal | None = _number("points of top-1 lost against dense, gains negative", within=_POINTS)
+    top5_drop_printed: Decimal | None = _number("points of top-5 lost against dense, gains negative", within=_POINTS)
+    cost_unit: str = _choice("what one unit of the cost columns counts", required=True, choices=COST_UNITS)
+    cost_printed_g: Decimal | None = _number("cost of the network in G, as printed", within=_AMOUNT)
+    dense_cost_printed_g: Decimal | None = _number("cost of the dense network in G, as printed", within=_AMOUNT)
+    cost_cut_pct: Decimal | None = _number("share of the cost removed, in percent", within=_CUT)
+    cost_kept_pct: Decimal | None = _number("share of the cost kept, in percent", within=_KEPT)
+    speedup_x: Decimal | None = _number("theoretical speed-up: dense cost over cost", within=_FACTOR)
+    params_printed_m: Decimal | None = _number("parameters in millions, as printed", within=_AMOUNT)
+    dense_params_printed_m: Decimal | None = _number("parameters of the dense network, in millions", within=_AMOUNT)
+    params_cut_pct: Decimal | None = _number("share of the parameters removed, in percent", within=_CUT)
+    params_kept_pct: Decimal | None = _number("share of the parameters kept, in percent", within=_KEPT)
+    params_shrink_x: Decimal | None = _number("dense parameters over parameters", within=_FACTOR)
+    test_resolution: int | None = _count("test image side in pixels, where the source says", within=_PIXELS)
+    train_resolution: int | None = _count("training image side in pixels, where the source says", within=_PIXELS)
+    train_epochs: int | None = _count(
+        "epochs of this very network from random weights (not for pruned rows)", within=_EPOCHS
+    )
+    dense_epochs: int | None = _count("epochs of the dense parent that was pruned", within=_EPOCHS)
+    prune_epochs: int | None = _count("epochs spent pruning", within=_EPOCHS)
+    tune_epochs: int | None = _count("epochs of fine-tuning after pruning", within=_EPOCHS)
+    training_macs_printed_g: Decimal | None = _number(
+        "MACs of all training in G, all stages, where the source counts them", within=_TRAINING
+    )
+    teacher: str = _text("teacher network it was distilled from; `unnamed` where the source does not say which")
+    extra_data: str = _text("training data beyond the data set's own")
+    recipe: str = _text("training recipe as the source names it")
+    flags: tuple[str, ...] = _flags("what else must be known before comparing", choices=tuple(FLAGS))
+    paper: str = _text("citation key in the .bib file", required=True, pattern=_KEY)
+    locator: str = _text("where in the source: table, row, figure", required=True)
+    hand: str = _choice("read in the method's own source, or quoted by another", required=True, choices=HANDS)
+    read_repo: str = _text("repository or page that was read")
+    read_path: str = _text("file in that repository")
+    read_commit: str = _text("commit that was read", pattern=_COMMIT)
+    evidence: str = _text("run folder of a measured row", pattern=_EVIDENCE)
+    note: str = _text("anything else a reader must know")
+
+    @property
+    def top1(self) -> Decimal | None:
+        """Top-1 accuracy in percent; None where the source printed neither it nor what it follows from."""
+        return _accuracy(self.accuracy_unit, self.top1_printed, self.dense_top1_printed, self.top1_drop_printed)
+
+    @property
+    def top5(self) -> Decimal | None:
+        """Top-5 accuracy in percent, likewise."""
+        return _accuracy(self.accuracy_unit, self.top5_printed, self.dense_top5_printed, self.top5_drop_printed)
+
+    @property
+    def dense_top1(self) -> Decimal | None:
+        """Top-1 accuracy of the source's own dense network."""
+        return _right(self.accuracy_unit, self.dense_top1_printed)
+
+    @property
+    def dense_top5(self) -> Decimal | None:
+        """Top-5 accuracy of the source's own dense network."""
+        return _right(self.accuracy_unit, self.dense_top5_printed)
+
+    @property
+    def top1_drop(self) -> Decimal | None:
+        """Points of top-1 lost against the source's own dense network; gains are negative."""
+        return _drop(self.dense_top1, self.top1, self.top1_drop_printed)
+
+    @property
+    def top5_drop(self) -> Decimal | None:
+        """Points of top-5 lost, likewise."""
+        return _drop(self.dense_top5, self.top5, self.top5_drop_printed)
+
+    @property
+    def usual_resolution(self) -> int:
+        """The input size at which this architecture is compared on this data set."""
+        return INPUT_SIZES.get((self.dataset, self.arch), DATASETS[self.dataset].input_size)
+
+    @property
+    def resolution(self) -> int:
+        """The test resolution, or the usual one where the source says none."""
+        return self.test_resolution or self.usual_resolution
+
+    @property
+    def resolution_scaled(self) -> bool:
+        """Whether it is tested at another resolution than the usual one: that is a way of scaling."""
+        return self.resolution != self.usual_resolution
+
+    @property
+    def dense(self) -> DenseCost | None:
+        """The counted cost of the dense architecture at the usual resolution; None where it was not counted."""
+        return dense_cost(self.arch, self.usual_resolution, DATASETS[self.dataset].classes)
+
+    @property
+    def macs_g(self) -> float | None:
+        """MACs in G, in the one convention; None where `macs_basis` is empty."""
+        return self._macs[0]
+
+    @property
+    def macs_basis(self) -> str:
+        """What `macs_g` rests on, in words; empty where the printed figures do not give it."""
+        return self._macs[1]
+
+    @property
+    def macs_ratio(self) -> float | None:
+        """MACs over those of the counted dense network at the usual resolution; also from relative figures alone."""
+        if self.dense is not None:
+            return self.macs_g * 1e9 / self.dense.macs if self.macs_g is not None else None
+        relative = None if "cost-doubtful" in self.flags else self._relative_cost
+        return relative[0] if relative and not self.resolution_scaled else None
+
+    @property
+    def params_m(self) -> float | None:
+        """Parameters in millions; None where `params_basis` is empty."""
+        return self._params[0]
+
+    @property
+    def params_basis(self) -> str:
+        """What `params_m` rests on, in words; empty where the printed figures do not give it."""
+        return self._params[1]
+
+    @property
+    def params_ratio(self) -> float | None:
+        """Parameters over those of the counted dense network; also from relative figures alone."""
+        if self.dense is not None:
+            return self.params_m * 1e6 / self.dense.params if self.params_m is not None else None
+        relative = None if "params-doubtful" in self.flags else self._relative_params
+        return relative[0] if relative else None
+
+    @property
+    def training_macs(self) -> float | None:
+        """MACs of all training that is known to be behind this row: 3 x forward MACs x images seen, all stages.
+
+        The dense parent is part of the bill of a pruned row. Epochs of pruning that no source states count as none,
+        so the figure is a lower bound there; without the other epochs it is None.
+        """
+        if self.training_macs_printed_g is not None:
+            return float(self.training_macs_printed_g) * 1e9
+        images, macs_g = DATASETS[self.dataset].train_images, self.macs_g
+        area = ((self.train_resolution or self.resolution) / self.resolution) ** 2
+        if macs_g is None:
+            return None
+        if self.train_epochs is not None:
+            return 3 * images * self.train_epochs * macs_g * 1e9 * area
+        if self.dense_epochs is None or self.tune_epochs is None or self.dense is None:
+            return None
+        dense_stages = (self.dense_epochs + (self.prune_epochs or 0)) * self.dense.macs
+        return 3 * images * (dense_stages + self.tune_epochs * macs_g * 1e9) * area
+
+    @property
+    def _relative_cost(self) -> tuple[float, str] | None:
+        return _relative(
+            (self.cost_printed_g, self.dense_cost_printed_g, "cost"),
+            self.cost_kept_pct,
+            self.cost_cut_pct,
+            (self.speedup_x, "speed-up"),
+        )
+
+    @property
+    def _relative_params(self) -> tuple[float, str] | None:
+        return _relative(
+            (self.params_printed_m, self.dense_params_printed_m, "parameters"),
+            self.params_kept_pct,
+            self.params_cut_pct,
+            (self.params_shrink_x, "shrink factor"),
+        )
+
+    @property
+    def _macs(self) -> tuple[float | None, str]:
+        counted = dense_cost(self.arch, self.resolution, DATASETS[self.dataset].classes)
+        if "cost-doubtful" in self.flags:
+            return None, ""
+        if self.source == "measured" and self.cost_printed_g is not None:
+            return float(self.cost_printed_g), "counted"
+        if self.family == "dense" and counted is not None:
+            return counted.macs / 1e9, "counted: the dense architecture"
+        relative = self._relative_cost
+        if relative and counted is not None:
+            return relative[0] * counted.macs / 1e9, f"{relative[1]} x counted dense"
+        if self.cost_printed_g is None or self.cost_unit == "unknown":
+            return None, ""
+        if self.cost_unit == "2-per-mac":
+            return float(self.cost_printed_g) / 2, "printed operations, two a MAC"
+        return float(self.cost_printed_g), "printed MACs"
+
+    @property
+    def _params(self) -> tuple[float | None, str]:
+        if "params-doubtful" in self.flags:
+            return None, ""
+        if self.source == "measured" and self.params_printed_m is not None:
+            return float(self.params_printed_m), "counted"
+        if self.family == "dense" and self.dense is not None:
+            return self.dense.params / 1e6, "counted: the dense architecture"
+        if self.params_printed_m is not None:
+            return float(self.params_printed_m), "printed parameters"
+        relative = self._relative_params
+        if relative and self.dense is not None:
+            return relative[0] * self.dense.params / 1e6, f"{relative[1]} x counted dense"
+        return None, ""
+
+
+def _right(unit: str, printed: Decimal | None) -> Decimal | None:
+    return 100 - printed if printed is not None and unit == "error" else printed
+
+
+def _accuracy(
+    unit: str, printed: Decimal | None, dense_printed: Decimal | None, drop: Decimal | None
+) -> Decimal | None:
+    if printed is not None:
+        return _right(unit, printed)
+    dense = _right(unit, dense_printed)
+    return dense - drop if dense is not None and drop is not None else None
+
+
+def _drop(dense: Decimal | None, own: Decimal | None, printed: Decimal | None) -> Decimal | None:
+    return dense - own if dense is not None and own is not None else printed
+
+
+def _relative(
+    absolute: tuple[Decimal | None, Decimal | None, str],
+    kept_pct: Decimal | None,
+    cut_pct: Decimal | None,
+    shrink: tuple[Decimal | None, str],
+) -> tuple[float, str] | None:
+    """The share that is kept and what says so, from the most precise figure that the source printed."""
+    own, dense, what = absolute
+    if own is not None and dense is not None:
+        return float(own / dense), f"printed {what} / printed dense {what}"
+    if kept_pct is not None:
+        return float(kept_pct) / 100, "printed share kept"
+    if cut_pct is not None:
+        return 1 - float(cut_pct) / 100, "printed cut"
+    times, name = shrink
+    return (float(1 / times), f"printed {name}") if times is not None else None
+
+
+COLUMNS: tuple[Column, ...] = tuple(Column(each.name, **each.metadata) for each in fields(Entry))
+NAMES: tuple[str, ...] = tuple(column.name for column in COLUMNS)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A cell that breaks its column's rule."""
+
+    column: str
+    value: str
+    allowed: str
+
+    def __str__(self) -> str:
+        shown = self.value if len(self.value) <= 60 else f"{self.value[:57]}..."
+        return f"{self.column}: {shown!r} is not {self.allowed}"
+
+
+def parse(cells: Mapping[str, str]) -> tuple[Entry | None, list[Fault]]:
+    """The entry that these cells hold, or every fault in them. A column that is not named is empty."""
+    values: dict[str, object] = {}
+    faults: list[Fault] = []
+    for column in COLUMNS:
+        text = cells.get(column.name, "")
+        if not text and not column.required:
+            continue
+        try:
+            values[column.name] = _READERS[column.kind](column, text)
+        except ValueError as error:
+            faults.append(Fault(column.name, text, str(error) or column.allowed))
+    faults += [
+        Fault("header", name, f"a column of the board{nearest(name, NAMES)}") for name in cells if name not in _KNOWN
+    ]
+    return (None, faults) if faults else (Entry(**values), [])  # type: ignore[arg-type]
+
+
+def format_row(entry: Entry) -> list[str]:
+    """The cells of an entry, in canonical order; `parse` reads them back to an equal entry."""
+    return [_cell(getattr(entry, name)) for name in NAMES]
+
+
+def order(entry: Entry) -> tuple[str, ...]:
+    """Where a row stands on the board: papers about one network stand together, and no two rows tie."""
+    return (entry.dataset, entry.arch, entry.paper, entry.method, entry.id)
+
+
+def text_fault(text: str) -> str:
+    """What a text may not be, if this one is that: invisible characters, formulas, untidy space. Empty if fine."""
+    if len(text) > MAX_TEXT:
+        return f"plain text of at most {MAX_TEXT} characters (this has {len(text)})"
+    if not text.isprintable():
+        # Control, right-to-left and zero-width characters and stray spaces: what is shown is not what is stored.
+        odd = next(char for char in text if not char.isprintable())
+        return f"plain text: U+{ord(odd):04X} ({unicodedata.name(odd, 'a control character')}) is not shown as it is"
+    if text[0] in "=+-@":
+        return f"plain text: a cell that begins with {text[0]} is a formula to a spreadsheet; begin with another word"
+    if text != text.strip():
+        return "plain text without spaces around it"
+    if not text.isascii() and text != unicodedata.normalize("NFC", text):
+        return "composed Unicode (NFC): two ways of writing one letter would be two names"
+    return ""
+
+
+def _read_text(column: Column, text: str) -> str:
+    if not text:
+        raise ValueError
+    if wrong := text_fault(text):
+        raise ValueError(wrong)
+    if column.pattern and not re.fullmatch(column.pattern, text):
+        raise ValueError
+    return text
+
+
+def _read_choice(column: Column, text: str) -> str:
+    if text not in column.choices:
+        raise ValueError(column.allowed + nearest(text, column.choices))
+    return text
+
+
+def _read_flags(column: Column, text: str) -> tuple[str, ...]:
+    flags = tuple(text.split("+"))
+    if unknown := [flag for flag in flags if flag not in column.choices]:
+        raise ValueError(column.allowed + nearest(unknown[0], column.choices))
+    if list(flags) != sorted(set(flags)):
+        raise ValueError("flags in alphabetical order, each once")
+    return flags
+
+
+# ASCII digits only, no sign but minus, no exponent, no thousands: the one way to write a number on the board.
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,12})(\.[0-9]{1,9})?")
+_COUNT = re.compile(r"0|[1-9][0-9]{0,9}")
+
+
+def _read_number(column: Column, text: str) -> Decimal:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError
+    number = Decimal(text)
+    if not column.within[0] <= number <= column.within[1] or (number == 0 and text[0] == "-"):
+        raise ValueError
+    return number
+
+
+def _read_count(column: Column, text: str) -> int:
+    if not _COUNT.fullmatch(text) or not column.within[0] <= int(text) <= column.within[1]:
+        raise ValueError
+    return int(text)
+
+
+_READERS: Mapping[Kind, Callable[[Column, str], object]] = {
+    "text": _read_text,
+    "choice": _read_choice,
+    "flags": _read_flags,
+    "number": _read_number,
+    "count": _read_count,
+}
+_KNOWN = frozenset(NAMES)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, tuple):
+        return "+".join(value)
+    return str(value)
