@@ -26,13 +26,15 @@ COST_UNITS = ("macs", "2-per-mac", "unknown")
 HANDS = ("first", "second")
 FLAGS = {
     "accuracy-doubtful": "the printed accuracies of the source contradict one another, or another source",
+    "drop-doubtful": "the printed drop is not the difference of the printed accuracies: the accuracies are used",
     "cost-doubtful": "the printed costs contradict one another, or another source: no MACs are derived",
+    "cost-nominal": "the cost is a target of the method, not a measurement",
     "params-doubtful": "the printed parameter counts contradict one another: no parameters are derived",
     "dynamic": "the network decides at run time how much it computes: the cost is a mean over images",
     "shared-weights": "a sub-network of one network that was trained for many widths at once",
     "best-epoch": "the accuracy is that of the best epoch on the test set",
     "decomposed": "layers are also factorised: more than channels were removed",
-    "from-figure": "the numbers were read off an image",
+    "from-image": "the numbers were read off an image",
 }
 
 
@@ -114,7 +116,7 @@ _text, _choice, _flags = partial(_column, "text"), partial(_column, "choice"), p
 _number, _count = partial(_column, "number"), partial(_column, "count")
 
 _ID = r"[a-z0-9][a-z0-9._-]{2,119}"
-_KEY = r"[a-z0-9][a-z0-9_-]{2,59}"
+KEY = r"[a-z0-9][a-z0-9_-]{2,59}"
 _ARCH = r"[a-z0-9][a-z0-9_]{2,59}"
 _COMMIT = r"[0-9a-f]{7,40}"
 _EVIDENCE = r"baselines/results/[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*"
@@ -170,7 +172,7 @@ class Entry:
     extra_data: str = _text("training data beyond the data set's own")
     recipe: str = _text("training recipe as the source names it")
     flags: tuple[str, ...] = _flags("what else must be known before comparing", choices=tuple(FLAGS))
-    paper: str = _text("citation key in the .bib file", required=True, pattern=_KEY)
+    paper: str = _text("citation key in the .bib file", required=True, pattern=KEY)
     locator: str = _text("where in the source: table, row, figure", required=True)
     hand: str = _choice("read in the method's own source, or quoted by another", required=True, choices=HANDS)
     read_repo: str = _text("repository or page that was read")

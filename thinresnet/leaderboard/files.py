@@ -1,0 +1,30 @@
+"""Reading the text files of the board: bounded, UTF-8, with or without a byte-order mark or Windows line ends."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from thinresnet.errors import InputError
+
+# A board of 20,000 rows is about 12 MB; what is far beyond that is not a board and is not read into memory.
+MAX_BYTES = 64 * 1024 * 1024
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The text of a file of the board: UTF-8, with or without a byte-order mark or Windows line ends."""
+    try:
+        size = Path(path).stat().st_size
+        if size > MAX_BYTES:
+            raise InputError(f"{path}: {size} bytes; at most {MAX_BYTES} are read")
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{path}, line {number}: byte 0x{data[error.start]:02X} is not UTF-8; save the file as UTF-8"
+        ) from None
+    return text.replace("\r\n", "\n")
