@@ -1,0 +1,314 @@
+"""From channel counts to a real network: the architecture's own constructor, run at the thin shapes.
+
+timm's constructors make their layers and then initialise them by rules that read each layer's own shape. So the thin
+network is not cut from a wide one: its constructor runs again, and while it runs every layer that it makes is given the
+channels that the network's description says. A convolution's spread then follows its own fan, whatever rule the
+architecture uses, and nothing is drawn for channels that do not exist.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import timm
+import torch
+from timm.layers.blur_pool import BlurPool2d
+from torch import Tensor, nn
+
+from thinresnet.errors import InputError
+from thinresnet.networks.network import Network
+from thinresnet.networks.ties import Ties, find_ties
+
+DEFAULT_SIDE_PX = 224
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """An architecture's ties, and which layer each layer construction makes (None: thrown away by the constructor)."""
+
+    ties: Ties
+    made: tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class _Shape:
+    inputs: int
+    outputs: int
+    depthwise: bool
+
+
+def blueprint(arch: str, kwargs: Mapping[str, Any], input_size: tuple[int, int, int]) -> Blueprint:
+    """How the architecture's channels hang together. Cached: building the same one again is common."""
+    return _blueprint(arch, json.dumps(dict(kwargs), sort_keys=True), input_size)
+
+
+@functools.lru_cache(maxsize=64)
+def _blueprint(arch: str, kwargs_json: str, input_size: tuple[int, int, int]) -> Blueprint:
+    kwargs = json.loads(kwargs_json)
+    with _watch_layers() as made:
+        model = create(arch, kwargs, input_size, device="meta")
+    names = {id(module): name for name, module in model.named_modules()}
+    ties = find_ties(model, input_size, arch)
+    return Blueprint(ties, tuple(names.get(id(layer)) for layer in made))
+
+
+@functools.lru_cache(maxsize=256)
+def _default_input_size(arch: str, kwargs_json: str) -> tuple[int, int, int]:
+    kwargs = json.loads(kwargs_json)
+    config = getattr(create(arch, kwargs, None, device="meta"), "pretrained_cfg", None) or {}
+    channels, height, width = config.get("input_size") or (3, DEFAULT_SIDE_PX, DEFAULT_SIDE_PX)
+    return channels, height, width
+
+
+def default_input_size(arch: str, kwargs: Mapping[str, Any]) -> tuple[int, int, int]:
+    """The input that the architecture was made for."""
+    return _default_input_size(arch, json.dumps(dict(kwargs), sort_keys=True))
+
+
+def create(
+    arch: str, kwargs: Mapping[str, Any], input_size: tuple[int, int, int] | None, device: str
+) -> nn.Module:
+    """timm's constructor, with what it refuses told in one line."""
+    options = dict(kwargs)
+    if input_size is not None and input_size[0] != 3:
+        options["in_chans"] = input_size[0]
+    try:
+        with torch.device(device):
+            return timm.create_model(arch, pretrained=False, **options)
+    except (TypeError, ValueError, AssertionError, KeyError, RuntimeError, IndexError, AttributeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        given = f" with {json.dumps(options)}" if options else ""
+        raise InputError(f"{arch} cannot be made{given}: {reason}") from error
+
+
+def construct(network: Network, device: str = "cpu") -> nn.Module:
+    """A freshly initialised network of these channel counts; proven to run before it is handed out."""
+    plan = blueprint(network.arch, network.kwargs, network.input_size)
+    trial = _construct_on(plan, network, "meta")
+    facts = _try_out(trial, network)
+    if device == "meta":
+        _state(trial, facts)
+        return trial
+    model = _construct_on(plan, network, device)
+    _state(model, facts)
+    return model
+
+
+def _construct_on(plan: Blueprint, network: Network, device: str) -> nn.Module:
+    widths = dict(network.channels)
+    shapes = [_shape(plan.ties, name, widths) for name in plan.made]
+    with _shape_layers(shapes):
+        model = create(network.arch, network.kwargs, network.input_size, device)
+    for name, (dim, _) in plan.ties.vectors.items():
+        _resize_vector(model, name, dim, plan.ties.length((name, "vector"), widths))
+    for module in model.modules():
+        follow = _FOLLOW.get(type(module).__name__)
+        if follow is not None:
+            follow(module)
+    return model
+
+
+def _shape(ties: Ties, name: str | None, widths: dict[str, int]) -> _Shape | None:
+    if name is None or name not in ties.layers:
+        return None
+    layer = ties.layers[name]
+    outputs = ties.length((name, "out"), widths)
+    inputs = outputs if layer.kind in ("norm", "blur") else ties.length((name, "in"), widths)
+    return _Shape(inputs, outputs, layer.kind == "depthwise")
+
+
+# Constructors under watch ------------------------------------------------------------------------------------------
+
+_Arguments = dict[str, Any]
+
+
+def _shape_conv(arguments: _Arguments, shape: _Shape) -> None:
+    arguments.update(in_channels=shape.inputs, out_channels=shape.outputs)
+    if shape.depthwise:
+        arguments["groups"] = shape.inputs
+
+
+_SHAPERS: dict[type, Callable[[_Arguments, _Shape], None]] = {
+    nn.Conv2d: _shape_conv,
+    nn.Linear: lambda arguments, shape: arguments.update(in_features=shape.inputs, out_features=shape.outputs),
+    nn.modules.batchnorm._NormBase: lambda arguments, shape: arguments.update(num_features=shape.outputs),
+    nn.LayerNorm: lambda arguments, shape: arguments.update(normalized_shape=shape.outputs),
+    nn.GroupNorm: lambda arguments, shape: arguments.update(num_channels=shape.outputs),
+    BlurPool2d: lambda arguments, shape: arguments.update(channels=arguments["channels"] and shape.outputs),
+}
+_CONSTRUCTING = threading.RLock()
+
+
+@contextmanager
+def _hooked(on_layer: Callable[[nn.Module, type, _Arguments], None]) -> Iterator[None]:
+    """Call `on_layer(layer, class, arguments)` for every layer that this thread makes, before it is made."""
+    originals = {kind: kind.__init__ for kind in _SHAPERS}  # type: ignore[misc]  # they are put back below
+    thread = threading.get_ident()
+
+    def hooked(kind: type, original: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(original)
+
+        @functools.wraps(original)
+        def init(self: nn.Module, *args: Any, **kwargs: Any) -> None:
+            if threading.get_ident() != thread:
+                return original(self, *args, **kwargs)
+            bound = signature.bind(self, *args, **kwargs)
+            bound.apply_defaults()
+            on_layer(self, kind, bound.arguments)
+            return original(*bound.args, **bound.kwargs)
+
+        return init
+
+    with _CONSTRUCTING:
+        try:
+            for kind, original in originals.items():
+                kind.__init__ = hooked(kind, original)  # type: ignore[misc]
+            yield
+        finally:
+            for kind, original in originals.items():
+                kind.__init__ = original  # type: ignore[misc]
+
+
+@contextmanager
+def _watch_layers() -> Iterator[list[nn.Module]]:
+    """The layers made inside the block, in order."""
+    made: list[nn.Module] = []
+    with _hooked(lambda layer, kind, arguments: made.append(layer)):
+        yield made
+
+
+@contextmanager
+def _shape_layers(shapes: list[_Shape | None]) -> Iterator[None]:
+    """Give the n-th layer made inside the block the n-th shape."""
+    waiting = iter(shapes)
+
+    def on_layer(layer: nn.Module, kind: type, arguments: _Arguments) -> None:
+        shape = next(waiting)
+        if shape is not None:
+            _SHAPERS[kind](arguments, shape)
+
+    with _hooked(on_layer):
+        yield
+
+
+# What else in a network knows its channels -----------------------------------------------------------------------------
+
+
+def _resize_vector(model: nn.Module, name: str, dim: int, length: int) -> None:
+    """Parameters outside layers (layer scales, say) start at one value everywhere, so that they can be cut or grown."""
+    path, _, attribute = name.rpartition(".")
+    owner = model.get_submodule(path)
+    old: Tensor = getattr(owner, attribute)
+    if old.shape[dim] == length:
+        return
+    first = old.narrow(dim, 0, 1)
+    if not old.is_meta and not bool((old == first).all()):
+        raise InputError(f"{name} is initialised with different values along its channels; its width cannot be changed")
+    sizes = [length if d == dim else -1 for d in range(old.dim())]
+    new = first.detach().expand(sizes).clone()
+    if isinstance(old, nn.Parameter):
+        setattr(owner, attribute, nn.Parameter(new, requires_grad=old.requires_grad))
+    else:
+        owner.register_buffer(attribute, new, persistent=attribute not in owner._non_persistent_buffers_set)
+
+
+def _follow_bottle2neck(module: Any) -> None:
+    module.width = module.convs[0].in_channels
+
+
+def _follow_mixed_conv(module: Any) -> None:
+    convs = list(module.values())
+    module.splits = [conv.in_channels for conv in convs]
+    module.in_channels, module.out_channels = sum(module.splits), sum(conv.out_channels for conv in convs)
+
+
+def _follow_ghost(module: Any) -> None:
+    module.out_chs = module.primary_conv[0].out_channels + module.cheap_operation[0].out_channels
+
+
+def _follow_rexnet(module: Any) -> None:
+    first = next(conv for conv in module.modules() if isinstance(conv, nn.Conv2d))
+    module.in_channels, module.out_channels = first.in_channels, module.conv_pwl.conv.out_channels
+
+
+def _follow_cross_stage(module: Any) -> None:
+    if hasattr(module.conv_exp, "conv"):
+        module.expand_chs = module.conv_exp.conv.out_channels
+
+
+def _follow_selective_kernel(module: Any) -> None:
+    module.in_channels = sum(path.conv.in_channels for path in module.paths) if module.split_input else (
+        module.paths[0].conv.in_channels
+    )
+    module.out_channels = module.paths[0].conv.out_channels
+
+
+# timm's blocks that keep channel counts as numbers and cut their maps by them.
+_FOLLOW: dict[str, Callable[[Any], None]] = {
+    "Bottle2neck": _follow_bottle2neck,
+    "DlaBottle2neck": _follow_bottle2neck,
+    "MixedConv2d": _follow_mixed_conv,
+    "GhostModule": _follow_ghost,
+    "LinearBottleneck": _follow_rexnet,
+    "CrossStage": _follow_cross_stage,
+    "CrossStage3": _follow_cross_stage,
+    "SelectiveKernel": _follow_selective_kernel,
+}
+
+
+def _try_out(model: nn.Module, network: Network) -> dict[str, Any]:
+    """Run the network on shapes alone; what its attributes should say about its channels afterwards."""
+    image = torch.empty(1, *network.input_size, device="meta")
+    seen: dict[str, int] = {}
+    handles = [
+        model.get_submodule(info["module"]).register_forward_hook(
+            lambda module, inputs, output, name=info["module"]: seen.update({name: output.shape[1]})
+        )
+        for info in _feature_info(model)
+    ]
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            features = model.forward_features(image) if hasattr(model, "forward_features") else None
+            model(image)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{network.arch} cannot be served: it does not run at these channel counts ({reason})"
+        ) from error
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, mode in modes.items():
+            module.training = mode
+    facts: dict[str, Any] = {"feature_channels": seen}
+    classifier = model.get_classifier() if hasattr(model, "get_classifier") else None
+    if isinstance(features, Tensor) and features.dim() == 4:
+        facts["num_features"] = features.shape[1]
+    if isinstance(classifier, nn.Linear):
+        facts["head_hidden_size"] = classifier.in_features
+    return facts
+
+
+def _state(model: nn.Module, facts: dict[str, Any]) -> None:
+    """timm's attributes that tell a network's widths, for whoever replaces its classifier or reads its features."""
+    for name in ("num_features", "head_hidden_size"):
+        if name in facts and isinstance(getattr(model, name, None), int):
+            setattr(model, name, facts[name])
+    for info in _feature_info(model):
+        if info["module"] in facts["feature_channels"]:
+            info["num_chs"] = facts["feature_channels"][info["module"]]
+
+
+def _feature_info(model: nn.Module) -> list[dict[str, Any]]:
+    infos = getattr(model, "feature_info", None)
+    names = {name for name, _ in model.named_modules()}
+    return [info for info in infos if info.get("module") in names] if isinstance(infos, list) else []

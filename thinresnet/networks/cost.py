@@ -1,0 +1,124 @@
+"""What a network costs: the one counter, and the one convention.
+
+MACs are multiply-accumulates of convolution and linear layers for one image, counted by fvcore, which calls them flops.
+ResNet-50 at 224 px: 4,089,184,256. fvcore's own total adds norms and pooling (4.1115 G); other tools print 4.12 G (with
+biases and activations) or 8.18 G (two operations a MAC) for the same network.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
+from torch import nn
+
+from thinresnet.errors import InputError
+from thinresnet.networks.blueprint import construct
+from thinresnet.networks.network import Network
+
+# fvcore's names of convolution and linear layers (addmm is a linear layer that was called as a function).
+_COUNTED = ("conv", "linear", "addmm")
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One layer's share."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]  # of its weight
+    macs: int
+    params: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """For one image: MACs, parameters, activations (elements that convolution and linear layers put out)."""
+
+    macs: int
+    params: int
+    activations: int
+    input_size: tuple[int, int, int]
+    layers: tuple[LayerCost, ...]
+
+
+def count(what: Network | nn.Module, input_size: tuple[int, int, int] | None = None) -> Cost:
+    """Count a network, or a model that exists (then say its input size, unless its own configuration does).
+
+    The model's mode, state and the random numbers stay as they are.
+    """
+    if isinstance(what, Network):
+        return _count(_hollow(what), input_size or what.input_size)
+    model = getattr(what, "_orig_mod", what)  # a compiled model cannot be traced; the one it was made from can
+    size = input_size or (getattr(model, "pretrained_cfg", None) or {}).get("input_size")
+    if size is None:
+        raise InputError(f"count: say the input size of this {type(model).__name__} (channels, height, width)")
+    return _count(model, size)
+
+
+def _hollow(network: Network) -> nn.Module:
+    """The network with zeros for weights: what is counted does not depend on them, and nothing is drawn."""
+    model = construct(network, device="meta").to_empty(device="cpu")
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.zero_()
+    return model
+
+
+def _count(model: nn.Module, input_size: tuple[int, int, int]) -> Cost:
+    like = next(model.parameters(), torch.empty(()))
+    image = torch.zeros(1, *input_size, device=like.device, dtype=like.dtype)
+    with _undisturbed(model):
+        macs = FlopCountAnalysis(model, image)
+        activations = ActivationCountAnalysis(model, image)
+        for analysis in (macs, activations):
+            analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+            analysis.tracer_warnings("none")
+        by_layer = macs.by_module_and_operator()
+        total_activations = activations.total()
+    return Cost(
+        macs=_counted(by_layer[""]),
+        params=sum(parameter.numel() for parameter in model.parameters()),
+        activations=int(total_activations),
+        input_size=input_size,
+        layers=tuple(_layer_costs(model, by_layer)),
+    )
+
+
+def _counted(by_operator: Counter[str]) -> int:
+    return int(sum(by_operator[name] for name in _COUNTED))
+
+
+def _layer_costs(model: nn.Module, by_layer: dict[str, Counter[str]]) -> Iterator[LayerCost]:
+    for name, module in model.named_modules():
+        own = list(module.parameters(recurse=False))
+        macs = _counted(by_layer[name]) if not list(module.children()) else 0
+        if own or macs:
+            shape = tuple(module.weight.shape) if isinstance(getattr(module, "weight", None), torch.Tensor) else ()
+            yield LayerCost(name, type(module).__name__, shape, macs, sum(parameter.numel() for parameter in own))
+
+
+@contextmanager
+def _undisturbed(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, no gradients, no noise; afterwards the model is as it was, mode by mode."""
+    modes = {module: module.training for module in model.modules()}
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
+    model.eval()
+    try:
+        with torch.random.fork_rng(devices=devices), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def macs_and_params(network: Network) -> tuple[int, int]:
+    """The two figures that budgets bound."""
+    cost = count(network)
+    return cost.macs, cost.params

@@ -1,0 +1,176 @@
+"""Fitting: the largest network of a scaling that costs no more than a budget.
+
+The factor is found by bisection on a closed form of the cost, so that hundreds of candidates take no time. Rounding
+leaves some of the budget unused; it goes, one step each, to the groups that rounding cut the most. What comes out is
+measured by the one counter before it is handed over, and is never over any of its budgets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from thinresnet.budget import Budget, short
+from thinresnet.errors import InputError
+from thinresnet.networks.blueprint import blueprint, default_input_size
+from thinresnet.networks.cost import macs_and_params
+from thinresnet.networks.network import Network, check_arch, check_input_size, check_kwargs, describe
+from thinresnet.networks.scaling import check_round_to, check_way, require_interior, rounded, scale, step_of
+from thinresnet.networks.ties import Group, Ties
+
+LARGEST_FACTOR = 16.0
+_BISECTIONS = 40  # to 16 / 2**40: far finer than one channel of the widest group
+
+Costs = tuple[int, int]  # MACs, parameters
+
+
+def fit(
+    arch: str,
+    budgets: Sequence[Budget],
+    *,
+    scaling: str = "width",
+    round_to: int = 1,
+    input_size: tuple[int, int, int] | None = None,
+    **kwargs: Any,
+) -> Network:
+    """The largest network of `scaling` (width, interior, depth, growth or resolution) within every budget.
+
+    Relative budgets are shares of the architecture as it is, at its own input size or the one given.
+    """
+    check_arch(arch)
+    check_kwargs(arch, kwargs)
+    check_way(scaling)
+    check_round_to(round_to)
+    if not budgets:
+        raise InputError("fit: give a budget, such as --macs 2.05G, --macs 50% or --params 12M")
+    size = check_input_size(input_size) if input_size else default_input_size(arch, kwargs)
+    dense = macs_and_params(scale(arch, input_size=size, **kwargs))
+    limits = _Limits(arch, budgets, dense)
+    if scaling in ("width", "interior"):
+        return _fit_widths(arch, limits, scaling, round_to, size, kwargs)
+    return _fit_structure(arch, limits, scaling, size, kwargs)
+
+
+class _Limits:
+    """The budgets as whole numbers; `allow` is asked thousands of times, `refuse` once."""
+
+    def __init__(self, arch: str, budgets: Sequence[Budget], dense: Costs):
+        self.arch = arch
+        self.budgets = list(budgets)
+        self.dense = dense
+        self.limits = [
+            (0 if budget.quantity == "macs" else 1, budget.limit(dense[0 if budget.quantity == "macs" else 1]))
+            for budget in budgets
+        ]
+
+    def allow(self, cost: Costs) -> bool:
+        return all(cost[index] <= limit for index, limit in self.limits)
+
+    def tighten(self, over: Costs) -> None:
+        """The closed form said less than the counter found: leave that much room."""
+        self.limits = [(index, limit - max(0, over[index])) for index, limit in self.limits]
+
+    def refuse(self, smallest: Costs, what: str) -> InputError:
+        broken = next(b for b, (index, limit) in zip(self.budgets, self.limits, strict=True) if smallest[index] > limit)
+        index = 0 if broken.quantity == "macs" else 1
+        unit = "MACs" if index == 0 else "parameters"
+        return InputError(
+            f"--{broken.quantity} {broken.text}: no {what} of {self.arch} costs so little; the smallest has "
+            f"{short(smallest[index])} {unit} ({smallest[index] / self.dense[index]:.2%} of the dense {short(self.dense[index])})"
+        )
+
+
+def _fit_widths(
+    arch: str, limits: _Limits, scaling: str, round_to: int, size: tuple[int, int, int], kwargs: Mapping[str, Any]
+) -> Network:
+    ties = blueprint(arch, kwargs, size).ties
+    if scaling == "interior":
+        require_interior(arch, ties.groups)
+    moving = {name: group for name, group in ties.groups.items() if scaling == "width" or group.interior}
+
+    def counts(factor: float) -> dict[str, int]:
+        return {**ties.dense_widths(), **rounded(moving, dict.fromkeys(moving, factor), round_to)}
+
+    while True:
+        factor = _largest_factor(lambda factor: limits.allow(ties.cost(counts(factor))))
+        if factor is None:
+            raise limits.refuse(ties.cost(counts(0.0)), f"{scaling} scaling")
+        widths = _use_the_rest(ties, moving, counts(factor), factor, round_to, limits)
+        network = describe(arch, channels=widths, input_size=size, **kwargs)
+        measured = macs_and_params(network)
+        expected = ties.cost(widths)
+        over = (measured[0] - expected[0], measured[1] - expected[1])
+        if max(over) <= 0 or limits.allow(measured):
+            return network
+        limits.tighten(over)
+
+
+def _use_the_rest(
+    ties: Ties, moving: Mapping[str, Group], widths: dict[str, int], factor: float, round_to: int, limits: _Limits
+) -> dict[str, int]:
+    """One step more for the groups that rounding cut the most, in that order, as long as the budget holds."""
+
+    def cut(name: str) -> float:
+        return (factor * moving[name].width - widths[name]) / step_of(moving[name], round_to)
+
+    for name in sorted(moving, key=cut, reverse=True):
+        wider = {**widths, name: widths[name] + step_of(moving[name], round_to)}
+        within_dense = factor > 1 or wider[name] <= moving[name].width
+        if within_dense and limits.allow(ties.cost(wider)):
+            widths = wider
+    return widths
+
+
+def _largest_factor(allowed: Callable[[float], bool]) -> float | None:
+    """The largest factor that is allowed, where a larger one always costs at least as much; None if none is."""
+    if allowed(LARGEST_FACTOR):
+        return LARGEST_FACTOR
+    if not allowed(0.0):
+        return None
+    low, high = 0.0, LARGEST_FACTOR
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if allowed(middle) else (low, middle)
+    return low
+
+
+def _fit_structure(
+    arch: str, limits: _Limits, scaling: str, size: tuple[int, int, int], kwargs: Mapping[str, Any]
+) -> Network:
+    """Depth, growth and resolution move in whole blocks, channels and pixels: the steps are tried from below upwards."""
+    costs: dict[Network, Costs] = {}
+    best: Network | None = None
+    smallest: Costs | None = None
+    for network in _steps(arch, scaling, size, kwargs):
+        cost = blueprint(network.arch, network.kwargs, network.input_size).ties.cost(dict(network.channels))
+        smallest = smallest or cost
+        if not limits.allow(cost):
+            break
+        if limits.allow(macs_and_params(network)):
+            best = network
+    if best is None:
+        assert smallest is not None
+        raise limits.refuse(smallest, f"{scaling} scaling")
+    return best
+
+
+def _steps(arch: str, scaling: str, size: tuple[int, int, int], kwargs: Mapping[str, Any]) -> Any:
+    """The networks of a stepwise scaling, each at least as costly as the one before, without repeats."""
+    last: Network | None = None
+    hundredths = range(1, int(LARGEST_FACTOR) * 100 + 1)
+    for step in hundredths:
+        if scaling == "resolution":
+            network = _at_resolution(arch, step * size[1] // 100, size, kwargs)
+        else:
+            network = scale(arch, input_size=size, **{scaling: step / 100}, **kwargs)
+        if network is not None and network != last:
+            yield network
+            last = network
+
+
+def _at_resolution(arch: str, side: int, size: tuple[int, int, int], kwargs: Mapping[str, Any]) -> Network | None:
+    """The network at this side, or None where the map would vanish."""
+    try:
+        return scale(arch, resolution=side, input_size=size, **kwargs) if side else None
+    except InputError:
+        return None
