@@ -1,0 +1,83 @@
+"""Checkpoints: written whole or not at all; the newest whole one wins, those before it are kept.
+
+A checkpoint is one file that `torch.load(weights_only=True)` reads: nothing in it is executed. It carries the identity
+of its run, so that another network's or another recipe's checkpoint is refused by name. The zip container keeps a
+checksum of each part, so that a truncated or damaged file is noticed before a number of it is used.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from thinresnet.errors import InputError
+from thinresnet.files import write_atomically
+
+_PATTERN = "epoch*-step*.pt"
+
+
+def save(
+    folder: Path, identity: Mapping[str, Any], state: Mapping[str, Any], *, epoch: int, step: int, kept: int
+) -> None:
+    """Write the state after `step` batches of `epoch`; of the checkpoints keep the newest ones, at least two."""
+    content = io.BytesIO()  # torch's own file writer does not say why a write failed
+    torch.save({"identity": dict(identity), "state": dict(state)}, content)
+    write_atomically(folder / f"epoch{epoch:06d}-step{step:08d}.pt", content.getvalue())
+    for old in sorted(folder.glob(_PATTERN))[: -max(2, kept)]:
+        old.unlink(missing_ok=True)
+
+
+def load_newest(folder: Path, identity: Mapping[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest whole state of this run (None where there is none), and a line for each file that was passed over."""
+    notes: list[str] = []
+    for path in sorted(folder.glob(_PATTERN), reverse=True):
+        content = _read(path)
+        if content is None:
+            notes.append(f"{path}: truncated or damaged; falling back to the checkpoint before it")
+            continue
+        check_identity(path, content["identity"], identity)
+        return content["state"], notes
+    if notes:
+        notes.append(f"{folder}: no whole checkpoint is left; starting from the beginning")
+    return None, notes
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """What a checkpoint holds, or None where the file is not whole."""
+    try:
+        with zipfile.ZipFile(path) as parts:
+            if parts.testzip() is not None:
+                return None
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (zipfile.BadZipFile, OSError, EOFError):
+        return None
+    except Exception as error:  # a whole zip file that torch refuses: somebody else's
+        raise InputError(f"{path}: not a checkpoint of thinresnet ({type(error).__name__}); move it away") from error
+    if not isinstance(content, dict) or set(content) != {"identity", "state"}:
+        raise InputError(f"{path}: not a checkpoint of thinresnet; move it away")
+    return content
+
+
+def check_identity(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuse what belongs to another run and name what differs."""
+    differing = [part for part in wanted if wanted[part] != found.get(part)]
+    if not differing:
+        return
+    what, ours, theirs = differing[0], wanted[differing[0]], found.get(differing[0])
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        key = next(key for key in [*ours, *theirs] if ours.get(key) != theirs.get(key))
+        what, ours, theirs = f"{what}: {key}", ours.get(key), theirs.get(key)
+    raise InputError(
+        f"{path}: belongs to another run: its {what} is {_brief(theirs)}, here it is {_brief(ours)}; "
+        "move it away, or train into another folder"
+    )
+
+
+def _brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,225 @@
+"""The front door's flags: from a command line to a recipe, a network and the call that trains it.
+
+Nothing heavy is imported before the flags are read, so that help and a slip of the keyboard are answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from thinresnet.budget import QUANTITIES, Budget
+from thinresnet.errors import InputError, nearest
+from thinresnet.training import recipe as recipes
+from thinresnet.training.recipe import Recipe
+from thinresnet.training.stopping import (
+    FAILED_EXIT_CODE,
+    REQUEUE_EXIT_CODE,
+    TrainingError,
+    TrainingInterruptedError,
+)
+
+if TYPE_CHECKING:
+    from thinresnet.networks import Network
+
+EMBEDDED = "digits"
+_LOADERS = ("auto", "memory", "ffcv", "torch")
+_EPILOG = f"""exit codes:
+  0   done (at once, if the run is complete already)
+  2   something in the command or in a file has to be changed
+  {REQUEUE_EXIT_CODE}  stopped by SIGTERM or Ctrl-C, state saved: the same command goes on; requeue on this code
+  {FAILED_EXIT_CODE}   the run cannot go on: a loss that is no number, a full disk
+accelerate launch and torchrun turn every code but 0 into 1; a script around them can tell by the last line."""
+_GO_ON = """This was the small embedded data set (scikit-learn's digits). To go on:
+  CIFAR-10    accelerate launch train.py --recipe cifar-modern --width 0.5 --data-dir DATA --download
+  ImageNet    accelerate launch train.py --recipe imagenet-a2 --arch resnet50 --width 0.5 --data-dir IMAGENET
+  plan it     thinresnet fit resnet50 --macs 50%        (any flag of a recipe: train.py --help)"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train as the command line says; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    speaks = os.environ.get("RANK", "0") == "0"
+    try:
+        _train(arguments, speaks=speaks)
+    except InputError as error:
+        return _end(f"train.py: {error}", 2, speaks=speaks)
+    except TrainingInterruptedError as error:
+        return _end(f"train.py: {error}; saved: the same command goes on from there", REQUEUE_EXIT_CODE, speaks=speaks)
+    except TrainingError as error:
+        return _end(f"train.py: {error}", FAILED_EXIT_CODE, speaks=speaks)
+    return 0
+
+
+def _end(line: str, code: int, *, speaks: bool) -> int:
+    if speaks:
+        print(line, file=sys.stderr)
+    return code
+
+
+def _train(arguments: list[str], *, speaks: bool) -> None:
+    options, recipe, recipe_name = read_flags(arguments)
+    folder, shape, holdout = options.resume or None, None, options.holdout
+    network: Network | Callable[[int], Network]
+    if folder is not None:
+        from thinresnet.networks import Network
+        from thinresnet.training.run import read_settings
+
+        settings = read_settings(folder)
+        network, size = Network.read(folder), None
+        recipe_name, shape, holdout = settings["recipe_name"], settings["shape"], settings["holdout"]
+    else:
+        network, size, shape = choose_network(options, recipe)
+    if speaks and options.recipe is None and folder is None:
+        print(f"No recipe was named: training on the small embedded data set, with the recipe {EMBEDDED}.", flush=True)
+
+    from rich.console import Console
+
+    from thinresnet.training.result import report
+    from thinresnet.training.session import train
+
+    result = train(
+        recipe,
+        network,
+        recipe_name=recipe_name,
+        shape=shape,
+        input_size=size,
+        holdout=holdout,
+        loader=options.loader,
+        output=options.output,
+        folder=folder,
+        checkpoint_minutes=options.checkpoint_minutes,
+        command=["train.py", *arguments],
+        quiet=False,
+    )
+    if speaks:
+        report(result, Console())
+        if options.recipe is None and folder is None:
+            print(f"\n{_GO_ON}")
+
+
+def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, Recipe, str]:
+    """Flags of ours, and the recipe with the flags that change it; a slip is refused with the nearest flag."""
+    first = _Parser(add_help=False, allow_abbrev=False)
+    _add_recipe(first)
+    named, _ = first.parse_known_args(arguments)
+    source: str | Path = named.recipe or EMBEDDED
+    if named.resume:
+        source = named.resume / "recipe.yaml"
+        if named.recipe is not None:
+            raise InputError("--resume RUN brings its own recipe; leave out --recipe")
+    base = recipes.load(source)
+
+    parser = _Parser(
+        prog="train.py",
+        description="Train a network by a recipe: accelerate launch train.py --width 0.5",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_recipe(parser)
+    _add_own(parser)
+    recipes.add_flags(parser, base)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        known = [flag for action in parser._actions for flag in action.option_strings]
+        raise InputError(f"unknown flag {unknown[0]!r}{nearest(unknown[0].partition('=')[0], known)}; see --help")
+    recipe = recipes.load(source, recipes.overrides_from(options))
+    if options.resume:
+        given = [name for name in ("width", "interior", "network", *QUANTITIES) if getattr(options, name) is not None]
+        if given:
+            raise InputError(f"--resume RUN brings its own network; leave out --{given[0]}")
+    return options, recipe, Path(source).stem
+
+
+def choose_network(
+    options: argparse.Namespace, recipe: Recipe
+) -> tuple[Callable[[int], Network], tuple[int, int, int], str]:
+    """The network as a function of the number of classes, its input, and what its shape is called in the run's name."""
+    from thinresnet import networks
+
+    budgets = [Budget.parse(name, getattr(options, name)) for name in QUANTITIES if getattr(options, name) is not None]
+    factors = {name: getattr(options, name) for name in ("width", "interior") if getattr(options, name) is not None}
+    ways = [flag for flag, given in (("--network", options.network), ("--macs or --params", budgets)) if given]
+    ways += [f"--{name}" for name in factors][:1]
+    if len(ways) > 1:
+        raise InputError(f"{' and '.join(ways)} each say what the shape is; give one of them")
+
+    if options.network is not None:
+        described = networks.Network.read(options.network)
+        name = options.network.parent.name if options.network.name == "network.json" else options.network.stem
+
+        def transferred(classes: int) -> Network:
+            return networks.describe(
+                described.arch,
+                channels=described.channels,
+                input_size=described.input_size,
+                **{**described.kwargs, "num_classes": classes},
+            )
+
+        return transferred, described.input_size, name
+
+    kwargs: dict[str, Any] = dict(recipe.model_kwargs)
+    if not ways:  # a recipe for timm's train.py says the width among the model's arguments
+        factors = {name: kwargs.pop(name) for name in ("width", "interior") if name in kwargs}
+    size = networks.scale(recipe.model, **kwargs).input_size
+    if recipe.img_size is not None:
+        size = (size[0], recipe.img_size, recipe.img_size)
+
+    def scaled(classes: int) -> Network:
+        given = {**kwargs, "num_classes": classes, "input_size": size, "round_to": options.round_to}
+        if budgets:
+            return networks.fit(recipe.model, budgets, scaling=options.scaling, **given)
+        return networks.scale(recipe.model, **factors, **given)
+
+    tags = [f"{budget.quantity}{budget.text.replace('%', 'pct')}" for budget in budgets]
+    tags += [f"{name[0]}{factor:g}" for name, factor in factors.items()]
+    if budgets and options.scaling != "width":
+        tags.append(options.scaling)
+    return scaled, size, "-".join(tags) or "dense"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors are one line, like all errors of a user here; argparse would print all flags first."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see --help")
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("recipe and run")
+    group.add_argument("--recipe", "--config", "-c", metavar="NAME|FILE", help=f"how to train (default: {EMBEDDED})")
+    group.add_argument(
+        "--resume",
+        nargs="?",
+        type=Path,
+        const=None,
+        metavar="RUN",
+        help="go on with the run in this folder (the same command again does so too)",
+    )
+
+
+def _add_own(parser: argparse.ArgumentParser) -> None:
+    run = next(group for group in parser._action_groups if group.title == "recipe and run")
+    run.add_argument("--output", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default: runs)")
+    run.add_argument("--holdout", type=float, default=0.0, metavar="X", help="share of the training set kept aside (0)")
+    run.add_argument("--loader", choices=_LOADERS, default="auto", help="how images are read (default: auto)")
+    run.add_argument(
+        "--checkpoint-minutes",
+        type=float,
+        default=10.0,
+        metavar="X",
+        help="save this often within an epoch, minutes; 0: at the end of each epoch only (default: 10)",
+    )
+    shape = parser.add_argument_group("shape of the network (one of these; the architecture is --arch)")
+    shape.add_argument("--width", type=float, metavar="X", help="all channels times this")
+    shape.add_argument("--interior", type=float, metavar="X", help="channels inside the residual blocks times this")
+    shape.add_argument("--macs", metavar="BUDGET", help="the widest network of at most so many MACs: 2.05G or 50%%")
+    shape.add_argument("--params", metavar="BUDGET", help="the same for parameters: 12M or 50%%")
+    shape.add_argument("--network", type=Path, metavar="FILE", help="a network.json, or the folder of a run")
+    shape.add_argument("--scaling", default="width", metavar="WAY", help="what a budget scales (default: width)")
+    shape.add_argument("--round-to", type=int, default=1, metavar="N", help="channels are multiples of this (1)")

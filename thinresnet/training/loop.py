@@ -1,0 +1,335 @@
+"""The loop: train a network by a recipe, from the first update or from where it was stopped, to the last epoch.
+
+Every update draws its random numbers from a seed made of (seed, epoch, batch, process), and the data are a function of
+the same: so a run that goes on from a checkpoint is the run that was never stopped, bit for bit on a CPU. Nothing is
+chosen by what is measured: the last epoch is what counts.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from thinresnet.errors import InputError
+from thinresnet.training import checkpoint, optim, provenance
+from thinresnet.training.data import Data
+from thinresnet.training.display import Display
+from thinresnet.training.processes import from_each, largest, share_buffers
+from thinresnet.training.recipe import Recipe
+from thinresnet.training.result import PARTS, Score
+from thinresnet.training.run import RunFolder
+from thinresnet.training.stopping import TrainingError, TrainingInterruptedError, Wish
+from thinresnet.training.tracking import Tracking
+
+Batch = tuple[Tensor, Tensor]
+_SECONDS_BETWEEN_LOOKS = 1.0
+_MOST_UPDATES_BETWEEN_LOOKS = 100
+
+
+@dataclass
+class Progress:
+    """Where a run stands; all of it is in a checkpoint. Between two equal runs only times and sessions differ."""
+
+    epoch: int = 0  # whole epochs done
+    step: int = 0  # batches done of the epoch that follows them
+    updates: int = 0
+    images_seen: int = 0
+    images_at: Counter[int] = field(default_factory=Counter)  # by the side of the training image, pixels
+    epoch_loss: float = 0.0  # summed over the images of this process
+    epoch_images: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    scores: dict[str, dict[str, Any] | None] = field(default_factory=dict)  # of the last measurement
+    timings: list[dict[str, Any]] = field(default_factory=list)
+    epoch_seconds: float = 0.0  # the training clock: no evaluation, no checkpoints
+    epoch_seen: int = 0
+    seconds: float = 0.0
+    seconds_total: float = 0.0
+    sessions: int = 0
+    started: str = field(default_factory=provenance.now)
+
+
+class Training:
+    """A network, what updates it, and where it stands."""
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        recipe: Recipe,
+        model: nn.Module,
+        data: Data,
+        run: RunFolder,
+        *,
+        wish: Wish,
+        checkpoint_minutes: float,
+    ) -> None:
+        self.accelerator, self.recipe, self.data, self.run = accelerator, recipe, data, run
+        self.wish, self.checkpoint_minutes = wish, checkpoint_minutes
+        self.progress = Progress()
+        self.updates_per_epoch = math.ceil(data.train.steps_per_epoch / recipe.grad_accum_steps)
+
+        self.raw = model.to(accelerator.device)
+        if recipe.channels_last:
+            self.raw = self.raw.to(memory_format=torch.channels_last)
+        # Copied before it is wrapped: the copy of a wrapped network would call the network it was copied from.
+        self.ema = optim.build_ema(recipe, self.raw)
+        if recipe.torchcompile is not None:
+            self.raw.compile(backend=recipe.torchcompile, mode=recipe.torchcompile_mode)
+        bare = optim.build_optimizer(recipe, self.raw, accelerator.num_processes)
+        self.schedule, self.epochs = optim.build_schedule(recipe, bare, self.updates_per_epoch)
+        self.loss = optim.build_loss(recipe)
+        self.mixup = optim.build_mixup(recipe, data.num_classes)
+        self.model, self.optimizer = accelerator.prepare(self.raw, bare)
+
+    def go(self, display: Display, tracking: Tracking) -> None:
+        """Train to the last epoch, from wherever the run stands."""
+        progress, recipe = self.progress, self.recipe
+        progress.sessions += 1
+        self._begun = self._clock = self._saved = time.perf_counter()
+        self._updates_before, self._seconds_before = progress.updates, progress.seconds_total
+        while progress.epoch < self.epochs:
+            stop = self._train_epoch(display, tracking)
+            rate, train_loss = self._end_epoch()
+            if progress.epoch % recipe.val_interval == 0 or progress.epoch == self.epochs:
+                self._measure(train_loss)
+                tracking.log({**progress.rows[-1], "images_per_second": rate}, step=progress.updates)
+                display.epoch(progress.rows[-1], images_per_second=rate, seconds_left=self._seconds_left())
+            self.save()
+            if stop and progress.epoch < self.epochs:
+                raise TrainingInterruptedError(f"stopped after epoch {progress.epoch} of {self.epochs}")
+
+    def _train_epoch(self, display: Display, tracking: Tracking) -> bool:
+        """The rest of an epoch; returns whether a stop was asked for near its end."""
+        progress, recipe, last_step = self.progress, self.recipe, self.data.train.steps_per_epoch
+        self.model.train()
+        if self.mixup is not None:
+            self.mixup.mixup_enabled = not recipe.mixup_off_epoch or progress.epoch < recipe.mixup_off_epoch
+        done: list[tuple[Tensor, int]] = []
+        look_at, stop = progress.updates + 1, False
+        self._clock = time.perf_counter()
+        for batches in grouped(self.data.train.epoch(progress.epoch, progress.step), recipe.grad_accum_steps):
+            seed_update(recipe.seed, progress.epoch, progress.step, self.accelerator.process_index)
+            optim.set_rate(self.schedule, progress.epoch, progress.updates)
+            done.append((self._update(batches), self._count(batches)))
+            if progress.updates >= look_at or progress.step >= last_step:
+                pause, stop = self._look(done, display, tracking)
+                look_at = progress.updates + pause
+                done.clear()
+        return stop
+
+    def _update(self, batches: list[Batch]) -> Tensor:
+        """One update from the batches of an accumulation, weighted as if they were one batch; returns its loss."""
+        images = sum(len(target) for _, target in batches)
+        total = torch.zeros((), device=self.accelerator.device)
+        for number, batch in enumerate(batches, start=1):
+            image, target = batch if self.mixup is None else self.mixup(*batch)
+            # Gradients travel between processes with the last batch only.
+            with nullcontext() if number == len(batches) else self.accelerator.no_sync(self.model):
+                loss = self.loss(self.model(image), target) * (len(target) / images)
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        if self.recipe.clip_grad is not None:
+            self.accelerator.unscale_gradients(self.optimizer)
+            optim.clip(self.recipe, self.raw)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.ema is not None:
+            self.ema.update(self.raw, step=self.progress.updates + 1)
+        return total
+
+    def _count(self, batches: list[Batch]) -> int:
+        """Count what an update has used; returns the images of this process."""
+        progress = self.progress
+        progress.updates += 1
+        progress.step += len(batches)
+        for image, _ in batches:
+            images = len(image) * self.accelerator.num_processes
+            progress.images_seen += images
+            progress.epoch_seen += images
+            progress.images_at[image.shape[-1]] += images
+        return sum(len(target) for _, target in batches)
+
+    def _look(self, done: list[tuple[Tensor, int]], display: Display, tracking: Tracking) -> tuple[int, bool]:
+        """About once a second: take in the losses, show them, save or stop; returns updates to the next look, and stop.
+
+        The processes agree on one answer, so that none waits for another that has left; and nothing here touches what
+        is learned, so that a look may come at any time.
+        """
+        progress = self.progress
+        # One transfer for all losses; added one by one, so that the sum does not depend on when the looks were.
+        values = torch.stack([loss for loss, _ in done]).tolist()
+        good = next((number for number, value in enumerate(values) if not math.isfinite(value)), len(values))
+        for value, (_, images) in zip(values, done, strict=True):
+            progress.epoch_loss += value * images
+            progress.epoch_images += images
+        microseconds = round(1e6 * self._lap() / len(done))
+        save_due = 0 < 60 * self.checkpoint_minutes <= time.perf_counter() - self._saved
+        stop, save, slowest, bad = largest(
+            self.accelerator, [self.wish.stop, save_due, microseconds, len(values) - good]
+        )
+        if bad:
+            self._fail_at(progress.updates - bad + 1, "the loss is not a finite number")
+
+        display.step(
+            epoch=progress.epoch,
+            updates=progress.updates,
+            loss=progress.epoch_loss / progress.epoch_images,
+            images_per_second=progress.epoch_seen / progress.epoch_seconds,
+            seconds_left=self._seconds_left(),
+        )
+        if progress.updates // self.recipe.log_interval > (progress.updates - len(done)) // self.recipe.log_interval:
+            tracking.log({"loss": values[-1], "lr": self._rate()}, step=progress.updates)
+        if (stop or save) and progress.step < self.data.train.steps_per_epoch:
+            self.save()
+            if stop:
+                raise TrainingInterruptedError(
+                    f"stopped in epoch {progress.epoch + 1} of {self.epochs}, update {progress.updates}"
+                )
+        pause = round(1e6 * _SECONDS_BETWEEN_LOOKS / max(1, slowest))
+        return max(1, min(_MOST_UPDATES_BETWEEN_LOOKS, pause)), bool(stop)
+
+    def _end_epoch(self) -> tuple[float, float]:
+        """Close the books of an epoch; returns its images per second and its mean training loss."""
+        progress = self.progress
+        loss, images = (sum(from_each(self.accelerator, v)) for v in (progress.epoch_loss, progress.epoch_images))
+        rate = progress.epoch_seen / progress.epoch_seconds
+        progress.epoch += 1
+        progress.timings.append({"epoch": progress.epoch, "seconds": progress.epoch_seconds, "images_per_second": rate})
+        progress.step = progress.epoch_images = progress.epoch_seen = 0
+        progress.epoch_loss = progress.epoch_seconds = 0.0
+        return rate, loss / images
+
+    def _measure(self, train_loss: float) -> None:
+        """Measure the network and its moving average on the test set and the hold-out: a row of metrics.csv."""
+        progress = self.progress
+        row: dict[str, Any] = {
+            "epoch": progress.epoch,
+            "updates": progress.updates,
+            "images_seen": progress.images_seen,
+            "lr": self._rate(),
+            "train_loss": train_loss,
+        }
+        for part in PARTS:
+            split = self.data.test if part.startswith("test") else self.data.holdout
+            model = (self.ema.module if self.ema else None) if part.endswith("_ema") else self.raw
+            score = None
+            if split is not None and model is not None:
+                score = evaluate(self.accelerator, model, split, self.data.num_classes)
+            progress.scores[part] = asdict(score) if score else None
+            row |= {f"{part}_{key}": getattr(score, key) if score else None for key in ("loss", "top1", "top5")}
+        progress.rows.append(row)
+
+    def save(self) -> None:
+        """Write a checkpoint of now, unless the weights are spoilt: the last good one stays the newest."""
+        progress = self.progress
+        spoilt = [name for name, value in self.raw.state_dict().items() if not bool(torch.isfinite(value).all())]
+        if spoilt:
+            self._fail_at(progress.updates, f"{spoilt[0]} has a value that is not a finite number")
+        sums = [from_each(self.accelerator, value) for value in (progress.epoch_loss, progress.epoch_images)]
+        progress.seconds_total = self._seconds_before + time.perf_counter() - self._begun
+        if self.accelerator.is_main_process:
+            scaler = self.accelerator.scaler
+            state = {
+                "model": self.raw.state_dict(),
+                "ema": self.ema and self.ema.module.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": scaler and scaler.state_dict(),
+                "progress": {**asdict(progress), "images_at": dict(progress.images_at)},
+                "of_each_process": sums,
+            }
+            kept = self.recipe.checkpoint_hist
+            checkpoint.save(
+                self.run.checkpoints, self.run.identity, state, epoch=progress.epoch, step=progress.step, kept=kept
+            )
+            self.run.write_table("metrics.csv", progress.rows)
+            self.run.write_table("timing.csv", progress.timings)
+        self._saved = self._clock = time.perf_counter()
+
+    def load(self) -> list[str]:
+        """Stand where the newest whole checkpoint of the run stands; returns what there is to say about it."""
+        state, notes = checkpoint.load_newest(self.run.checkpoints, self.run.identity)
+        if state is not None:
+            self.raw.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.ema is not None:
+                self.ema.module.load_state_dict(state["ema"])
+            if self.accelerator.scaler is not None:
+                self.accelerator.scaler.load_state_dict(state["scaler"])
+            losses, images = state["of_each_process"]
+            here = self.accelerator.process_index
+            saved = {**state["progress"], "epoch_loss": losses[here], "epoch_images": round(images[here])}
+            self.progress = Progress(**{**saved, "images_at": Counter(saved["images_at"])})
+            notes.append(f"going on from epoch {self.progress.epoch + 1}, update {self.progress.updates}")
+        if len(set(from_each(self.accelerator, self.progress.updates))) > 1:
+            raise InputError(f"{self.run.path}: not the same on all machines; put --output on a disk that they share")
+        return notes
+
+    def _fail_at(self, update: int, what: str) -> None:
+        epoch = self.progress.epoch + bool(self.progress.step)
+        raise TrainingError(
+            f"{what} at update {update} (epoch {epoch}); the last good checkpoint is kept in {self.run.checkpoints}; "
+            "a lower --lr, a longer warm-up or --clip-grad may help (that is then another run)"
+        )
+
+    def _lap(self) -> float:
+        """Seconds of training since the last lap, added to the clock that leaves out evaluation and checkpoints."""
+        now = time.perf_counter()
+        lap, self._clock = now - self._clock, now
+        self.progress.epoch_seconds += lap
+        self.progress.seconds += lap
+        return lap
+
+    def _seconds_left(self) -> float:
+        done = self.progress.updates - self._updates_before
+        left = self.epochs * self.updates_per_epoch - self.progress.updates
+        return (time.perf_counter() - self._begun) / done * left
+
+    def _rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+
+def seed_update(seed: int, epoch: int, step: int, process: int) -> None:
+    """Random numbers of one update: torch's for dropout and drop path, numpy's for timm's mixup."""
+    for_torch, for_numpy = np.random.SeedSequence((seed, epoch, step, process)).generate_state(2)
+    torch.manual_seed(int(for_torch))
+    np.random.seed(int(for_numpy))
+
+
+def grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
+    """Consecutive batches, `size` at a time; the last group may be shorter."""
+    while group := list(itertools.islice(batches, size)):
+        yield group
+
+
+@torch.inference_mode()
+def evaluate(accelerator: Accelerator, model: nn.Module, split: Iterable[Batch], classes: int) -> Score:
+    """Measure a network: whole counts over all processes, each image once.
+
+    It runs uncompiled: compiling once more for evaluation, and for the odd last batch, costs more than it saves.
+    """
+    share_buffers(accelerator, model)
+    model.eval()
+    top = min(5, classes)
+    figures = []
+    for image, target in split:
+        with accelerator.autocast():
+            output = model.forward(image)
+        output = output.float()
+        hits = output.topk(top).indices == target[:, None]
+        loss = nn.functional.cross_entropy(output, target, reduction="sum")
+        figures.append(torch.stack([target.new_tensor(len(target)).float(), hits[:, 0].sum(), hits.sum(), loss]))
+    # A process may have had no batch; whole numbers of this size are exact in every type used.
+    here = torch.stack(figures).tolist() if figures else [[0.0] * 4]
+    sums = [sum(from_each(accelerator, sum(column))) for column in zip(*here, strict=True)]
+    images, correct1, correct5, loss_sum = sums
+    return Score(round(images), round(correct1), round(correct5) if classes > 5 else None, loss_sum / images)

@@ -1,0 +1,95 @@
+"""From a recipe to what updates the weights: optimizer, schedule, mixup, loss, clipping, moving average.
+
+All of it is timm's own, made by timm's factories, so that a recipe means here what it means under timm's train.py. The
+schedule is a function of the epoch and of the number of updates alone: nothing of it has to be saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import torch
+from timm.data import Mixup
+from timm.loss import BinaryCrossEntropy, LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
+from timm.models import model_parameters
+from timm.optim import create_optimizer_v2, optimizer_kwargs
+from timm.scheduler import create_scheduler_v2, scheduler_kwargs
+from timm.scheduler.scheduler import Scheduler
+from timm.utils import ModelEmaV3
+from timm.utils.clip_grad import dispatch_clip_grad
+from torch import Tensor, nn
+
+from thinresnet.errors import InputError
+from thinresnet.training.recipe import Recipe
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def build_optimizer(recipe: Recipe, model: nn.Module, processes: int) -> torch.optim.Optimizer:
+    """timm's optimizer; biases and norms are not decayed unless `opt_kwargs` has `filter_bias_and_bn: false`."""
+    settings = replace(recipe, lr=recipe.learning_rate(processes))
+    try:
+        return create_optimizer_v2(model, **optimizer_kwargs(cfg=settings), **recipe.opt_kwargs)
+    except (TypeError, ValueError, AssertionError) as error:
+        raise InputError(f"opt {recipe.opt} with opt_kwargs {recipe.opt_kwargs} cannot be made: {error}") from error
+
+
+def build_schedule(
+    recipe: Recipe, optimizer: torch.optim.Optimizer, updates_per_epoch: int
+) -> tuple[Scheduler | None, int]:
+    """timm's schedule and the number of epochs to train, cooldown (and warm-up, where it comes on top) included."""
+    schedule, epochs = create_scheduler_v2(optimizer, **scheduler_kwargs(recipe), updates_per_epoch=updates_per_epoch)
+    return schedule, int(epochs)
+
+
+def set_rate(schedule: Scheduler | None, epoch: int, updates: int) -> None:
+    """Give the optimizer the rate of the update to come: `updates` were made before it, in epochs 0 … `epoch`."""
+    if schedule is not None:
+        schedule.step(epoch)
+        schedule.step_update(updates)
+
+
+def mixes(recipe: Recipe) -> bool:
+    """Whether images are mixed, so that the labels arrive as shares of all classes."""
+    return recipe.mixup > 0 or recipe.cutmix > 0
+
+
+def build_mixup(recipe: Recipe, classes: int) -> Mixup | None:
+    """timm's mixup and cutmix, which also smooth the labels; None where the recipe has neither."""
+    if not mixes(recipe):
+        return None
+    return Mixup(
+        mixup_alpha=recipe.mixup,
+        cutmix_alpha=recipe.cutmix,
+        prob=recipe.mixup_prob,
+        switch_prob=recipe.mixup_switch_prob,
+        mode=recipe.mixup_mode,
+        label_smoothing=recipe.smoothing,
+        num_classes=classes,
+    )
+
+
+def build_loss(recipe: Recipe) -> Loss:
+    """Cross-entropy or binary cross-entropy, with the labels smoothed here unless mixup has done it."""
+    if recipe.bce_loss:
+        loss: nn.Module = BinaryCrossEntropy(recipe.smoothing, target_threshold=recipe.bce_target_thresh)
+    elif mixes(recipe):
+        loss = SoftTargetCrossEntropy()
+    else:
+        loss = LabelSmoothingCrossEntropy(recipe.smoothing) if recipe.smoothing else nn.CrossEntropyLoss()
+    return loss
+
+
+def build_ema(recipe: Recipe, model: nn.Module) -> ModelEmaV3 | None:
+    """The moving average of weights and buffers, on the training device; None where the recipe keeps none."""
+    if not recipe.model_ema:
+        return None
+    return ModelEmaV3(model, decay=recipe.model_ema_decay, use_warmup=recipe.model_ema_warmup)
+
+
+def clip(recipe: Recipe, model: nn.Module) -> None:
+    """Clip the gradients in place as the recipe says: by norm, by value, or adaptively (which leaves out the head)."""
+    if recipe.clip_grad is not None:
+        parameters: Iterable[nn.Parameter] = model_parameters(model, exclude_head=recipe.clip_mode == "agc")
+        dispatch_clip_grad(parameters, recipe.clip_grad, mode=recipe.clip_mode)

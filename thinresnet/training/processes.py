@@ -1,0 +1,83 @@
+"""accelerate started for a recipe: processes, devices, precision; and what the processes tell each other."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
+from accelerate.utils import broadcast
+from torch import nn
+
+from thinresnet.errors import InputError
+from thinresnet.training.recipe import Recipe
+
+_PRECISION = {"float16": "fp16", "bfloat16": "bf16"}
+
+
+def start_accelerator(recipe: Recipe) -> Accelerator:
+    """One accelerator for one run; what cannot be started is said in one line."""
+    _check_environment()
+    # accelerate keeps its state for a whole process; a second run in it may have another precision.
+    AcceleratorState._reset_state()
+    GradientState._reset_state()
+    try:
+        accelerator = Accelerator(
+            mixed_precision=_PRECISION[recipe.amp_dtype] if recipe.amp else None,
+            log_with="wandb" if recipe.log_wandb else None,
+        )
+    except torch.distributed.DistNetworkError as error:
+        where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise InputError(
+            f"the processes cannot meet at {where}: {_first_line(error)}; if the port is taken by another run, give "
+            "accelerate launch another one with --main_process_port"
+        ) from error
+    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise InputError("float16 needs a GPU; on a CPU use --amp-dtype bfloat16, or leave out --amp")
+    if accelerator.device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
+    return accelerator
+
+
+def _check_environment() -> None:
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    forced_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+    devices = 0 if forced_cpu else torch.cuda.device_count()
+    if devices and local > devices:
+        raise InputError(
+            f"{local} processes on this machine, which has {devices} GPU{'s' if devices > 1 else ''}: "
+            f"use accelerate launch --num_processes {devices}, or --cpu"
+        )
+    if os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1") != "1":
+        raise InputError(
+            "gradient accumulation is part of the recipe: use train.py's --grad-accum-steps, not accelerate launch's"
+        )
+
+
+def largest(accelerator: Accelerator, values: list[int]) -> list[int]:
+    """Element by element the largest value over all processes: how they agree on when to stop or save."""
+    if accelerator.num_processes == 1:
+        return values
+    gathered = accelerator.gather(torch.tensor([values], dtype=torch.int64, device=accelerator.device))
+    return [int(value) for value in gathered.amax(0).tolist()]
+
+
+def from_each(accelerator: Accelerator, value: float) -> list[float]:
+    """The value of every process, in order."""
+    if accelerator.num_processes == 1:
+        return [value]
+    gathered = accelerator.gather(torch.tensor([value], dtype=torch.float64, device=accelerator.device))
+    return [float(one) for one in gathered.tolist()]
+
+
+def share_buffers(accelerator: Accelerator, model: nn.Module) -> None:
+    """Give every process the main one's buffers (batch-norm statistics), so that all measure the same network."""
+    if accelerator.num_processes > 1:
+        for buffer in model.buffers():
+            buffer.copy_(broadcast(buffer))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

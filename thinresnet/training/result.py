@@ -1,0 +1,164 @@
+"""What a finished run says of itself: the keys of result.json, and the short report in the terminal."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from thinresnet.budget import short
+from thinresnet.errors import InputError
+from thinresnet.files import write_atomically
+from thinresnet.training.display import duration
+
+FORMAT = 1
+FILE = "result.json"
+PARTS = ("test", "test_ema", "holdout", "holdout_ema")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One network measured on one split: exact counts, and the mean cross-entropy."""
+
+    images: int
+    correct1: int
+    correct5: int | None
+    loss: float
+
+    @property
+    def top1(self) -> float:
+        """Percent of the images whose most likely class is right."""
+        return 100 * self.correct1 / self.images
+
+    @property
+    def top5(self) -> float | None:
+        """Percent of the images whose class is among the five most likely; None with fewer than six classes."""
+        return None if self.correct5 is None else 100 * self.correct5 / self.images
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run. Accuracies in percent, counts as whole numbers, None where something does not apply."""
+
+    run: str
+    folder: Path
+    arch: str
+    arch_kwargs: dict[str, Any]
+    shape: str
+    network_sha256: str
+    dataset: str
+    classes: int
+    images_train: int
+    images_holdout: int
+    images_test: int
+    train_resolution: int
+    test_resolution: int
+    macs: int
+    params: int
+    activations: int
+    macs_train: int
+    dense_macs: int
+    dense_params: int
+    training_macs: int
+    epochs: int
+    updates: int
+    images_seen: int
+    batch_size: int
+    test: Score
+    test_ema: Score | None
+    holdout: Score | None
+    holdout_ema: Score | None
+    seed: int
+    recipe: str
+    recipe_hash: str
+    initial_checkpoint: dict[str, str] | None
+    weights_sha256: str
+    weights_ema_sha256: str | None
+    seconds: float
+    seconds_total: float
+    images_per_second: float
+    peak_memory_mib: float
+    loader: str
+    precision: str
+    processes: int
+    device: str
+    git_commit: str | None
+    git_clean: bool | None
+    versions: dict[str, str]
+    command: list[str] | None
+    started: str
+    finished: str
+    sessions: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The flat object of result.json; the folder is left out, because a run may be moved."""
+        flat: dict[str, Any] = {"format": FORMAT}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in PARTS:
+                for key in ("top1", "top5", "loss", "correct1", "correct5"):
+                    flat[f"{key}_{field.name}"] = None if value is None else getattr(value, key)
+            elif field.name != "folder":
+                flat[field.name] = value
+        return flat
+
+    def write(self) -> None:
+        """Write result.json into the run's folder: from then on the run is complete."""
+        write_atomically(self.folder / FILE, json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> Result:
+        """The result of a complete run."""
+        path = folder / FILE
+        try:
+            flat = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise InputError(f"{path}: no such file; is the run complete, and is {folder} a run's folder?") from error
+        except ValueError as error:
+            raise InputError(f"{path}: not JSON ({error})") from error
+        if not isinstance(flat, dict) or flat.get("format") != FORMAT:
+            raise InputError(f"{path}: not a result of format {FORMAT}")
+        images = {"test": "images_test", "holdout": "images_holdout"}
+        values: dict[str, Any] = {}
+        try:
+            for field in fields(cls):
+                name = field.name
+                if name in PARTS:
+                    known = flat[f"correct1_{name}"] is not None
+                    values[name] = _score(flat, name, images[name.removesuffix("_ema")]) if known else None
+                else:
+                    values[name] = folder if name == "folder" else flat[name]
+        except KeyError as error:
+            raise InputError(f"{path}: the key {error} is missing") from error
+        return cls(**values)
+
+
+def _score(flat: dict[str, Any], part: str, images: str) -> Score:
+    return Score(flat[images], flat[f"correct1_{part}"], flat[f"correct5_{part}"], flat[f"loss_{part}"])
+
+
+def report(result: Result, console: Console) -> None:
+    """The closing report: accuracy, cost, time, and where everything lies."""
+    console.print(
+        f"\n[bold]{result.arch} {result.shape}[/bold] on {result.dataset}, seed {result.seed}", highlight=False
+    )
+    named = {"test": "test", "test_ema": "test, EMA", "holdout": "hold-out", "holdout_ema": "hold-out, EMA"}
+    for part, name in named.items():
+        score: Score | None = getattr(result, part)
+        if score is not None:
+            top5 = "" if score.top5 is None else f"   top-5 {score.top5:.2f} %"
+            counts = f"({score.correct1:,} of {score.images:,} images)"
+            _line(console, name, f"[bold]top-1 {score.top1:.2f} %[/bold]{top5}   {counts}")
+    share = 100 * result.macs / result.dense_macs
+    cost = f"{short(result.macs)} MACs an image ({share:.1f} % of dense), {short(result.params)} parameters"
+    _line(console, "network", cost)
+    work = f"{result.epochs} epochs of {result.images_train:,} images, {short(result.training_macs)} MACs"
+    _line(console, "training", f"{work}, {duration(result.seconds_total)}, {result.images_per_second:,.0f} images/s")
+    _line(console, "run", str(result.folder))
+
+
+def _line(console: Console, name: str, text: str) -> None:
+    console.print(f"  {name:<14}  {text}", highlight=False, soft_wrap=True)

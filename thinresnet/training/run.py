@@ -1,0 +1,105 @@
+"""The folder of a run: its name, what defines it, its lock, and the files written while it goes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from thinresnet.errors import InputError
+from thinresnet.files import write_atomically
+from thinresnet.networks import Network
+from thinresnet.training.checkpoint import check_identity
+from thinresnet.training.provenance import canonical_sha256
+from thinresnet.training.recipe import Recipe
+
+# What may differ between two sessions of one run without changing a bit of what comes out.
+_FREE = {
+    "data_dir", "dataset_download", "device_modules", "initial_checkpoint", "model", "model_kwargs", "num_classes",
+    "workers", "log_interval", "checkpoint_hist", "log_wandb",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run is kept, and what it must be to go on in there."""
+
+    path: Path
+    identity: dict[str, Any]
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the states to go on from are kept while the run goes."""
+        return self.path / "checkpoints"
+
+    def lock(self) -> AbstractContextManager[object]:
+        """Held by the main process while it trains: two runs in one folder would ruin each other."""
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.checkpoints / ".lock", blocking=False)
+        try:
+            return lock.acquire()
+        except filelock.Timeout:
+            raise InputError(
+                f"{self.path}: another process is training in this folder; wait for it, or use another --output"
+            ) from None
+
+    def begin(self, recipe: Recipe, network: Network, settings: Mapping[str, Any]) -> None:
+        """Write what defines the run, so that `--resume` of the folder alone goes on with it."""
+        write_atomically(self.path / "recipe.yaml", recipe.to_yaml())
+        write_atomically(self.path / "network.json", network.to_json())
+        write_atomically(self.path / "run.json", json.dumps({**settings, "defined_by": self.identity}, indent=2) + "\n")
+
+    def check(self) -> None:
+        """Refuse a folder that holds another run."""
+        if (self.path / "run.json").exists():
+            check_identity(self.path, read_settings(self.path).get("defined_by", {}), self.identity)
+
+    def write_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Replace a CSV table by all of its rows, so that it never holds more than the state that goes with it."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+        write_atomically(self.path / name, text.getvalue())
+
+
+def identity(recipe: Recipe, network: Network, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that decides the weights that come out, as plain JSON values."""
+    kept = {field.name: getattr(recipe, field.name) for field in fields(recipe) if field.name not in _FREE}
+    # Through JSON, so that a tuple equals the list that a file gives back for it.
+    plain = json.loads(json.dumps({"recipe": kept, **settings}))
+    return {"network": json.loads(network.to_json()), **plain}
+
+
+def readable_id(arch: str, shape: str, dataset: str, recipe_name: str, seed: int, identity: Mapping[str, Any]) -> str:
+    """`resnet20_cifar-w0.5-digits-s42-3f9a1c`: readable first, unique by the hash of what defines the run."""
+    names = [arch, shape, dataset, *([recipe_name] if recipe_name != dataset else []), f"s{seed}"]
+    readable = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", name) for name in names)
+    return f"{readable}-{canonical_sha256(identity)[:6]}"
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The run.json of a run to go on with."""
+    path = folder / "run.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"--resume {folder}: no run there (no {path.name}); give a folder such as runs/<id>") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(settings, dict):
+        raise InputError(f"{path}: not the settings of a run")
+    return settings
+
+
+def _cell(value: Any) -> str:
+    """Numbers in full (repr round-trips a float), nothing where there is none."""
+    return "" if value is None else repr(value) if isinstance(value, float) else str(value)
