@@ -29,9 +29,9 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
 }
 # fmt: off
 FIELDS = (
-    "title", "author", "editor", "year", "month", "booktitle", "journal", "school", "institution", "publisher", "series",
-    "edition", "volume", "number", "pages", "eprint", "archiveprefix", "primaryclass", "doi", "isbn", "issn", "url",
-    "urldate", "howpublished", "note",
+    "title", "author", "editor", "year", "month", "booktitle", "journal", "school", "institution", "publisher",
+    "series", "edition", "volume", "number", "pages", "eprint", "archiveprefix", "primaryclass", "doi", "isbn", "issn",
+    "url", "urldate", "howpublished", "note",
 )
 # fmt: on
 MAX_VALUE = 2000

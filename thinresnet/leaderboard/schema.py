@@ -59,6 +59,13 @@ DATASETS = {
 # Architectures whose published weights are made for another input size than their data set's usual one.
 INPUT_SIZES = {("imagenet", "inception_v3"): 299}
 
+# Conventions differ by a few per cent over one network (norms, pooling, biases); a wider network by far more.
+SAME_NETWORK = 0.12
+# Architectures whose shape came out of a search: they are no bar, although an unpruned one is `dense`.
+_SEARCHED = re.compile(
+    r"(tf_)?(efficientnet|mixnet|mobilenetv[34]|mobilenet_edgetpu|fbnet|hardcorenas|tinynet|regnet)|(sp|m|sem)nasnet"
+)
+
 Kind = Literal["text", "choice", "flags", "count", "number"]
 MAX_TEXT = 400
 
@@ -227,6 +234,11 @@ class Entry:
         return self.resolution != self.usual_resolution
 
     @property
+    def arch_searched(self) -> bool:
+        """Whether the dense architecture itself came out of an architecture or design-space search."""
+        return _SEARCHED.match(self.arch) is not None
+
+    @property
     def dense(self) -> DenseCost | None:
         """The counted cost of the dense architecture at the usual resolution; None where it was not counted."""
         return dense_cost(self.arch, self.usual_resolution, DATASETS[self.dataset].classes)
@@ -288,6 +300,14 @@ class Entry:
         return 3 * images * (dense_stages + self.tune_epochs * macs_g * 1e9) * area
 
     @property
+    def _starts_elsewhere(self) -> bool:
+        """Whether the source's dense network is another one than `arch`: wider, deeper, at another resolution."""
+        if self.dense is None or self.dense_cost_printed_g is None or self.cost_unit == "unknown":
+            return False
+        printed_macs = float(self.dense_cost_printed_g) * 1e9 / (2 if self.cost_unit == "2-per-mac" else 1)
+        return abs(printed_macs / self.dense.macs - 1) > SAME_NETWORK
+
+    @property
     def _relative_cost(self) -> tuple[float, str] | None:
         return _relative(
             (self.cost_printed_g, self.dense_cost_printed_g, "cost"),
@@ -314,14 +334,15 @@ class Entry:
             return float(self.cost_printed_g), "counted"
         if self.family == "dense" and counted is not None:
             return counted.macs / 1e9, "counted: the dense architecture"
-        relative = self._relative_cost
+        nominal = ", a nominal target" if "cost-nominal" in self.flags else ""
+        relative = None if self._starts_elsewhere else self._relative_cost
         if relative and counted is not None:
-            return relative[0] * counted.macs / 1e9, f"{relative[1]} x counted dense"
+            return relative[0] * counted.macs / 1e9, f"{relative[1]} x counted dense{nominal}"
         if self.cost_printed_g is None or self.cost_unit == "unknown":
             return None, ""
         if self.cost_unit == "2-per-mac":
-            return float(self.cost_printed_g) / 2, "printed operations, two a MAC"
-        return float(self.cost_printed_g), "printed MACs"
+            return float(self.cost_printed_g) / 2, f"printed operations, two a MAC{nominal}"
+        return float(self.cost_printed_g), f"printed MACs{nominal}"
 
     @property
     def _params(self) -> tuple[float | None, str]:
