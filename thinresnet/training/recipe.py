@@ -1,8 +1,9 @@
 """What a recipe is: how a network is trained, in the words of timm's train.py.
 
 Owns the field names, their types, ranges and defaults, the reading of recipe files, and the flags. A field has the name
-and the default of timm's flag, so that a recipe means the same there and here; `crop_padding` is the one exception
-(timm has no padded crop; its parser passes over the key). Standard library and PyYAML only: help answers in a blink.
+and the default of timm's flag, so that a recipe means the same there and here. `crop_padding` and its mode are the
+exception: timm has no padded crop, and its parser passes over the keys. Standard library and PyYAML only: help answers
+in a blink.
 """
 
 from __future__ import annotations
@@ -67,10 +68,12 @@ def _option(
 ) -> Any:
     """A field: its group, timm's default, help with the unit, the range allowed, and other spellings of its flag."""
     limits = {"low": low, "high": high, "above": above, "choices": choices, "count": count}
-    metadata = {"group": group, "help": about, "also": also, **limits}
-    if default is dict:
-        return field(default_factory=dict, metadata=metadata)
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata={"group": group, "help": about, "also": also, **limits})
+
+
+def _about(group: str, about: str) -> dict[str, Any]:
+    """What is said of a field of names and values."""
+    return {"group": group, "help": about, "also": ()}
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,9 @@ class Recipe:
     model: str = _option(
         "model", "resnet50", "architecture: a name of `thinresnet networks` or of timm", also=("--arch",)
     )
-    model_kwargs: dict[str, Scalar] = _option("model", dict, "keyword arguments of the architecture, as key=value")
+    model_kwargs: dict[str, Scalar] = field(
+        default_factory=dict, metadata=_about("model", "keyword arguments of the architecture, as key=value")
+    )
     device_modules: tuple[str, ...] | None = _option("model", None, "modules that timm's train.py imports first")
     num_classes: int | None = _option(
         "model", None, "classes; as many as the data set has if not given", low=1, high=10**6
@@ -138,8 +143,9 @@ class Recipe:
     weight_decay: float = _option("optimizer", 2e-5, "weight decay a step", low=0, high=10)
     clip_grad: float | None = _option("optimizer", None, "bound on the gradient", above=0)
     clip_mode: str = _option("optimizer", "norm", "what clip_grad bounds", choices=("norm", "value", "agc"))
-    opt_kwargs: dict[str, Scalar] = _option(
-        "optimizer", dict, "further arguments of timm's optimizer factory, as key=value"
+    opt_kwargs: dict[str, Scalar] = field(
+        default_factory=dict,
+        metadata=_about("optimizer", "further arguments of timm's optimizer factory, as key=value"),
     )
 
     sched: str = _option("schedule", "cosine", "shape of the schedule", choices=("cosine", "step", "multistep", "poly"))
@@ -171,9 +177,15 @@ class Recipe:
         "augment", (3 / 4, 4 / 3), "aspect ratio of the random crop", above=0, high=100, count=(2, 2)
     )
     crop_padding: int = _option(
-        "augment", 0, "black pixels around an image before a crop of its own side, instead of scale and ratio",
+        "augment", 0, "pixels around an image before a crop of its own side, instead of scale and ratio",
         low=0, high=1024,
     )  # fmt: skip
+    crop_padding_mode: str = _option(
+        "augment",
+        "constant",
+        "what crop_padding puts there: black, or the image reflected",
+        choices=("constant", "reflect"),
+    )
     hflip: float = _option("augment", 0.5, "chance of a horizontal flip", low=0, high=1)
     color_jitter: float | None = _option(
         "augment", 0.4, "strength of colour jitter; not used together with aa", low=0, high=10

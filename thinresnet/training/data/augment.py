@@ -1,0 +1,143 @@
+"""From cropped and flipped images to what the network gets: everything that follows the crop, on the device.
+
+Random numbers are drawn on the CPU for the whole step of all processes (so that they do not depend on the device or on
+the number of processes) and applied in batches on the training device.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from thinresnet.training.data import policy_ops
+from thinresnet.training.data.plan import Plan, mixed_seed
+from thinresnet.training.data.policy import Policy
+from thinresnet.training.recipe import Recipe
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+_ERASE_ATTEMPTS = 10
+_ERASE_AREA = (0.02, 1 / 3)
+_ERASE_LOG_ASPECT = math.log(1 / 0.3)
+_NOISE = 3
+
+
+def on_device(policy: Policy | None) -> bool:
+    """Whether this policy has batched operations here; the others need timm's, image by image."""
+    return policy is None or policy.family == "ta_wide" or (policy.family == "rand" and not policy.operations)
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """uint8 (N, H, W, 3) to float (N, 3, H, W), minus the mean, over the deviation."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channels_last: bool
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Normalise:
+        """The recipe's own values, or ImageNet's as timm has it."""
+        mean, std = recipe.mean or IMAGENET_MEAN, recipe.std or IMAGENET_STD
+        return cls(mean * (3 // len(mean)), std * (3 // len(std)), recipe.channels_last)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self.planes(images.permute(0, 3, 1, 2).to(torch.float32))
+
+    def planes(self, planes: Tensor) -> Tensor:
+        """The same from float (N, 3, H, W) with values 0 to 255."""
+        scale = torch.tensor([1 / (255 * value) for value in self.std], device=planes.device)[:, None, None]
+        shift = torch.tensor(
+            [-mean / std for mean, std in zip(self.mean, self.std, strict=True)], device=planes.device
+        )[:, None, None]
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        return torch.addcmul(shift, planes, scale).contiguous(memory_format=layout)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """What follows the crop and the flip, in timm's order: policy or colour jitter, normalising, erasing."""
+
+    recipe: Recipe
+    plan: Plan
+    normalise: Normalise
+    policy: Policy | None
+    jitter: float
+
+    def __call__(self, images: Tensor, epoch: int, step: int, generator: torch.Generator) -> Tensor:
+        """`images` uint8 (N, H, W, 3) of this process; `generator` is the step's, after the crops were drawn."""
+        count = self.plan.global_batch
+        planes = images.permute(0, 3, 1, 2).to(torch.float32)
+        if self.policy:
+            planes = planes.contiguous()
+            choices = policy_ops.draw(self.policy, count, generator).rows(self.plan.own)
+            planes = policy_ops.apply_policy(planes, choices, self.normalise.mean, self.recipe.train_interpolation)
+        elif self.jitter:
+            orders = torch.rand(count, 3, generator=generator).argsort(1)
+            factors = 1 + self.jitter * (2 * torch.rand(count, 3, generator=generator) - 1)
+            planes = colour_jitter(planes.contiguous(), self.plan.own(orders), self.plan.own(factors.clamp(min=0)))
+        found = self.normalise.planes(planes)
+        if self.recipe.reprob:
+            noise = torch.Generator(found.device)
+            noise.manual_seed(mixed_seed(self.plan.seed, _NOISE, epoch, step, self.plan.process_index))
+            drawn = torch.rand(count, 2 + self.recipe.recount * _ERASE_ATTEMPTS * 4, generator=generator)
+            boxes = erase_boxes(
+                self.plan.own(drawn), found.shape[2], found.shape[3], self.recipe.reprob, self.recipe.recount
+            )
+            erase(found, boxes, self.recipe.remode, noise)
+        return found
+
+
+def colour_jitter(images: Tensor, orders: Tensor, factors: Tensor) -> Tensor:
+    """torchvision's brightness, contrast and saturation, in an order of its own for every image.
+
+    `orders` (N, 3) says which comes first, second, third; `factors` (N, 3) how strong each of the three is.
+    """
+    blends = (policy_ops.brightness, policy_ops.contrast, policy_ops.colour)
+    images = images.clone()
+    for place in range(3):
+        for number, blend in enumerate(blends):
+            rows = torch.nonzero(orders[:, place] == number)[:, 0]
+            there = rows.to(images.device)
+            images[there] = blend(images[there], factors[rows, number].to(images.device))
+    return images
+
+
+def erase_boxes(drawn: Tensor, height: int, width: int, probability: float, most: int) -> Tensor:
+    """Rectangles to erase (N, most, 4) as top, left, height, width by timm's rule; an unused one has no height."""
+    chosen, number = drawn[:, 0] < probability, torch.floor(drawn[:, 1] * most) + 1
+    area_draw, aspect_draw, top_draw, left_draw = drawn[:, 2:].view(len(drawn), most, _ERASE_ATTEMPTS, 4).unbind(3)
+    low, high = _ERASE_AREA
+    area = (low + (high - low) * area_draw) * height * width / number[:, None, None]
+    aspect = torch.exp((2 * aspect_draw - 1) * _ERASE_LOG_ASPECT)
+    heights, widths = torch.round(torch.sqrt(area * aspect)), torch.round(torch.sqrt(area / aspect))
+    fits = (heights < height) & (widths < width)
+    tops = torch.floor(top_draw * (height - heights + 1))
+    lefts = torch.floor(left_draw * (width - widths + 1))
+    tried = torch.stack([tops, lefts, heights, widths], 3)
+    first = fits.to(torch.uint8).argmax(2)
+    boxes = tried.gather(2, first[:, :, None, None].expand(-1, -1, 1, 4))[:, :, 0]
+    used = fits.any(2) & chosen[:, None] & (torch.arange(most) < number[:, None])
+    return torch.where(used[:, :, None], boxes, torch.zeros(4)).long()
+
+
+def erase(images: Tensor, boxes: Tensor, mode: str, noise: torch.Generator) -> None:
+    """Fill the boxes of normalised `images` in place: noise (pixel), one random colour (rand) or the mean (const)."""
+    height, width = images.shape[2:]
+    for number in range(boxes.shape[1]):
+        rows = torch.nonzero(boxes[:, number, 2])[:, 0]
+        if len(rows) == 0:
+            continue
+        top, left, tall, wide = boxes[rows, number].to(images.device)[:, :, None, None].unbind(1)
+        down = torch.arange(height, device=images.device)[None, :, None]
+        across = torch.arange(width, device=images.device)[None, None, :]
+        inside = (down >= top) & (down < top + tall) & (across >= left) & (across < left + wide)
+        there = rows.to(images.device)
+        shape = (len(rows), 3, *((height, width) if mode == "pixel" else (1, 1)))
+        fill = torch.zeros(shape, device=images.device)
+        if mode != "const":
+            fill.normal_(generator=noise)
+        images[there] = torch.where(inside[:, None], fill, images[there])

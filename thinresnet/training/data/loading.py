@@ -1,0 +1,276 @@
+"""The three loaders behind one interface: choosing one, and the training, test and hold-out splits over it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from timm.data.scheduled_sampler import ScheduledBatchSampler
+from torch import Tensor
+
+from thinresnet.errors import InputError
+from thinresnet.training.data import LOADERS
+from thinresnet.training.data import holdout as holdouts
+from thinresnet.training.data.augment import Augment, Normalise, on_device
+from thinresnet.training.data.datasets import Dataset, Images, cache_folder, open_dataset
+from thinresnet.training.data.memory import MemoryLoader, Progress, UnevenError
+from thinresnet.training.data.plan import Plan, share
+from thinresnet.training.data.policy import parse_policy
+from thinresnet.training.data.torch_loader import TorchLoader
+from thinresnet.training.recipe import Recipe
+
+DEFAULT_CROP_PCT = 0.875  # timm's
+# Held on the training device by every process: CIFAR takes 0.2 GB, ImageNet at 64 pixels would take 16.
+_LARGEST_IN_MEMORY = 2 * 2**30
+_PEEKED = 32
+
+
+class Loader(Protocol):
+    """What a loader is: cropped uint8 images (N, H, W, 3) on the device for the indices that it is asked for."""
+
+    def train_batches(
+        self, plan: Plan, steps: Iterator[tuple[int, int, Tensor]], epoch: int
+    ) -> Iterator[tuple[Tensor, torch.Generator]]:
+        """For each (step, size, image indices): the cropped, flipped images and the step's generator after them."""
+
+    def eval_batches(self, split: str, batches: Iterator[Tensor], size: int, crop_pct: float) -> Iterator[Tensor]:
+        """The images of those indices (of `split`: train or test) as a test sees them."""
+
+    def close(self) -> None:
+        """End what runs in the background."""
+
+
+@dataclass(frozen=True)
+class TrainSplit:
+    """The training images of this process, augmented."""
+
+    plan: Plan
+    loader: Loader
+    images: NDArray[np.int64]  # which of the data set's training images are trained on
+    targets: Tensor
+    augment: Augment
+    sizes: tuple[int, ...]
+    schedule: ScheduledBatchSampler | None
+
+    @property
+    def count(self) -> int:
+        """Training images, without those held out."""
+        return self.plan.count
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches an epoch, the same on every process."""
+        return self.plan.steps_per_epoch
+
+    @property
+    def images_per_epoch(self) -> int:
+        """Images that all processes together see in an epoch."""
+        return self.plan.steps_per_epoch * self.plan.global_batch
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """(images, targets) of each step from `start_step` on: a pure function of seed, epoch, step and process."""
+        order = self.plan.order(epoch)
+        kept = torch.from_numpy(self.images)
+        chosen = {step: kept[order[self.plan.positions(step)]] for step in range(start_step, self.steps_per_epoch)}
+        sizes = self._sizes(epoch)
+        asked = ((step, sizes[step], indices) for step, indices in chosen.items())
+        batches = self.loader.train_batches(self.plan, asked, epoch)
+        for (step, indices), (images, generator) in zip(chosen.items(), batches, strict=True):
+            targets = self.targets[indices.to(self.targets.device)]
+            yield self.augment(images, epoch, step, generator), targets
+
+    def _sizes(self, epoch: int) -> Sequence[int]:
+        if self.schedule is None:
+            return self.sizes * self.steps_per_epoch
+        self.schedule.set_epoch(epoch)
+        return [self.sizes[choice] for choice, _ in self.schedule.schedule]
+
+
+@dataclass(frozen=True)
+class EvalSplit:
+    """Images to be counted: each process has a share of its own, and together they have each image once."""
+
+    loader: Loader
+    split: str
+    images: NDArray[np.int64]
+    targets: Tensor
+    batch_size: int
+    size: int
+    crop_pct: float
+    normalise: Normalise
+    process_index: int
+    process_count: int
+
+    @property
+    def count(self) -> int:
+        """Images over all processes."""
+        return len(self.images)
+
+    @property
+    def _share(self) -> Tensor:
+        return torch.from_numpy(self.images)[share(self.count, self.process_index, self.process_count)]
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._share) / self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        batches = self._share.split(self.batch_size) if len(self._share) else ()
+        loaded = self.loader.eval_batches(self.split, iter(batches), self.size, self.crop_pct)
+        for indices, images in zip(batches, loaded, strict=True):
+            yield self.normalise(images), self.targets[indices.to(self.targets.device)]
+
+
+@dataclass(frozen=True)
+class Data:
+    """An opened data set; close it, or use it as a context manager, to end the workers of its loader."""
+
+    name: str
+    class_names: tuple[str, ...]
+    loader: str
+    image_size: int
+    train: TrainSplit
+    test: EvalSplit
+    holdout: EvalSplit | None
+
+    @property
+    def num_classes(self) -> int:
+        """Classes."""
+        return len(self.class_names)
+
+    def close(self) -> None:
+        """End what the loader runs in the background."""
+        self.test.loader.close()
+
+    def __enter__(self) -> Data:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_data(
+    recipe: Recipe,
+    *,
+    input_size: tuple[int, int, int] | None,
+    device: torch.device,
+    holdout: float,
+    loader: str,
+    process_index: int,
+    process_count: int,
+    progress: Progress | None,
+    cache_dir: Path | None,
+) -> Data:
+    """See `thinresnet.training.data.open_data`."""
+    if loader not in LOADERS:
+        raise InputError(f"--loader {loader}: takes one of {', '.join(LOADERS)}")
+    if input_size and input_size[0] != 3:
+        raise InputError(f"the network takes {input_size[0]} channels; the images here have 3")
+    size = recipe.img_size or (input_size[1] if input_size else None)
+    if size is None:
+        raise InputError("img_size: neither the recipe nor the network says how large images are; give --img-size")
+    dataset = open_dataset(recipe)
+    if recipe.num_classes not in (None, len(dataset.class_names)):
+        raise InputError(
+            f"num_classes: {recipe.num_classes}, but {dataset.name} has {len(dataset.class_names)} classes; "
+            f"give --num-classes {len(dataset.class_names)}"
+        )
+    kept, held = holdouts.split(dataset.train.targets, holdout)
+    sizes = recipe.train_img_sizes or (size,)
+    plan = Plan(len(kept), recipe.batch_size, recipe.seed, process_index, process_count, max(1.0, recipe.aug_repeats))
+    _check_crops(recipe, dataset.train, sizes)
+    name, opened = _choose(loader, recipe, dataset, sizes, device, process_count, progress, cache_dir or cache_folder())
+
+    normalise = Normalise.of(recipe)
+    # timm's transforms did the policy and the jitter already, image by image.
+    policy = parse_policy(recipe.aa) if recipe.aa and name != "torch" else None
+    jitter = 0.0 if recipe.aa or name == "torch" else recipe.color_jitter or 0.0
+    targets = {part: torch.from_numpy(getattr(dataset, part).targets).to(device) for part in ("train", "test")}
+    crop_pct = recipe.crop_pct or DEFAULT_CROP_PCT
+    batch = recipe.validation_batch_size or recipe.batch_size
+    place = (batch, size, crop_pct, normalise, process_index, process_count)
+    return Data(
+        name=dataset.name,
+        class_names=dataset.class_names,
+        loader=name,
+        image_size=size,
+        train=TrainSplit(
+            plan, opened, kept, targets["train"], Augment(recipe, plan, normalise, policy, jitter), sizes,
+            _size_schedule(recipe, plan, sizes),
+        ),
+        test=EvalSplit(opened, "test", np.arange(len(dataset.test)), targets["test"], *place),
+        holdout=EvalSplit(opened, "train", held, targets["train"], *place) if len(held) else None,
+    )  # fmt: skip
+
+
+def _size_schedule(recipe: Recipe, plan: Plan, sizes: tuple[int, ...]) -> ScheduledBatchSampler | None:
+    """timm's schedule of training sizes, which is a function of seed and epoch too."""
+    if len(sizes) == 1:
+        return None
+    return ScheduledBatchSampler(
+        range(plan.count),  # only its length is asked for
+        [plan.batch_size] * len(sizes),
+        seed=recipe.seed,
+        num_batches=plan.steps_per_epoch,
+        choice_schedule=recipe.train_size_schedule,
+        schedule_epochs=recipe.epochs,
+        schedule_spread=recipe.train_size_schedule_spread,
+        schedule_random_mix=recipe.train_size_random_mix,
+    )
+
+
+def _check_crops(recipe: Recipe, images: Images, sizes: tuple[int, ...]) -> None:
+    if recipe.crop_padding:
+        found = images.read(0).size
+        if sizes != found[:1] or found[0] != found[1]:
+            raise InputError(
+                f"crop_padding: crops an image at its own size, but images are {found[0]}x{found[1]} and the training "
+                f"size is {' '.join(map(str, sizes))}; give --crop-padding 0 or another --img-size"
+            )
+
+
+def _choose(
+    wanted: str,
+    recipe: Recipe,
+    dataset: Dataset,
+    sizes: tuple[int, ...],
+    device: torch.device,
+    process_count: int,
+    progress: Progress | None,
+    cache: Path,
+) -> tuple[str, Loader]:
+    """The loader asked for, or the fastest that can serve this recipe and these images."""
+    from thinresnet.training.data import ffcv_loader
+
+    policy = parse_policy(recipe.aa) if recipe.aa else None
+    if wanted in ("memory", "ffcv") and not on_device(policy):
+        raise InputError(f"--loader {wanted}: has no batched form of aa {recipe.aa}; use --loader torch")
+    batched = on_device(policy)
+    if wanted == "memory" or (wanted == "auto" and batched and _small_and_even(dataset)):
+        try:
+            return "memory", MemoryLoader(recipe, dataset.train, dataset.test, device, progress, cache)
+        except UnevenError:
+            if wanted == "memory":
+                raise
+    workers = min(recipe.workers, max(1, (os.cpu_count() or 1) // process_count))
+    files = dataset.train.files is not None
+    if wanted == "ffcv" or (wanted == "auto" and batched and files and ffcv_loader.available()):
+        return "ffcv", ffcv_loader.open_loader(recipe, dataset, device, workers, progress, cache)
+    return "torch", TorchLoader(recipe, dataset.train, dataset.test, sizes, device, workers)
+
+
+def _small_and_even(dataset: Dataset) -> bool:
+    """Whether all images seem to be of one size (a sample of them is looked at) and fit the bound on memory."""
+    total, shapes = 0, set()
+    for images in (dataset.train, dataset.test):
+        for index in np.linspace(0, len(images) - 1, _PEEKED, dtype=int):
+            width, height = images.read(int(index)).size
+            shapes.add((width, height))
+        total += len(images) * width * height * 3
+    return len(shapes) == 1 and total <= _LARGEST_IN_MEMORY

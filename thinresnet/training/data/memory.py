@@ -1,0 +1,129 @@
+"""The `memory` loader: a small data set as uint8 on the training device, cropped and flipped there in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from numpy.typing import NDArray
+from torch import Tensor
+
+from thinresnet.errors import InputError
+from thinresnet.files import replacing
+from thinresnet.training.data.datasets import Images
+from thinresnet.training.data.plan import Plan
+from thinresnet.training.data.resample import (
+    CROP_DRAWS,
+    padded_crop,
+    random_boxes,
+    resize_and_centre,
+    resized_crop,
+)
+from thinresnet.training.recipe import Recipe
+
+Progress = Callable[[str, int, int], None]
+
+
+class UnevenError(InputError):
+    """Images of more than one size, which one tensor cannot hold."""
+
+
+class MemoryLoader:
+    """Both splits on the device; every batch is made from scratch out of its indices."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        train: Images,
+        test: Images,
+        device: torch.device,
+        progress: Progress | None,
+        folder: Path,
+    ):
+        self.recipe = recipe
+        self.train = torch.from_numpy(pixels_of(train, "training images", folder, progress)).to(device)
+        self.test = torch.from_numpy(pixels_of(test, "test images", folder, progress)).to(device)
+
+    def train_batches(
+        self, plan: Plan, steps: Iterator[tuple[int, int, Tensor]], epoch: int
+    ) -> Iterator[tuple[Tensor, torch.Generator]]:
+        """For each (step, size, image indices): the cropped, flipped images and the step's generator after them."""
+        for step, size, indices in steps:
+            generator = plan.generator(epoch, step)
+            yield self._crops(self.train[indices.to(self.train.device)], size, plan, generator), generator
+
+    def _crops(self, images: Tensor, size: int, plan: Plan, generator: torch.Generator) -> Tensor:
+        recipe, device = self.recipe, images.device
+        count, height, width, _ = images.shape
+        chance = torch.rand(plan.global_batch, 2, generator=generator)
+        flips, cubics = plan.own(chance).unbind(1)
+        flips = (flips < recipe.hflip).to(device)
+        if recipe.crop_padding:
+            shifts = torch.randint(2 * recipe.crop_padding + 1, (plan.global_batch, 2), generator=generator)
+            tops, lefts = plan.own(shifts).to(device).unbind(1)
+            return padded_crop(images, tops, lefts, flips, recipe.crop_padding, recipe.crop_padding_mode)
+        drawn = plan.own(torch.rand(plan.global_batch, CROP_DRAWS, generator=generator))
+        sides = torch.tensor([height, width]).expand(count, 2)
+        boxes = random_boxes(drawn, sides[:, 0], sides[:, 1], recipe.scale, recipe.ratio)
+        if (height, width) == (size, size) and bool((boxes[:, 2:] == size).all()):
+            nowhere = torch.zeros(count, dtype=torch.long, device=device)
+            return padded_crop(images, nowhere, nowhere, flips, 0, "constant")
+        cubic = cubics < 0.5 if recipe.train_interpolation == "random" else torch.full((count,), self._cubic_training)
+        return resized_crop(images, boxes.to(device), size, cubic.to(device), flips)
+
+    @property
+    def _cubic_training(self) -> bool:
+        return self.recipe.train_interpolation == "bicubic"
+
+    def eval_batches(self, split: str, batches: Iterator[Tensor], size: int, crop_pct: float) -> Iterator[Tensor]:
+        """The images of those indices (of `split`: train or test) as a test sees them."""
+        source = self.train if split == "train" else self.test
+        cubic = self.recipe.interpolation != "bilinear"
+        for indices in batches:
+            yield resize_and_centre(source[indices.to(source.device)], size, crop_pct, cubic)
+
+    def close(self) -> None:
+        """Nothing runs in the background."""
+
+
+def pixels_of(images: Images, what: str, folder: Path, progress: Progress | None) -> NDArray[np.uint8]:
+    """All images in one array (N, H, W, 3); decoded files are kept in `folder` for the next time."""
+    if images.pixels is not None:
+        return np.ascontiguousarray(images.pixels)
+    path = folder / f"{images.digest()}.npy"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):  # of several processes one decodes and the others wait
+            if not path.is_file():
+                with replacing(path) as part, part.open("wb") as file:
+                    np.save(file, decode(images, what, progress), allow_pickle=False)
+    except OSError:  # a cache that cannot be written (full, read-only) costs time, not the run
+        return decode(images, what, progress)
+    return np.load(path, mmap_mode="c", allow_pickle=False)  # type: ignore[no-any-return]
+
+
+def decode(images: Images, what: str, progress: Progress | None) -> NDArray[np.uint8]:
+    """All images in one array (N, H, W, 3)."""
+    first = np.asarray(images.read(0))
+    found = np.empty((len(images), *first.shape), np.uint8)
+
+    def place(index: int) -> None:
+        image = np.asarray(images.read(index))
+        if image.shape != first.shape:
+            assert images.files is not None
+            one, other = ("x".join(map(str, shape[1::-1])) for shape in (image.shape, first.shape))
+            raise UnevenError(
+                f"{images.files[index]}: is {one}, the images before it {other}; the memory loader takes images of one "
+                "size, use --loader torch or ffcv"
+            )
+        found[index] = image
+
+    with ThreadPoolExecutor() as pool:
+        for done, _ in enumerate(pool.map(place, range(len(images)), chunksize=64), 1):
+            if progress and (done % 1000 == 0 or done == len(images)):
+                progress(f"reading {what}", done, len(images))
+    return found
