@@ -7,6 +7,15 @@ from pathlib import Path
 
 from thinresnet.errors import InputError
 
+
+class FormError(InputError):
+    """A file of the board that cannot be read as a table at all: which line, and what is wrong there."""
+
+    def __init__(self, path: str | os.PathLike[str], line: int, reason: str) -> None:
+        super().__init__(f"{path}, line {line}: {reason}")
+        self.path, self.line, self.reason = str(path), line, reason
+
+
 # A board of 20,000 rows is about 12 MB; what is far beyond that is not a board and is not read into memory.
 MAX_BYTES = 64 * 1024 * 1024
 
@@ -16,15 +25,13 @@ def read_text(path: str | os.PathLike[str]) -> str:
     try:
         size = Path(path).stat().st_size
         if size > MAX_BYTES:
-            raise InputError(f"{path}: {size} bytes; at most {MAX_BYTES} are read")
+            raise FormError(path, 1, f"{size} bytes; at most {MAX_BYTES} are read")
         data = Path(path).read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        raise FormError(path, 1, f"cannot be read ({error.strerror})") from None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         number = data.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"{path}, line {number}: byte 0x{data[error.start]:02X} is not UTF-8; save the file as UTF-8"
-        ) from None
+        raise FormError(path, number, f"byte 0x{data[error.start]:02X} is not UTF-8; save the file as UTF-8") from None
     return text.replace("\r\n", "\n")

@@ -1,4 +1,8 @@
-"""Reading and writing `leaderboard.csv`: one header, canonical column and row order, UTF-8, one row a line."""
+"""Reading and writing `leaderboard.csv`: one header, canonical column and row order, UTF-8, one row a line.
+
+Whoever writes holds the lock beside the board, reads it afresh, and replaces it in one step: a reader, a kill or ten
+writers at once meet the old board or the new one, whole.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,18 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from thinresnet.errors import InputError, nearest
-from thinresnet.leaderboard.files import read_text
+from thinresnet.files import write_atomically
+from thinresnet.leaderboard.files import FormError, read_text
 from thinresnet.leaderboard.schema import NAMES, Entry, Fault, format_row, order, parse
 
 MAX_CELL = 100_000
+NAME = "leaderboard.csv"
+LOCK_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,50 @@ def render(entries: Iterable[Entry]) -> str:
     return text.getvalue()
 
 
+def default_board() -> Path:
+    """The board of the working folder, else the one of the checkout that this package is run from."""
+    here = Path(NAME)
+    checkout = Path(__file__).resolve().parents[2] / NAME
+    return here if here.exists() or not checkout.exists() else checkout
+
+
+def merge(*boards: Iterable[Entry]) -> list[Entry]:
+    """One board from several people's: every row once. Two rows of one id that differ are a question for a person."""
+    merged: dict[str, Entry] = {}
+    for entry in (entry for board in boards for entry in board):
+        known = merged.setdefault(entry.id, entry)
+        if known != entry:
+            changed = next(name for name in NAMES if getattr(known, name) != getattr(entry, name))
+            raise InputError(
+                f"row {entry.id}, column {changed}: {getattr(known, changed)!s} in one board, "
+                f"{getattr(entry, changed)!s} in another; correct one of them"
+            )
+    return sorted(merged.values(), key=order)
+
+
+@contextmanager
+def locked(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold the board alone: waits for other writers, and clears away what a killed one left half-written."""
+    from filelock import FileLock, Timeout  # only writers pay for its import
+
+    board = Path(path)
+    try:
+        with FileLock(board.with_name(f".{board.name}.lock"), timeout=LOCK_SECONDS):
+            for target in (board, board.with_suffix(".bib")):
+                for leftover in target.parent.glob(f".{target.name}.*.part"):
+                    leftover.unlink(missing_ok=True)
+            yield
+    except Timeout:
+        raise InputError(f"{board}: another process has held the board for {LOCK_SECONDS} s; try again") from None
+    except PermissionError as error:
+        raise InputError(f"{board.parent}: cannot be written ({error.strerror}); use a folder that is yours") from None
+
+
+def write_board(path: str | os.PathLike[str], entries: Iterable[Entry]) -> None:
+    """Replace a board by these entries in canonical form; the caller holds the lock."""
+    write_atomically(path, render(entries))
+
+
 def _records(path: str | os.PathLike[str], text: str) -> Iterator[tuple[int, list[str]]]:
     """Cells of every line with the line's number; a record that runs over its line is refused where it begins."""
     csv.field_size_limit(MAX_CELL)
@@ -68,18 +121,17 @@ def _records(path: str | os.PathLike[str], text: str) -> Iterator[tuple[int, lis
         except StopIteration:
             return
         except csv.Error as error:
-            raise InputError(f"{path}, line {number}: broken quoting or a cell too long ({error})") from None
+            raise FormError(path, number, f"broken quoting or a cell too long ({error})") from None
         if reader.line_num != number:
-            raise InputError(f"{path}, line {number}: a quoted cell runs over the end of the line; a row is one line")
+            raise FormError(path, number, "a quoted cell runs over the end of the line; a row is one line")
         yield number, cells
 
 
 def _check_header(path: str | os.PathLike[str], header: list[str]) -> None:
-    where = f"{path}, line 1"
     for name in header:
         if header.count(name) > 1:
-            raise InputError(f"{where}: column {name!r} stands there twice; each column once")
+            raise FormError(path, 1, f"column {name!r} stands there twice; each column once")
         if name not in NAMES:
-            raise InputError(f"{where}: {name!r} is not a column of the board{nearest(name, NAMES)}")
+            raise FormError(path, 1, f"{name!r} is not a column of the board{nearest(name, NAMES)}")
     if missing := [name for name in NAMES if name not in header]:
-        raise InputError(f"{where}: column {missing[0]!r} is missing; the columns are {', '.join(NAMES)}")
+        raise FormError(path, 1, f"column {missing[0]!r} is missing; the columns are {', '.join(NAMES)}")

@@ -1,0 +1,302 @@
+"""Adding rows: from flags, a YAML file or run folders to a proposal with its doubts, and from there onto the board.
+
+A proposal is refused where a rule is broken; where it is only odd (a near copy, a cut that does not fit its own
+figures, an accuracy out of range) it comes with doubts, and whoever accepts them has the row flagged and annotated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+
+from thinresnet.errors import InputError, nearest
+from thinresnet.files import write_atomically
+from thinresnet.leaderboard.check import IDENTITY, entry_faults
+from thinresnet.leaderboard.figures import contradictions, implausible
+from thinresnet.leaderboard.files import read_text
+from thinresnet.leaderboard.measured import (
+    EMA,
+    EVIDENCE_FOLDER,
+    PROJECT_KEY,
+    cells_of,
+    family_of,
+    keep_evidence,
+    read_results,
+)
+from thinresnet.leaderboard.papers import Paper, bib_beside, parse_bib, read_bib, render_bib
+from thinresnet.leaderboard.schema import MAX_TEXT, NAMES, Entry, Fault, parse
+from thinresnet.leaderboard.store import locked, read_board, write_board
+
+# Short names that people type, and the columns they fill; amounts take k, M or G.
+SHORT = {
+    "top1": "top1_printed",
+    "top5": "top5_printed",
+    "dense_top1": "dense_top1_printed",
+    "dense_top5": "dense_top5_printed",
+    "top1_drop": "top1_drop_printed",
+    "macs": "cost_printed_g",
+    "dense_macs": "dense_cost_printed_g",
+    "params": "params_printed_m",
+    "dense_params": "dense_params_printed_m",
+}
+# What a person is asked, in this order, when no flags are given; `Column.help` has the words.
+QUESTIONS = (
+    "paper", "dataset", "arch", "method", "family", "top1", "dense_top1", "macs", "dense_macs", "cost_cut_pct",
+    "params", "test_resolution", "dense_epochs", "prune_epochs", "tune_epochs", "train_epochs", "teacher",
+    "extra_data", "locator", "read_repo", "note",
+)  # fmt: skip
+_DEFAULTS = {"source": "published", "accuracy_unit": "accuracy", "cost_unit": "unknown", "hand": "first"}
+_AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kMG]?)")
+_EXPONENT = {"": 0, "k": 3, "M": 6, "G": 9}
+NEAR_TOP1 = Decimal("0.06")
+NEAR_COST = 0.02
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Something odd about a proposal: the question in words, and the flag that the row gets if it stands."""
+
+    question: str
+    flag: str = ""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A row that breaks no rule of its own, the doubts about it, and the paper and evidence that come with it."""
+
+    entry: Entry
+    doubts: tuple[Doubt, ...] = ()
+    papers: tuple[Paper, ...] = ()
+    run_folders: tuple[Path, ...] = ()
+
+    def accepted(self) -> Entry:
+        """The row as it goes onto the board once its doubts have been looked at: flagged, with the reason noted."""
+        flagged = [doubt for doubt in self.doubts if doubt.flag]
+        flags = tuple(sorted({*self.entry.flags, *(doubt.flag for doubt in flagged)}))
+        reason = "; ".join([part for part in (self.entry.note, *(doubt.question for doubt in flagged)) if part])
+        return replace(self.entry, flags=flags, note=self.entry.note if not flagged else _short(reason))
+
+
+def propose(
+    values: Mapping[str, str], entries: Sequence[Entry], papers: Mapping[str, Paper], *, bibtex: str = ""
+) -> Proposal:
+    """A row from typed values (columns, or the names in `SHORT`), with the doubts that the board raises about it."""
+    cells = _cells(values)
+    new = _new_papers(bibtex, papers)
+    known = {**papers, **{paper.key: paper for paper in new}}
+    cells.setdefault("paper", new[0].key if len(new) == 1 else "")
+    entry = _entry(cells)
+    if entry.paper not in known:
+        raise InputError(
+            f"paper: {entry.paper!r} is not in the .bib file{nearest(entry.paper, known)}; "
+            "name a known key, or give the new paper's BibTeX too"
+        )
+    return Proposal(entry, tuple(_doubts(entry, entries)) + tuple(_paper_doubts(new, papers)), new)
+
+
+def propose_run(
+    folders: Sequence[str | os.PathLike[str]],
+    entries: Sequence[Entry],
+    *,
+    values: Mapping[str, str] | None = None,
+    ema: bool = False,
+) -> Proposal:
+    """A measured row from the folders of one run's seeds; `values` says what no run knows (method, family, note)."""
+    results = read_results(folders)
+    given = dict(values or {})
+    family = given.pop("family", "") or family_of(results[0])
+    if not family:
+        raise InputError(f"{folders[0]}: shape {results[0]['shape']!r} does not tell the family; say --family")
+    cells = cells_of(results, family, ema=ema)
+    if taken := sorted(set(_cells(given)) & set(cells)):
+        raise InputError(f"{taken[0]}: a run's own figure is not typed by hand; leave it out")
+    method = given.pop("method", "") or f"{results[0]['arch']} {results[0]['shape']}"
+    cells.update(
+        family=family,
+        method=method + (EMA if ema else ""),
+        paper=PROJECT_KEY,
+        locator="result.json of every seed",
+        evidence=f"{EVIDENCE_FOLDER}/{_slug(results[0], ema=ema)}",
+    )
+    entry = _entry({**cells, **_cells(given)})
+    return Proposal(entry, tuple(_doubts(entry, entries)), (), tuple(Path(folder) for folder in folders))
+
+
+def from_yaml(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """The rows in a YAML file: a mapping of names to plain values, or a list of them; `bibtex` may stand among them."""
+    import yaml
+
+    try:
+        # BaseLoader makes texts of everything: 76.10 stays 76.10, and nothing is ever constructed.
+        loaded = yaml.load(read_text(path), Loader=yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise InputError(f"{path}{line}: not YAML ({getattr(error, 'problem', None) or 'unreadable'})") from None
+    rows = loaded if isinstance(loaded, list) else [loaded]
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict) or not row or not all(isinstance(value, str) for value in row.values()):
+            raise InputError(f"{path}, row {number}: not a mapping of names to plain values, such as `top1: 76.10`")
+        if strange := [name for name in row if name not in NAMES and name not in SHORT and name != "bibtex"]:
+            raise InputError(
+                f"{path}, row {number}: {strange[0]!r} is not a column{nearest(strange[0], [*NAMES, *SHORT, 'bibtex'])}"
+            )
+    return rows
+
+
+def add(board: str | os.PathLike[str], proposals: Sequence[Proposal]) -> list[Entry]:
+    """Put accepted proposals on the board: all of them, or none. The board is read afresh under its lock."""
+    board = Path(board)
+    bib = bib_beside(board)
+    with locked(board):
+        entries, papers = read_board(board), read_bib(bib)
+        added: list[Entry] = []
+        for proposal in proposals:
+            entry = proposal.accepted()
+            _refuse_copy(entry, entries + added)
+            for paper in proposal.papers:
+                if papers.setdefault(paper.key, paper) != paper:
+                    raise InputError(f"{bib}: {paper.key} stands there for another paper; choose another key")
+            if entry.paper not in papers:
+                raise InputError(f"{bib}: {entry.paper} is not there; give its BibTeX")
+            added.append(entry)
+        for proposal in proposals:
+            keep_evidence(board, proposal.entry.evidence, proposal.run_folders)
+        # The papers go first: a kill in between leaves a paper without rows, which is no fault, never the reverse.
+        write_atomically(bib, render_bib(papers.values()))
+        write_board(board, entries + added)
+    return added
+
+
+def _cells(values: Mapping[str, str]) -> dict[str, str]:
+    """Typed values as cells: short names to columns, amounts such as 2.05G to the column's unit."""
+    cells: dict[str, str] = {}
+    for name, value in values.items():
+        text = str(value).strip()
+        if name == "bibtex" or not text:
+            continue
+        column = SHORT.get(name, name)
+        if column not in NAMES:
+            raise InputError(f"{name!r} is not a column of the board{nearest(name, [*NAMES, *SHORT])}")
+        if column in cells:
+            raise InputError(f"{name}: {column} is given twice")
+        if name in ("macs", "dense_macs"):
+            cells.setdefault("cost_unit", "macs")
+            text = _amount(name, text, 9)
+        elif name in ("params", "dense_params"):
+            text = _amount(name, text, 6)
+        cells[column] = text
+    return cells
+
+
+def _amount(name: str, text: str, unit: int) -> str:
+    """`2.05G` in units of 10^9 is `2.05`, `512M` is `0.512`: the decimal point moves, no digit changes."""
+    found = _AMOUNT.fullmatch(text)
+    if not found:
+        raise InputError(f"{name}: {text!r} is not an amount such as 2.05G, 512M or 853018")
+    digits, scale = found.groups()
+    return format(Decimal(digits).scaleb(_EXPONENT[scale] - unit), "f")
+
+
+def _entry(cells: Mapping[str, str]) -> Entry:
+    """The entry in these cells under a name made from its contents; a broken rule refuses it."""
+    filled = {**_DEFAULTS, **{name: text for name, text in cells.items() if text}}
+    filled.setdefault("id", _id(filled))
+    entry, faults = parse(filled)
+    if entry is None:
+        raise InputError("; ".join(str(fault) for fault in faults[:5]))
+    odd = {(fault.column, fault.allowed) for fault in (*contradictions(entry), *implausible(entry))}
+    broken = [fault for fault in entry_faults(entry) if (fault.column, fault.allowed) not in odd]
+    if broken:
+        raise InputError("; ".join(str(fault) for fault in broken[:5]))
+    return entry
+
+
+def _id(cells: Mapping[str, str]) -> str:
+    contents = "|".join(f"{name}={cells.get(name, '')}" for name in NAMES if name not in ("id", "note"))
+    stem = re.sub(r"[^a-z0-9._-]", "-", f"{cells.get('paper') or 'row'}-{cells.get('arch', '')}".lower())[:100]
+    return f"{stem}-{hashlib.sha256(contents.encode()).hexdigest()[:6]}"
+
+
+def _new_papers(bibtex: str, papers: Mapping[str, Paper]) -> tuple[Paper, ...]:
+    parsed, faults = parse_bib(bibtex)
+    if faults:
+        raise InputError(f"BibTeX, line {faults[0].line}, {faults[0]}")
+    if bibtex.strip() and not parsed:
+        raise InputError("BibTeX: no entry in it; give one such as @inproceedings{key, title = {...}, ...}")
+    for key, paper in parsed.items():
+        if papers.get(key, paper) != paper:
+            raise InputError(f"BibTeX: {key} is the key of another paper already ({papers[key].title}); choose another")
+    return tuple(parsed.values())
+
+
+def _doubts(entry: Entry, entries: Sequence[Entry]) -> Iterator[Doubt]:
+    identity = _identity(entry)
+    for other in entries:
+        if _identity(other) == identity:
+            yield Doubt(f"an exact copy: row {other.id} has the same figures, and the board takes each result once")
+        elif _near(entry, other):
+            yield Doubt(
+                f"a near copy of row {other.id} ({other.method}, top-1 {other.top1}): another result, or the same one "
+                "read elsewhere?"
+            )
+    for fault in contradictions(entry):
+        yield Doubt(_said(fault), _FLAG_OF.get(fault.column.split("_")[0], "drop-doubtful"))
+    for fault in implausible(entry):
+        yield Doubt(_said(fault), "accuracy-doubtful")
+
+
+def _near(entry: Entry, other: Entry) -> bool:
+    if (entry.dataset, entry.arch, entry.paper) != (other.dataset, other.arch, other.paper):
+        return False
+    if entry.top1 is None or other.top1 is None or abs(entry.top1 - other.top1) > NEAR_TOP1:
+        return False
+    one, two = entry.macs_ratio, other.macs_ratio
+    return one is None or two is None or abs(one - two) <= NEAR_COST * max(one, two)
+
+
+_FLAG_OF = {"cost": "cost-doubtful", "speedup": "cost-doubtful", "params": "params-doubtful"}
+
+
+def _said(fault: Fault) -> str:
+    return f"{fault.column} ({fault.value}) does not fit {fault.allowed.split(';')[0].removeprefix('what ')}"
+
+
+def _paper_doubts(new: Iterable[Paper], papers: Mapping[str, Paper]) -> Iterator[Doubt]:
+    for paper in new:
+        for known in papers.values():
+            same_title = _letters(known.title) == _letters(paper.title)
+            if known.key != paper.key and (same_title or (paper.eprint and paper.eprint == known.eprint)):
+                yield Doubt(f"the paper {paper.key} looks like {known.key}, which the board has: use that key?")
+
+
+def _refuse_copy(entry: Entry, entries: Iterable[Entry]) -> None:
+    identity = _identity(entry)
+    for other in entries:
+        if _identity(other) == identity:
+            raise InputError(f"row {other.id} has the same figures already: nothing is added")
+        if other.id == entry.id:
+            raise InputError(f"id {entry.id!r} is taken by another row; choose another")
+
+
+def _identity(entry: Entry) -> tuple[object, ...]:
+    return tuple(getattr(entry, name) for name in IDENTITY)
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.lower())
+
+
+def _slug(result: Mapping[str, object], *, ema: bool) -> str:
+    stem = "-".join(str(result[name]) for name in ("arch", "shape", "dataset", "recipe"))
+    contents = f"{result['network_sha256']}{result['recipe_sha256']}{ema}"
+    return f"{re.sub(r'[^A-Za-z0-9._-]', '-', stem)}-{hashlib.sha256(contents.encode()).hexdigest()[:6]}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 3]}..."

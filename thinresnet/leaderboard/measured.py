@@ -1,0 +1,184 @@
+"""Measured rows: what a run folder says, over its seeds, as the cells of a row; and its evidence beside the board.
+
+A run folder holds `result.json`, `network.json`, `recipe.yaml` and `metrics.csv`. The row's figures are computed from
+the `result.json` of every seed by `cells_of`, both when a row is added and whenever the board is checked.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import ROUND_HALF_EVEN, Decimal
+from pathlib import Path
+from typing import Any
+
+from thinresnet.errors import InputError
+from thinresnet.leaderboard.files import read_text
+from thinresnet.leaderboard.schema import DATASETS, NAMES, Entry, Fault, format_row
+
+EVIDENCE_FOLDER = "baselines/results"
+EVIDENCE_FILES = ("result.json", "network.json", "recipe.yaml", "metrics.csv")
+PROJECT_KEY = "thinresnet"
+EMA = " (EMA)"
+_SAME = ("arch", "dataset", "network_sha256", "recipe_sha256", "epochs", "macs", "params", "test_resolution", "shape")
+_COUNTS = ("macs", "params", "dense_macs", "dense_params", "epochs", "images_test", "test_resolution", "seed")
+_SCALED = re.compile(r"[wi][0-9.]+|(macs|params)-[0-9.a-zA-Z]+")
+_MILLI = Decimal("0.001")
+
+
+def read_results(folders: Sequence[str | os.PathLike[str]]) -> list[dict[str, Any]]:
+    """The results of several seeds of one run; anything that makes them different runs is refused by name."""
+    if not folders:
+        raise InputError("no run folder given; name at least one, such as runs/resnet20_cifar-w0.5-digits-s42-3f9a1c")
+    results = [_read_result(Path(folder)) for folder in folders]
+    for folder, result in zip(folders[1:], results[1:], strict=True):
+        for name in _SAME:
+            if result.get(name) != results[0].get(name):
+                raise InputError(
+                    f"{folder}, {name}: {result.get(name)!r}, but {results[0].get(name)!r} in {folders[0]}: "
+                    "one row averages seeds of one run"
+                )
+    seeds = [result["seed"] for result in results]
+    if len(set(seeds)) != len(seeds):
+        raise InputError(f"seeds {seeds}: the same seed twice is one run, not two")
+    return results
+
+
+def cells_of(results: Sequence[Mapping[str, Any]], family: str, *, ema: bool) -> dict[str, str]:
+    """The figures of a row from the results of its seeds: means and sample deviations of the last epoch."""
+    first = results[0]
+    part = "test_ema" if ema else "test"
+    top1 = [_percent(result, f"correct1_{part}") for result in results]
+    top5 = [_percent(result, f"correct5_{part}") for result in results] if f"correct5_{part}" in first else []
+    # Seeds of one run may stop at slightly different updates when they are gone on with; the bill is their mean.
+    training = sum((Decimal(str(result["training_macs"])) for result in results), Decimal(0)) / len(results)
+    cells = {
+        "source": "measured",
+        "dataset": first["dataset"],
+        "arch": first["arch"],
+        "accuracy_unit": "accuracy",
+        "top1_printed": _text(_mean(top1)),
+        "n": str(len(results)),
+        "cost_unit": "macs",
+        "cost_printed_g": _giga(first["macs"]),
+        "params_printed_m": _mega(first["params"]),
+        "test_resolution": str(first["test_resolution"]),
+        "train_resolution": str(first["train_resolution"]),
+        "recipe": first["recipe"],
+        "hand": "first",
+    }
+    if family != "dense":
+        cells["dense_cost_printed_g"] = _giga(first["dense_macs"])
+        cells["dense_params_printed_m"] = _mega(first["dense_params"])
+    if top5 and DATASETS[first["dataset"]].classes > 5:
+        cells["top5_printed"] = _text(_mean(top5))
+    if len(top1) > 1:
+        cells["top1_std"] = _text(_deviation(top1))
+    if first.get("initial_checkpoint") is None:
+        cells["train_epochs"] = str(first["epochs"])
+        cells["training_macs_printed_g"] = _text(training / 10**9)
+    else:
+        cells["tune_epochs"] = str(first["epochs"])
+    return cells
+
+
+def family_of(result: Mapping[str, Any]) -> str:
+    """The family that a run's shape tells, or an empty string where only its author knows."""
+    if result.get("initial_checkpoint") is not None:
+        return "pruned"
+    if result["shape"] == "dense":
+        return "dense"
+    return "scaled" if _SCALED.fullmatch(str(result["shape"])) else ""
+
+
+def keep_evidence(board: Path, evidence: str, folders: Sequence[Path]) -> None:
+    """Copy what proves a row beside the board, one folder a seed, no weights; a folder appears whole or not at all."""
+    targets = [board.parent / evidence / folder.resolve().name for folder in folders]
+    if standing := [target for target in targets if target.exists()]:
+        raise InputError(f"{standing[0]}: evidence of a row stands there already")
+    for folder, target in zip(folders, targets, strict=True):
+        part = target.with_name(f".{target.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        for name in EVIDENCE_FILES:
+            if (folder / name).is_file():
+                shutil.copyfile(folder / name, part / name)
+        part.rename(target)
+
+
+def evidence_faults(root: Path, entry: Entry) -> Iterator[Fault]:
+    """What the evidence folder of a measured row does not bear out: its figures are worked out from it again."""
+    folders = sorted(path.parent for path in (root / entry.evidence).glob("[!.]*/result.json"))
+    if not folders:
+        yield Fault("evidence", entry.evidence, "a folder beside the board that holds one run folder a seed")
+        return
+    try:
+        expected = cells_of(read_results(folders), entry.family, ema=entry.method.endswith(EMA))
+    except InputError as error:
+        yield Fault("evidence", entry.evidence, str(error))
+        return
+    cells = dict(zip(NAMES, format_row(entry), strict=True))
+    for name, value in expected.items():
+        if cells[name] != value:
+            yield Fault(name, cells[name], f"what its evidence gives: {value}")
+
+
+def _read_result(folder: Path) -> dict[str, Any]:
+    path = folder / "result.json"
+    if not folder.is_dir():
+        raise InputError(f"{folder}: not a folder; name a run folder such as runs/<id>")
+    if not path.is_file():
+        raise InputError(f"{folder}: no result.json: the run is unfinished; go on with it, then add it")
+    try:
+        result = json.loads(read_text(path), parse_constant=lambda name: _refuse(path, name))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from None
+    if not isinstance(result, dict) or result.get("format") != 1:
+        raise InputError(f"{path}: not a result of format 1")
+    for name in (*_COUNTS, "correct1_test"):
+        if not isinstance(result.get(name), int) or isinstance(result.get(name), bool) or result[name] < 0:
+            raise InputError(f"{path}, {name}: {result.get(name)!r} is not a whole number")
+    for name in ("arch", "dataset", "recipe", "shape", "network_sha256", "recipe_sha256"):
+        if not isinstance(result.get(name), str):
+            raise InputError(f"{path}, {name}: {result.get(name)!r} is not a text")
+    if result["dataset"] not in DATASETS:
+        raise InputError(f"{path}, dataset: {result['dataset']!r} is not one of {', '.join(DATASETS)}")
+    if not isinstance(result.get("training_macs"), (int, float)) or not isinstance(result.get("train_resolution"), int):
+        raise InputError(f"{path}: training_macs and train_resolution must be numbers")
+    return result
+
+
+def _refuse(path: Path, name: str) -> float:
+    raise InputError(f"{path}: {name} is not a number that a result may hold")
+
+
+def _percent(result: Mapping[str, Any], name: str) -> Decimal:
+    correct = result.get(name)
+    if not isinstance(correct, int) or not 0 <= correct <= result["images_test"]:
+        raise InputError(f"{name}: {correct!r} is not a count of {result['images_test']} test images")
+    return Decimal(100 * correct) / int(result["images_test"])
+
+
+def _mean(values: Sequence[Decimal]) -> Decimal:
+    return sum(values, Decimal(0)) / len(values)
+
+
+def _deviation(values: Sequence[Decimal]) -> Decimal:
+    mean = _mean(values)
+    return Decimal(math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1)))
+
+
+def _text(value: Decimal) -> str:
+    return format(value.quantize(_MILLI, ROUND_HALF_EVEN), "f")
+
+
+def _giga(count: int) -> str:
+    return format(Decimal(count).scaleb(-9), "f")
+
+
+def _mega(count: int) -> str:
+    return format(Decimal(count).scaleb(-6), "f")
