@@ -6,7 +6,7 @@ schedule is a function of the epoch and of the number of updates alone: nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 import torch
@@ -18,13 +18,10 @@ from timm.scheduler import create_scheduler_v2, scheduler_kwargs
 from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from timm.utils.clip_grad import dispatch_clip_grad
-from torch import Tensor, nn
+from torch import nn
 
 from thinresnet.errors import InputError
 from thinresnet.training.recipe import Recipe
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-
 
 def build_optimizer(recipe: Recipe, model: nn.Module, processes: int) -> torch.optim.Optimizer:
     """timm's optimizer; biases and norms are not decayed unless `opt_kwargs` has `filter_bias_and_bn: false`."""
@@ -70,7 +67,7 @@ def build_mixup(recipe: Recipe, classes: int) -> Mixup | None:
     )
 
 
-def build_loss(recipe: Recipe) -> Loss:
+def build_loss(recipe: Recipe) -> nn.Module:
     """Cross-entropy or binary cross-entropy, with the labels smoothed here unless mixup has done it."""
     if recipe.bce_loss:
         loss: nn.Module = BinaryCrossEntropy(recipe.smoothing, target_threshold=recipe.bce_target_thresh)

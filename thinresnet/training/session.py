@@ -203,7 +203,7 @@ def _result(
     """Put together what a finished run says of itself."""
     progress, recipe, data, accelerator = training.progress, training.recipe, training.data, training.accelerator
     folder = training.run.path
-    scores = {part: Score(**score) if score else None for part, score in progress.scores.items()}
+    scores = {part: Score(**score) for part, score in progress.scores.items() if score}
     colours = network.input_size[0]
     cost = networks.count(network, (colours, data.image_size, data.image_size))
     dense = networks.count(
@@ -240,7 +240,10 @@ def _result(
         updates=progress.updates,
         images_seen=progress.images_seen,
         batch_size=recipe.batch_size * recipe.grad_accum_steps * accelerator.num_processes,
-        **scores,
+        test=scores["test"],
+        test_ema=scores.get("test_ema"),
+        holdout=scores.get("holdout"),
+        holdout_ema=scores.get("holdout_ema"),
         seed=recipe.seed,
         recipe=recipe_name,
         recipe_hash=recipe.hash,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class Tracking:
         os.environ.setdefault("WANDB_SILENT", "true")
         modes = ["online", "offline"] if _has_account() else ["offline"]
         for mode in modes:
-            if self._try(lambda mode=mode: self._start(folder, config, mode), f"Weights & Biases ({mode})"):
+            if self._try(partial(self._start, folder, config, mode), f"Weights & Biases ({mode})"):
                 if mode == "offline":
                     say(f"Weights & Biases: recording offline in {folder / 'wandb'}; upload with `wandb sync`")
                 self._on = True
