@@ -41,12 +41,12 @@ class Images:
         return len(self.targets)
 
     def digest(self) -> str:
-        """What the files are known by: their paths, sizes and times, which a changed image does not keep."""
+        """What the files are known by: class, name, size and time, which a changed image does not keep."""
         assert self.files is not None
         known = hashlib.sha256()
         for file, target in zip(self.files, self.targets, strict=True):
             stat = file.stat()
-            known.update(f"{os.path.abspath(file)}\0{stat.st_size}\0{stat.st_mtime_ns}\0{target}\n".encode())
+            known.update(f"{file.parent.name}/{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{target}\n".encode())
         return known.hexdigest()[:32]
 
     def read(self, index: int) -> Image.Image:

@@ -1,11 +1,163 @@
-"""x"""
+"""The `ffcv` loader: images from a .beton file, decoded and resized by threads some steps ahead.
+
+The crops are drawn as for the memory loader and resized by Pillow, so that images stored as pixels give the same batches
+there and here. A process decodes only its own images. What follows the crop happens in batches on the training device.
+"""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
-def available() -> bool:
-    return False
+import numpy as np
+import torch
+from filelock import FileLock
+from PIL import Image
+from torch import Tensor
+
+from thinresnet.errors import InputError
+from thinresnet.training.data import beton
+from thinresnet.training.data.crops import Crops, draw_crops
+from thinresnet.training.data.datasets import Dataset, Images
+from thinresnet.training.data.memory import Progress
+from thinresnet.training.data.plan import Plan
+from thinresnet.training.data.resample import padded_crop
+from thinresnet.training.data.torch_loader import test_transform
+from thinresnet.training.recipe import Recipe
+
+_AHEAD = 3
+_Batch = tuple[Tensor, list["Future[None]"]]
 
 
-def open_loader(*a):
-    raise NotImplementedError
+def open_beton(images: Images, folder: Path, name: str, split: str, progress: Progress | None) -> beton.Beton:
+    """The .beton file of these images in `folder`, written first if it is missing."""
+    if images.files is None:
+        raise InputError(f"{name}: the ffcv loader takes image files; these are small: use --loader memory")
+    digest = images.digest()
+    path = folder / f"{name}-{split}-{digest[:16]}.beton"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):  # of several processes one writes and the others wait
+            if not path.is_file():
+                beton.write(images, path, name=name, split=split, progress=progress)
+    opened = beton.Beton(path)
+    if opened.header.digest != digest or not np.array_equal(opened.labels, images.targets):
+        raise InputError(
+            f"{path}: holds the {opened.header.split} images of another data set ({opened.header.name}); delete it, it is "
+            "written anew"
+        )
+    return opened
+
+
+class FfcvLoader:
+    """Both splits from .beton files."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: Dataset,
+        device: torch.device,
+        workers: int,
+        progress: Progress | None,
+        folder: Path,
+    ):
+        self.recipe, self.device = recipe, device
+        self.betons = {
+            "train": open_beton(dataset.train, folder, dataset.name, "train", progress),
+            "test": open_beton(dataset.test, folder, dataset.name, "test", progress),
+        }
+        self.threads = max(1, workers)
+        self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="ffcv")
+
+    def train_batches(
+        self, plan: Plan, steps: Iterator[tuple[int, int, Tensor]], epoch: int
+    ) -> Iterator[tuple[Tensor, torch.Generator]]:
+        """For each (step, size, image indices): the cropped, flipped images and the step's generator after them."""
+        source = self.betons["train"]
+        sides = torch.from_numpy(source.heights), torch.from_numpy(source.widths)
+
+        def begin() -> Iterator[tuple[_Batch, Crops, torch.Generator]]:
+            for step, size, indices in steps:
+                generator = plan.generator(epoch, step)
+                crops = draw_crops(self.recipe, plan, generator, sides[0][indices], sides[1][indices])
+                yield self._start(indices, size, self._cut(source, crops, size)), crops, generator
+
+        for batch, crops, generator in _ahead(begin()):
+            images, flips = self._finished(batch), crops.flips.to(self.device)
+            if crops.shifts is None:
+                yield torch.where(flips[:, None, None, None], images.flip(2), images), generator
+                continue
+            tops, lefts = crops.shifts.to(self.device).unbind(1)
+            mode = self.recipe.crop_padding_mode
+            yield padded_crop(images, tops, lefts, flips, self.recipe.crop_padding, mode), generator
+
+    def eval_batches(self, split: str, batches: Iterator[Tensor], size: int, crop_pct: float) -> Iterator[Tensor]:
+        """The images of those indices (of `split`: train or test) as a test sees them."""
+        source, transform = self.betons[split], test_transform(self.recipe, size, crop_pct)
+
+        def cut(place: int, index: int) -> Tensor:
+            found: Tensor = transform(Image.fromarray(source.pixels(index)))
+            return found.permute(1, 2, 0)
+
+        for batch, in _ahead((self._start(indices, size, cut),) for indices in batches):  # fmt: skip
+            yield self._finished(batch)
+
+    def _cut(self, source: beton.Beton, crops: Crops, size: int) -> Callable[[int, int], Tensor]:
+        boxes, cubic = (crops.boxes.tolist() if crops.boxes is not None else None), crops.cubic.tolist()
+
+        def cut(place: int, index: int) -> Tensor:
+            pixels = source.pixels(index)
+            if boxes is not None:
+                top, left, height, width = boxes[place]
+                pixels = pixels[top : top + height, left : left + width]
+                if (height, width) != (size, size):
+                    kind = Image.Resampling.BICUBIC if cubic[place] else Image.Resampling.BILINEAR
+                    pixels = np.asarray(Image.fromarray(pixels).resize((size, size), kind))
+            elif pixels.shape[:2] != (size, size):
+                raise InputError(
+                    f"{source.path}: image {index} is {pixels.shape[1]}x{pixels.shape[0]}; crop_padding takes images of "
+                    f"{size}x{size} only"
+                )
+            return torch.from_numpy(np.array(pixels))
+
+        return cut
+
+    def _start(self, indices: Tensor, size: int, cut: Callable[[int, int], Tensor]) -> _Batch:
+        """Hand a batch to the threads, a part of it to each."""
+        images = torch.empty(len(indices), size, size, 3, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        asked = indices.tolist()
+
+        def fill(part: range) -> None:
+            for place in part:
+                images[place] = cut(place, asked[place])
+
+        parts = (range(start, len(asked), self.threads) for start in range(self.threads))
+        return images, [self.pool.submit(fill, part) for part in parts if len(part)]
+
+    def _finished(self, batch: _Batch) -> Tensor:
+        images, parts = batch
+        for part in parts:
+            part.result()
+        return images.to(self.device, non_blocking=True)
+
+    def close(self) -> None:
+        """End the threads."""
+        self.pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _ahead(started: Iterator[tuple[_Batch, ...]]) -> Iterator[tuple[_Batch, ...]]:
+    """The same in the same order, started a few before they are asked for; what is not asked for is called off."""
+    waiting: deque[tuple[_Batch, ...]] = deque()
+    try:
+        for entry in started:
+            waiting.append(entry)
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft()
+        while waiting:
+            yield waiting.popleft()
+    finally:
+        for entry in waiting:
+            for part in entry[0][1]:
+                part.cancel()

@@ -16,10 +16,11 @@ from timm.data.scheduled_sampler import ScheduledBatchSampler
 from torch import Tensor
 
 from thinresnet.errors import InputError
-from thinresnet.training.data import LOADERS
+from thinresnet.training.data import LOADERS, beton
 from thinresnet.training.data import holdout as holdouts
 from thinresnet.training.data.augment import Augment, Normalise, on_device
 from thinresnet.training.data.datasets import Dataset, Images, cache_folder, open_dataset
+from thinresnet.training.data.ffcv_loader import FfcvLoader
 from thinresnet.training.data.memory import MemoryLoader, Progress, UnevenError
 from thinresnet.training.data.plan import Plan, share
 from thinresnet.training.data.policy import parse_policy
@@ -246,8 +247,6 @@ def _choose(
     cache: Path,
 ) -> tuple[str, Loader]:
     """The loader asked for, or the fastest that can serve this recipe and these images."""
-    from thinresnet.training.data import ffcv_loader
-
     policy = parse_policy(recipe.aa) if recipe.aa else None
     if wanted in ("memory", "ffcv") and not on_device(policy):
         raise InputError(f"--loader {wanted}: has no batched form of aa {recipe.aa}; use --loader torch")
@@ -260,8 +259,8 @@ def _choose(
                 raise
     workers = min(recipe.workers, max(1, (os.cpu_count() or 1) // process_count))
     files = dataset.train.files is not None
-    if wanted == "ffcv" or (wanted == "auto" and batched and files and ffcv_loader.available()):
-        return "ffcv", ffcv_loader.open_loader(recipe, dataset, device, workers, progress, cache)
+    if wanted == "ffcv" or (wanted == "auto" and batched and files and beton.available()):
+        return "ffcv", FfcvLoader(recipe, dataset, device, workers, progress, cache)
     return "torch", TorchLoader(recipe, dataset.train, dataset.test, sizes, device, workers)
 
 

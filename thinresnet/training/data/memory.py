@@ -14,15 +14,10 @@ from torch import Tensor
 
 from thinresnet.errors import InputError
 from thinresnet.files import replacing
+from thinresnet.training.data.crops import draw_crops
 from thinresnet.training.data.datasets import Images
 from thinresnet.training.data.plan import Plan
-from thinresnet.training.data.resample import (
-    CROP_DRAWS,
-    padded_crop,
-    random_boxes,
-    resize_and_centre,
-    resized_crop,
-)
+from thinresnet.training.data.resample import padded_crop, resize_and_centre, resized_crop
 from thinresnet.training.recipe import Recipe
 
 Progress = Callable[[str, int, int], None]
@@ -57,27 +52,15 @@ class MemoryLoader:
             yield self._crops(self.train[indices.to(self.train.device)], size, plan, generator), generator
 
     def _crops(self, images: Tensor, size: int, plan: Plan, generator: torch.Generator) -> Tensor:
-        recipe, device = self.recipe, images.device
         count, height, width, _ = images.shape
-        chance = torch.rand(plan.global_batch, 2, generator=generator)
-        flips, cubics = plan.own(chance).unbind(1)
-        flips = (flips < recipe.hflip).to(device)
-        if recipe.crop_padding:
-            shifts = torch.randint(2 * recipe.crop_padding + 1, (plan.global_batch, 2), generator=generator)
-            tops, lefts = plan.own(shifts).to(device).unbind(1)
-            return padded_crop(images, tops, lefts, flips, recipe.crop_padding, recipe.crop_padding_mode)
-        drawn = plan.own(torch.rand(plan.global_batch, CROP_DRAWS, generator=generator))
-        sides = torch.tensor([height, width]).expand(count, 2)
-        boxes = random_boxes(drawn, sides[:, 0], sides[:, 1], recipe.scale, recipe.ratio)
-        if (height, width) == (size, size) and bool((boxes[:, 2:] == size).all()):
-            nowhere = torch.zeros(count, dtype=torch.long, device=device)
-            return padded_crop(images, nowhere, nowhere, flips, 0, "constant")
-        cubic = cubics < 0.5 if recipe.train_interpolation == "random" else torch.full((count,), self._cubic_training)
-        return resized_crop(images, boxes.to(device), size, cubic.to(device), flips)
-
-    @property
-    def _cubic_training(self) -> bool:
-        return self.recipe.train_interpolation == "bicubic"
+        sides = torch.full((count,), height), torch.full((count,), width)
+        crops = draw_crops(self.recipe, plan, generator, *sides)
+        flips = crops.flips.to(images.device)
+        if crops.boxes is not None:
+            return resized_crop(images, crops.boxes.to(images.device), size, crops.cubic.to(images.device), flips)
+        assert crops.shifts is not None
+        tops, lefts = crops.shifts.to(images.device).unbind(1)
+        return padded_crop(images, tops, lefts, flips, self.recipe.crop_padding, self.recipe.crop_padding_mode)
 
     def eval_batches(self, split: str, batches: Iterator[Tensor], size: int, crop_pct: float) -> Iterator[Tensor]:
         """The images of those indices (of `split`: train or test) as a test sees them."""
