@@ -1,7 +1,7 @@
 """The `ffcv` loader: images from a .beton file, decoded and resized by threads some steps ahead.
 
-The crops are drawn as for the memory loader and resized by Pillow, so that images stored as pixels give the same batches
-there and here. A process decodes only its own images. What follows the crop happens in batches on the training device.
+The crops are drawn as for the memory loader and resized by Pillow, so that images stored as pixels give the same
+batches there and here. A process decodes only its own images. What follows the crop happens in batches on the training device.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -28,7 +30,16 @@ from thinresnet.training.data.torch_loader import test_transform
 from thinresnet.training.recipe import Recipe
 
 _AHEAD = 3
-_Batch = tuple[Tensor, list["Future[None]"]]
+_Rest = TypeVar("_Rest")
+
+
+@dataclass(frozen=True)
+class _Batch(Generic[_Rest]):
+    """Images that threads are filling in, and what goes with them."""
+
+    images: Tensor
+    parts: list[Future[None]]
+    rest: _Rest
 
 
 def open_beton(images: Images, folder: Path, name: str, split: str, progress: Progress | None) -> beton.Beton:
@@ -45,8 +56,8 @@ def open_beton(images: Images, folder: Path, name: str, split: str, progress: Pr
     opened = beton.Beton(path)
     if opened.header.digest != digest or not np.array_equal(opened.labels, images.targets):
         raise InputError(
-            f"{path}: holds the {opened.header.split} images of another data set ({opened.header.name}); delete it, it is "
-            "written anew"
+            f"{path}: holds the {opened.header.split} images of another data set ({opened.header.name}); delete it, it "
+            "is written anew"
         )
     return opened
 
@@ -78,13 +89,14 @@ class FfcvLoader:
         source = self.betons["train"]
         sides = torch.from_numpy(source.heights), torch.from_numpy(source.widths)
 
-        def begin() -> Iterator[tuple[_Batch, Crops, torch.Generator]]:
+        def begin() -> Iterator[_Batch[tuple[Crops, torch.Generator]]]:
             for step, size, indices in steps:
                 generator = plan.generator(epoch, step)
                 crops = draw_crops(self.recipe, plan, generator, sides[0][indices], sides[1][indices])
-                yield self._start(indices, size, self._cut(source, crops, size)), crops, generator
+                yield self._start(indices, size, self._cut(source, crops, size), (crops, generator))
 
-        for batch, crops, generator in _ahead(begin()):
+        for batch in _ahead(begin()):
+            crops, generator = batch.rest
             images, flips = self._finished(batch), crops.flips.to(self.device)
             if crops.shifts is None:
                 yield torch.where(flips[:, None, None, None], images.flip(2), images), generator
@@ -101,7 +113,7 @@ class FfcvLoader:
             found: Tensor = transform(Image.fromarray(source.pixels(index)))
             return found.permute(1, 2, 0)
 
-        for batch, in _ahead((self._start(indices, size, cut),) for indices in batches):  # fmt: skip
+        for batch in _ahead(self._start(indices, size, cut, None) for indices in batches):
             yield self._finished(batch)
 
     def _cut(self, source: beton.Beton, crops: Crops, size: int) -> Callable[[int, int], Tensor]:
@@ -117,14 +129,14 @@ class FfcvLoader:
                     pixels = np.asarray(Image.fromarray(pixels).resize((size, size), kind))
             elif pixels.shape[:2] != (size, size):
                 raise InputError(
-                    f"{source.path}: image {index} is {pixels.shape[1]}x{pixels.shape[0]}; crop_padding takes images of "
-                    f"{size}x{size} only"
+                    f"{source.path}: image {index} is {pixels.shape[1]}x{pixels.shape[0]}; crop_padding takes images "
+                    f"of {size}x{size} only"
                 )
             return torch.from_numpy(np.array(pixels))
 
         return cut
 
-    def _start(self, indices: Tensor, size: int, cut: Callable[[int, int], Tensor]) -> _Batch:
+    def _start(self, indices: Tensor, size: int, cut: Callable[[int, int], Tensor], rest: _Rest) -> _Batch[_Rest]:
         """Hand a batch to the threads, a part of it to each."""
         images = torch.empty(len(indices), size, size, 3, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
         asked = indices.tolist()
@@ -134,30 +146,29 @@ class FfcvLoader:
                 images[place] = cut(place, asked[place])
 
         parts = (range(start, len(asked), self.threads) for start in range(self.threads))
-        return images, [self.pool.submit(fill, part) for part in parts if len(part)]
+        return _Batch(images, [self.pool.submit(fill, part) for part in parts if len(part)], rest)
 
-    def _finished(self, batch: _Batch) -> Tensor:
-        images, parts = batch
-        for part in parts:
+    def _finished(self, batch: _Batch[_Rest]) -> Tensor:
+        for part in batch.parts:
             part.result()
-        return images.to(self.device, non_blocking=True)
+        return batch.images.to(self.device, non_blocking=True)
 
     def close(self) -> None:
         """End the threads."""
         self.pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _ahead(started: Iterator[tuple[_Batch, ...]]) -> Iterator[tuple[_Batch, ...]]:
+def _ahead(started: Iterator[_Batch[_Rest]]) -> Iterator[_Batch[_Rest]]:
     """The same in the same order, started a few before they are asked for; what is not asked for is called off."""
-    waiting: deque[tuple[_Batch, ...]] = deque()
+    waiting: deque[_Batch[_Rest]] = deque()
     try:
-        for entry in started:
-            waiting.append(entry)
+        for batch in started:
+            waiting.append(batch)
             if len(waiting) > _AHEAD:
                 yield waiting.popleft()
         while waiting:
             yield waiting.popleft()
     finally:
-        for entry in waiting:
-            for part in entry[0][1]:
+        for batch in waiting:
+            for part in batch.parts:
                 part.cancel()

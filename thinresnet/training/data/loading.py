@@ -30,6 +30,9 @@ from thinresnet.training.recipe import Recipe
 DEFAULT_CROP_PCT = 0.875  # timm's
 # Held on the training device by every process: CIFAR takes 0.2 GB, ImageNet at 64 pixels would take 16.
 _LARGEST_IN_MEMORY = 2 * 2**30
+# Resizing on a CPU by matrix products costs more than decoding ahead in threads once images are larger than this
+# (benchmarks/training.py, part 3).
+_LARGEST_SIDE_ON_CPU = 64
 _PEEKED = 32
 
 
@@ -251,7 +254,7 @@ def _choose(
     if wanted in ("memory", "ffcv") and not on_device(policy):
         raise InputError(f"--loader {wanted}: has no batched form of aa {recipe.aa}; use --loader torch")
     batched = on_device(policy)
-    if wanted == "memory" or (wanted == "auto" and batched and _small_and_even(dataset)):
+    if wanted == "memory" or (wanted == "auto" and batched and _small_and_even(dataset, device)):
         try:
             return "memory", MemoryLoader(recipe, dataset.train, dataset.test, device, progress, cache)
         except UnevenError:
@@ -264,7 +267,7 @@ def _choose(
     return "torch", TorchLoader(recipe, dataset.train, dataset.test, sizes, device, workers)
 
 
-def _small_and_even(dataset: Dataset) -> bool:
+def _small_and_even(dataset: Dataset, device: torch.device) -> bool:
     """Whether all images seem to be of one size (a sample of them is looked at) and fit the bound on memory."""
     total, shapes = 0, set()
     for images in (dataset.train, dataset.test):
@@ -272,4 +275,5 @@ def _small_and_even(dataset: Dataset) -> bool:
             width, height = images.read(int(index)).size
             shapes.add((width, height))
         total += len(images) * width * height * 3
-    return len(shapes) == 1 and total <= _LARGEST_IN_MEMORY
+    quick = device.type != "cpu" or dataset.train.pixels is not None or max(max(shapes)) <= _LARGEST_SIDE_ON_CPU
+    return len(shapes) == 1 and total <= _LARGEST_IN_MEMORY and quick
