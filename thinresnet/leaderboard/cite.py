@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import thinresnet
 from thinresnet.errors import InputError, nearest
+from thinresnet.leaderboard.measured import PROJECT_KEY
 from thinresnet.leaderboard.papers import Paper
 from thinresnet.leaderboard.schema import Entry
 
@@ -21,7 +22,7 @@ BASELINE = Paper(
     },
 )
 PROJECT = Paper(
-    "thinresnet",
+    PROJECT_KEY,
     "misc",
     {
         "title": "{thinresnet}: The Bar That a Structured-Pruning Paper Must Clear",

@@ -13,9 +13,10 @@ from decimal import Decimal
 
 from thinresnet.budget import Budget
 from thinresnet.errors import InputError, nearest
+from thinresnet.leaderboard.holes import Hole
 from thinresnet.leaderboard.papers import Paper
 from thinresnet.leaderboard.schema import NAMES, Entry, format_row
-from thinresnet.leaderboard.verdicts import CLEARS, LOSES, TIES, Bar, Verdict, may_be_the_bar
+from thinresnet.leaderboard.verdicts import CLEARS, LOSES, TIES, Bar, Headline, Verdict, may_be_the_bar
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ SHOWN = (
     Shown("method", lambda row: row.entry.method),
     Shown("family", lambda row: row.entry.family),
     Shown("top-1 %", lambda row: _figure(row.entry.top1), number=True),
-    Shown("drop", lambda row: _figure(row.entry.top1_drop, "+.2f"), number=True),
+    Shown("drop", lambda row: _figure(row.entry.top1_drop), number=True),
     Shown("MACs G", lambda row: _figure(row.entry.macs_g, ".4g"), number=True),
     Shown("of dense", lambda row: _figure(row.entry.macs_ratio, ".1%"), number=True),
     Shown("params M", lambda row: _figure(row.entry.params_m, ".4g"), number=True),
@@ -140,7 +141,6 @@ def as_json(shown: Iterable[Row]) -> str:
 def record(row: Row) -> dict[str, object]:
     """One row as plain values."""
     entry = row.entry
-    printed = {name: cell for name, cell in zip(NAMES, format_row(entry), strict=True) if cell}
     derived = {
         "top1": entry.top1, "top5": entry.top5, "top1_drop": entry.top1_drop, "macs_g": entry.macs_g,
         "macs_ratio": entry.macs_ratio, "macs_basis": entry.macs_basis or None, "params_m": entry.params_m,
@@ -149,11 +149,16 @@ def record(row: Row) -> dict[str, object]:
     }  # fmt: skip
     verdict = None if row.verdict is None else verdict_record(row.verdict)
     return {
-        "printed": printed,
+        "printed": cells(entry),
         "derived": {name: plain(value) for name, value in derived.items()},
         "reference": row.verdict is None,
         "verdict": verdict,
     }
+
+
+def cells(entry: Entry) -> dict[str, str]:
+    """The cells of a row that are not empty."""
+    return {name: cell for name, cell in zip(NAMES, format_row(entry), strict=True) if cell}
 
 
 def verdict_record(verdict: Verdict) -> dict[str, object]:
@@ -170,6 +175,41 @@ def verdict_record(verdict: Verdict) -> dict[str, object]:
         "settled": verdict.settled,
         "rests_on": verdict.rests_on,
         "says": verdict.says,
+    }
+
+
+def headline_record(said: Headline) -> dict[str, object]:
+    """A headline as plain values, with the rows behind every count."""
+    groups = {
+        "beaten": said.beaten, "tied": said.tied, "clear": said.stand, "no_reference": said.no_reference,
+        "unknown": said.unknown,
+    }  # fmt: skip
+    return {
+        "dataset": said.dataset,
+        "arch": said.arch,
+        "against": said.family,
+        "on": said.budget,
+        "says": said.says,
+        "points": len(said.verdicts),
+        "median_lead": plain(said.median_lead),
+        **{
+            name: [verdict_record(verdict) | {"id": verdict.entry.id} for verdict in group]
+            for name, group in groups.items()
+        },
+    }
+
+
+def hole_record(hole: Hole) -> dict[str, object]:
+    """A hole as plain values."""
+    return {
+        "dataset": hole.dataset,
+        "arch": hole.arch,
+        "against": hole.family,
+        "on": hole.budget,
+        "at_most": hole.cost,
+        "of_dense": hole.share,
+        "judges": [verdict.entry.id for verdict in hole.judges],
+        "top1": [plain(figure) for figure in hole.top1],
     }
 
 

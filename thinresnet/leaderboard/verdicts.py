@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
+from pathlib import Path
 from statistics import median
+from typing import Any
 
 from thinresnet.budget import Budget, short
 from thinresnet.errors import InputError, nearest
 from thinresnet.leaderboard import dense
 from thinresnet.leaderboard.figures import half_digit
 from thinresnet.leaderboard.schema import DATASETS, Entry, parse
+from thinresnet.leaderboard.store import default_board, read_board
 
 SAME_ARCHITECTURE, PLAIN_RESNETS, ANY_PLAIN_CNN = "same architecture", "plain ResNets", "any plain CNN"
 REFERENCES = {
@@ -53,6 +56,17 @@ _PARAMS_COLUMNS = ("params_printed_m", "dense_params_printed_m", "params_kept_pc
 def usual_references(arch: str) -> str:
     """The family that a network is held against first: plain ResNets for ResNets, its own scalings for the others."""
     return PLAIN_RESNETS if _PLAIN_RESNET.fullmatch(arch) else SAME_ARCHITECTURE
+
+
+def family_named(text: str, arch: str) -> str:
+    """The reference family that a user names (`plain-resnets`), or the usual one of `arch` where the name is empty."""
+    names = {family.lower().replace(" ", "-"): family for family in REFERENCES}
+    if not text:
+        return usual_references(arch)
+    slug = text.lower().replace(" ", "-")
+    if slug not in names:
+        raise InputError(f"--against {text}: one of {', '.join(names)}{nearest(slug, names)}")
+    return names[slug]
 
 
 def serves_as(arch: str, family: str, judged_arch: str) -> bool:
@@ -167,7 +181,7 @@ class Bar:
             return replace(unjudged, why=why)
         best = self._best(point, family, budget)
         if best is None or best.top1 is None or point.top1 is None:
-            return replace(unjudged, why=f"no reference among {family} costs as little")
+            return replace(unjudged, why=f"none of {family} costs as little")
         gap, uncertainty = point.top1 - best.top1, point.spread + best.spread
         first = BUDGETS[budget][0]
         return Verdict(
@@ -322,21 +336,24 @@ def typed_in(
     return entry
 
 
-def place(result: Mapping[str, object], entries: Iterable[Entry]) -> str:
+def place(result: Mapping[str, Any], board: Path | None = None) -> str:
     """Where a finished run (the mapping of its result.json) lands on the board, in one line."""
     dataset, arch = str(result["dataset"]), str(result["arch"])
     if dataset not in DATASETS:
-        return f"not on the board: it has no data set {dataset!r}"
+        return f"not placed on the board: it has no data set {dataset!r}"
+    try:
+        entries = read_board(board or default_board())
+    except InputError as error:
+        return f"not placed on the board: {error}"
     entry = typed_in(
         arch=arch,
         dataset=dataset,
-        top1=f"{float(str(result['top1_test'])):.3f}",
+        top1=f"{result['top1_test']:.3f}",
         macs=str(result["macs"]),
         params=str(result["params"]),
     )
-    verdict = Bar(entries).verdict(entry)
-    cost = f"{entry.top1} % top-1 at {short(float(str(result['macs'])))} MACs on {dataset}"
-    return f"{cost}: {verdict.says}"
+    own = f"{entry.top1} % top-1 at {short(result['macs'])} MACs on {dataset}"
+    return f"{own}: {Bar(entries).verdict(entry).says}"
 
 
 def describe(entry: Entry) -> str:
