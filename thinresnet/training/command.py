@@ -163,18 +163,20 @@ def choose_network(
 
         return transferred, described.input_size, name
 
+    # A recipe that timm's train.py can run names this project's networks as timm knows them: thin_*, with a width.
+    arch = recipe.model.removeprefix("thin_")
     kwargs: dict[str, Any] = dict(recipe.model_kwargs)
-    if not ways:  # a recipe for timm's train.py says the width among the model's arguments
-        factors = {name: kwargs.pop(name) for name in ("width", "interior") if name in kwargs}
-    size = networks.scale(recipe.model, **kwargs).input_size
+    of_recipe = {name: kwargs.pop(name) for name in ("width", "interior") if name in kwargs}
+    factors = factors or ({} if ways else of_recipe)
+    size = networks.scale(arch, **kwargs).input_size
     if recipe.img_size is not None:
         size = (size[0], recipe.img_size, recipe.img_size)
 
     def scaled(classes: int) -> Network:
         given = {**kwargs, "num_classes": classes, "input_size": size, "round_to": options.round_to}
         if budgets:
-            return networks.fit(recipe.model, budgets, scaling=options.scaling, **given)
-        return networks.scale(recipe.model, **factors, **given)
+            return networks.fit(arch, budgets, scaling=options.scaling, **given)
+        return networks.scale(arch, **factors, **given)
 
     tags = [f"{budget.quantity}{budget.text.replace('%', 'pct')}" for budget in budgets]
     tags += [f"{name[0]}{factor:g}" for name, factor in factors.items()]

@@ -22,8 +22,11 @@ def start_accelerator(recipe: Recipe) -> Accelerator:
     # accelerate keeps its state for a whole process; a second run in it may have another precision.
     AcceleratorState._reset_state()
     GradientState._reset_state()
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     try:
         accelerator = Accelerator(
+            # Without a device accelerate would take several processes for as many runs of one, unless it is told.
+            cpu=several and not torch.accelerator.is_available(),
             mixed_precision=_PRECISION[recipe.amp_dtype] if recipe.amp else None,
             log_with="wandb" if recipe.log_wandb else None,
         )
