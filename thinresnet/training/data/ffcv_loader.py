@@ -1,7 +1,8 @@
 """The `ffcv` loader: images from a .beton file, decoded and resized by threads some steps ahead.
 
 The crops are drawn as for the memory loader and resized by Pillow, so that images stored as pixels give the same
-batches there and here. A process decodes only its own images. What follows the crop happens in batches on the training device.
+batches there and here. A process decodes only its own images. What follows the crop happens in batches on the training
+device.
 """
 
 from __future__ import annotations
