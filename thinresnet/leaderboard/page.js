@@ -35,7 +35,7 @@
     if (!row.verdicts) return null;
     const at = data.families.indexOf(against) * data.budgets.length + data.budgets.indexOf(budgetName);
     const [outcome, gap, reference, near, why] = row.verdicts[at];
-    return {outcome: data.outcomes[outcome], gap, reference: reference === null ? null : rows[reference], near, why};
+    return {outcome: data.outcomes[outcome], gap, reference: reference === null ? null : rows[reference], near, why: data.reasons[why]};
   };
   const brief = (row) => {
     const verdict = verdictOf(row, state.against, budget());

@@ -52,10 +52,12 @@ def page(entries: Sequence[Entry], papers: Mapping[str, Paper]) -> str:
     bar = Bar(entries)
     index = {entry.id: number for number, entry in enumerate(entries)}
     pairs = _pairs(entries)
+    reasons: list[str] = [""]
     headlines = _headlines(entries, bar, pairs)
     first = f"{pairs[0][0]} {pairs[0][1]} {usual_references(pairs[0][1])} MACs" if pairs else ""
     data = {
-        "rows": [_row(entry, bar, index) for entry in entries],
+        "rows": [_row(entry, bar, index, reasons) for entry in entries],
+        "reasons": reasons,
         "papers": {entry.paper: _paper(papers[entry.paper]) for entry in entries if entry.paper in papers},
         "pairs": pairs,
         "usual": {arch: usual_references(arch) for _, arch in pairs},
@@ -128,7 +130,7 @@ def _pairs(entries: Sequence[Entry]) -> list[tuple[str, str]]:
     return sorted(counts, key=lambda pair: (pair != _FIRST, -counts[pair], pair))
 
 
-def _row(entry: Entry, bar: Bar, index: Mapping[str, int]) -> dict[str, Any]:
+def _row(entry: Entry, bar: Bar, index: Mapping[str, int], reasons: list[str]) -> dict[str, Any]:
     figures = {
         "top1": entry.top1, "drop": entry.top1_drop, "macs": entry.macs_g, "ratio": entry.macs_ratio,
         "params": entry.params_m,
@@ -140,9 +142,9 @@ def _row(entry: Entry, bar: Bar, index: Mapping[str, int]) -> dict[str, Any]:
         "macsBasis": entry.macs_basis, "paramsBasis": entry.params_basis, "caveats": "; ".join(caveats(entry)),
     }  # fmt: skip
     reference = may_be_the_bar(entry)
-    verdicts = None if reference else [_verdict(verdict, index) for verdict in bar.all_verdicts(entry)]
+    verdicts = None if reference else [_verdict(verdict, index, reasons) for verdict in bar.all_verdicts(entry)]
     return {
-        **{name: plain(value) for name, value in figures.items()},
+        **{name: None if value is None else float(f"{value:.6g}") for name, value in figures.items()},
         **{name: text for name, text in texts.items() if text},
         "pixels": entry.resolution if entry.resolution_scaled else None,
         "link": _link(entry),
@@ -150,10 +152,13 @@ def _row(entry: Entry, bar: Bar, index: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def _verdict(verdict: Verdict, index: Mapping[str, int]) -> list[object]:
-    """Outcome, gap, row of the reference, whether it is near, and why nothing is said: in as few letters as will do."""
+def _verdict(verdict: Verdict, index: Mapping[str, int], reasons: list[str]) -> list[object]:
+    """Outcome, gap, row of the reference, whether it is near, and why nothing is said, as few letters as will do."""
+    if verdict.why not in reasons:
+        reasons.append(verdict.why)
     reference = index[verdict.reference.id] if verdict.reference else None
-    return [_OUTCOMES.index(verdict.outcome), plain(verdict.gap), reference, int(verdict.near), verdict.why]
+    outcome, why = _OUTCOMES.index(verdict.outcome), reasons.index(verdict.why)
+    return [outcome, plain(verdict.gap), reference, int(verdict.near), why]
 
 
 def _read_at(entry: Entry) -> str:

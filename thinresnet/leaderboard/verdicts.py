@@ -20,7 +20,7 @@ from thinresnet.budget import Budget, short
 from thinresnet.errors import InputError, nearest
 from thinresnet.leaderboard import dense
 from thinresnet.leaderboard.figures import half_digit
-from thinresnet.leaderboard.schema import DATASETS, Entry, parse
+from thinresnet.leaderboard.schema import DATASETS, FLAGS, Entry, parse
 from thinresnet.leaderboard.store import default_board, read_board
 
 SAME_ARCHITECTURE, PLAIN_RESNETS, ANY_PLAIN_CNN = "same architecture", "plain ResNets", "any plain CNN"
@@ -377,7 +377,7 @@ def caveats(entry: Entry) -> list[str]:
     said += [f"trained on extra data: {entry.extra_data}"] if entry.extra_data else []
     said += [f"tested at {entry.resolution} px, not at {entry.usual_resolution}"] if entry.resolution_scaled else []
     said += [f"quoted by another source ({entry.read_repo})"] if entry.hand == "second" else []
-    return said + list(entry.flags)
+    return said + [f"{flag}: {FLAGS[flag]}" for flag in entry.flags]
 
 
 def _why_not(point: Point, budget: str) -> str:
