@@ -1,0 +1,232 @@
+"""Recipes as files, flags and objects: what is read, what is refused and in which words."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thinresnet.errors import InputError
+from thinresnet.training import recipe as recipes
+from thinresnet.training.recipe import Recipe
+
+
+def write(folder: Path, text: str | bytes) -> Path:
+    path = folder / "mine.yaml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def one_line(error: InputError) -> None:
+    assert "\n" not in str(error)
+
+
+def test_a_recipe_survives_being_written_and_read() -> None:
+    recipe = Recipe(
+        lr=1e-5,
+        opt_betas=(0.6, 0.98),
+        model_kwargs={"width": 0.5},
+        train_img_sizes=(160, 192),
+        aa="rand-m9",
+        mean=(0.5,),
+    )
+    assert Recipe.from_mapping(yaml.safe_load(recipe.to_yaml()), "again") == recipe
+
+
+def test_a_text_that_is_a_number_is_one_as_in_timm(tmp_path: Path) -> None:
+    assert recipes.load(write(tmp_path, "lr: 5e-3\nepochs: '20'\n")).lr == 0.005
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("epohcs: 3", "unknown key 'epohcs'; did you mean 'epochs'?"),
+        ("lr: fast", "lr: takes a number, at least 0, at most 10000, or nothing (null), got 'fast'"),
+        ("epochs: true", "epochs: takes a whole number"),
+        ("epochs: 1.5", "epochs: takes a whole number"),
+        ("epochs: 0", "at least 1"),
+        ("amp: 1", "amp: takes true or false"),
+        ("amp: 'no'", "amp: takes true or false"),
+        ("lr: .nan", "lr: takes a number"),
+        ("lr: .inf", "lr: takes a number"),
+        ("momentum: 1.5", "at most 1"),
+        ("scale: [0.5]", "scale: takes 2 values, got 1"),
+        ("scale: ['0.5', 1]", "got '0.5'"),
+        ("scale: [0.9, 0.5]", "the first value is at most the second"),
+        ("mean: [0.5, 0.5]", "mean: takes 1 or 3 values"),
+        ("decay_milestones: [30, 20]", "must increase"),
+        ("train_size_schedule: progressive", "needs two or more train_img_sizes"),
+        ("sched: cosin", "sched: takes one of 'cosine'"),
+        ("aa: rand-m9-n2-x3", "'x3' is not understood"),
+        ("aa: randaugment", "is not a policy"),
+        ("aa: rand-m9-m9", "'m9' is not understood"),
+        ("epochs: 3", "warmup_epochs: 5 are more than epochs (3)"),
+        ("model_kwargs: {a: [1]}", "model_kwargs: a takes a number"),
+        ("model_kwargs: {'a b': 1}", "is not the name of an argument"),
+        ("model: !!python/object/apply:os.system [echo]", "line 1"),
+        ("model: &a [*a]", "an alias"),
+        ("lr: 1\nlr: 2", "line 2"),
+        ("model_kwargs: {a: 1, a: 2}", "the key 'a' twice"),
+        ("- lr", "a recipe is a list of `key: value` lines"),
+        ("lr: [", "line 1"),
+        ("", "got None"),
+        ("? [1, 2]\n: 3", "mine.yaml"),
+        ("1: 2", "unknown key 1"),
+        ("lr: 2020-13-45", "mine.yaml"),
+        ('model: "a\\x1bb"', "model: takes a text"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        ("seed: " + "9" * 5000, "mine.yaml"),
+        ("model: " + "x" * 70_000, "larger than 65,536 bytes"),
+        ("model: " + "[" * 5000 + "]" * 5000, "mine.yaml"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str | bytes, said: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(InputError) as caught:
+        recipes.load(path)
+    message = str(caught.value)
+    assert said in message
+    assert str(path) in message
+    assert "\n" not in message
+    assert len(message) < 600
+
+
+def test_aliases_cannot_grow(tmp_path: Path) -> None:
+    lines = ["a: &a0 [x, x]"] + [f"b{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30)]
+    with pytest.raises(InputError, match="an alias"):
+        recipes.load(write(tmp_path, "\n".join(lines)))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("imagenet-a4", "did you mean 'imagenet-a"),
+        ("nowhere/x.yaml", "no such file"),
+        ("/dev/zero.yaml", "no such file"),
+    ],
+)
+def test_a_recipe_that_is_not_there(name: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        recipes.load(name)
+
+
+def test_a_device_is_no_recipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.yaml"
+    os.mkfifo(pipe)
+    with pytest.raises(InputError, match="no such file"):
+        recipes.load(pipe)
+
+
+def parser(recipe: Recipe | None = None) -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(prog="train.py")
+    recipes.add_flags(found, recipe)
+    return found
+
+
+def test_every_field_is_a_flag_and_only_what_was_typed_overrides() -> None:
+    typed = "--lr 5e-3 --scale 0.1 1 --no-amp --channels-last --arch resnet18 -b 5 --aa rand-m9"
+    typed += " --model-kwargs width=0.5 deep=true"
+    found = recipes.overrides_from(parser().parse_args(typed.split()))
+    assert found == {
+        "lr": 0.005, "scale": [0.1, 1.0], "amp": False, "channels_last": True, "model": "resnet18", "batch_size": 5,
+        "model_kwargs": {"width": 0.5, "deep": True}, "aa": "rand-m9",
+    }  # fmt: skip
+    options = {action.dest for action in parser()._actions}
+    assert {field.name for field in dataclasses.fields(Recipe)} <= options
+
+
+def test_flags_go_on_top_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "lr: 1\nepochs: 20\n")
+    recipe = recipes.load(path, {"lr": 0.5})
+    assert (recipe.lr, recipe.epochs) == (0.5, 20)
+    with pytest.raises(InputError, match="with flags: warmup_epochs: 5"):
+        recipes.load(path, {"epochs": 2})
+
+
+def test_help_shows_groups_units_and_the_recipe_s_own_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parser(Recipe(lr=0.25)).parse_args(["--help"])
+    shown = capsys.readouterr().out
+    assert all(title in shown for title in recipes.GROUPS.values())
+    assert "learning rate, whatever the batch (default: 0.25)" in " ".join(shown.split())
+
+
+@pytest.mark.parametrize("flags", ["--lr abc", "--epochs 1.5", "--epochs 1e3", "--scale x y", "--model-kwargs width"])
+def test_a_wrong_flag_ends_with_code_2(flags: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parser().parse_args(flags.split())
+    assert caught.value.code == 2
+    assert flags.split()[0] in capsys.readouterr().err
+
+
+def test_the_hash_is_of_how_to_train() -> None:
+    recipe = Recipe(lr=0.1)
+    assert Recipe.from_mapping({"epochs": 300, "lr": "1e-1"}, "x").hash == recipe.hash
+    elsewhere = recipe.replace(
+        model="resnet18", seed=7, data_dir="there", dataset="digits", workers=0, torchcompile="x"
+    )
+    assert elsewhere.hash == recipe.hash
+    for field in dataclasses.fields(Recipe):
+        if field.name in ("lr", "crop_padding", "smoothing", "img_size", "amp", "model_ema", "opt_kwargs"):
+            changed = {"opt_kwargs": {"a": 1}, "img_size": 7, "amp": True, "model_ema": True, "crop_padding": 1}
+            assert recipe.replace(**{field.name: changed.get(field.name, 0.5)}).hash != recipe.hash
+
+
+def test_the_rate_follows_the_batch_by_timm_s_rule() -> None:
+    assert Recipe(lr=0.3).learning_rate(8) == 0.3
+    assert Recipe(batch_size=128).learning_rate(4) == pytest.approx(0.1 * 2)
+    assert Recipe(batch_size=64, grad_accum_steps=2).learning_rate(4) == pytest.approx(0.1 * 2)
+    for opt in ("lamb", "adamw"):
+        assert Recipe(batch_size=128, opt=opt).learning_rate(4) == pytest.approx(0.1 * math.sqrt(2))
+    assert Recipe(batch_size=128, opt="lamb", lr_base_scale="linear").learning_rate(4) == pytest.approx(0.2)
+
+
+def test_reading_a_recipe_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from thinresnet.training import recipe; recipe.load('digits'); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(recipes.__file__).parents[2])
+
+
+# A value of each sort that YAML knows, so that every field meets every wrong type.
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.dates(),
+    st.lists(st.one_of(st.integers(), st.floats(), st.text(max_size=5)), max_size=4),
+    st.dictionaries(st.text(max_size=5), st.integers(), max_size=3),
+)  # fmt: skip
+NAMES = st.sampled_from([field.name for field in dataclasses.fields(Recipe)])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(NAMES, VALUES, max_size=4))
+def test_anything_is_either_a_recipe_that_reads_back_or_refused(values: dict[str, object]) -> None:
+    try:
+        recipe = Recipe.from_mapping(values, "x")
+    except InputError as error:
+        one_line(error)
+        return
+    again = Recipe.from_mapping(yaml.safe_load(recipe.to_yaml()), "again")
+    assert again == recipe
+    assert again.hash == recipe.hash
+    for name, value in values.items():
+        kept = getattr(recipe, name)
+        assert type(kept) is not bool or isinstance(value, bool)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=60))
+def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = write(tmp_path_factory.getbasetemp(), text)
+    try:
+        recipes.load(path)
+    except InputError as error:
+        one_line(error)

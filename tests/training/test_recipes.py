@@ -1,0 +1,217 @@
+"""The recipes that are shipped: each is one that timm's train.py takes as it stands, and does what its source says.
+
+`timm_flags.json` states the flags of timm's train.py (which the wheel does not carry): names, kinds, defaults. Where
+the variable TIMM_TRAIN names a real train.py, that one is asked as well, and it trains a few steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.util
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from timm.scheduler.scheduler_factory import create_scheduler_v2, scheduler_kwargs
+
+from thinresnet.training import recipe as recipes
+from thinresnet.training.recipe import Recipe
+
+TIMM_FLAGS: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("timm_flags.json").read_text())
+OURS = {"crop_padding", "crop_padding_mode"}
+FOR_TIMM = [name for name in recipes.names() if name != "digits"]
+ROOT = Path(recipes.__file__).parents[2]
+
+
+def timm_parser() -> argparse.ArgumentParser:
+    """timm's parser as far as types and defaults go."""
+    parser = argparse.ArgumentParser()
+    kinds: dict[str, Any] = {"int": int, "float": float, "str": str}
+    for name, flag in TIMM_FLAGS.items():
+        option = "--" + name.replace("_", "-")
+        if flag["kind"] == "flag":
+            parser.add_argument(option, dest=name, action="store_true", default=flag["default"])
+        elif flag["kind"] == "kwargs":
+            parser.add_argument(option, dest=name, nargs="*", default=flag["default"])
+        else:
+            rest = {key: flag[key] for key in ("nargs", "choices") if key in flag}
+            parser.add_argument(option, dest=name, type=kinds[flag["kind"]], default=flag["default"], **rest)
+    return parser
+
+
+def real_train() -> Any:
+    path = os.environ.get("TIMM_TRAIN")
+    if not path:
+        pytest.skip("TIMM_TRAIN names no train.py of timm")
+    spec = importlib.util.spec_from_file_location("timm_train", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def check_parsed(name: str, parsed: argparse.Namespace) -> None:
+    """What timm would work with is what we work with."""
+    written = yaml.safe_load(recipes.find(name).read_text())
+    recipe = recipes.load(name)
+    for key in written:
+        ours = getattr(recipe, key)
+        assert getattr(parsed, key) == (list(ours) if isinstance(ours, tuple) else ours), key
+        if key not in OURS:
+            kind = {"int": int, "flag": bool, "str": str}.get(TIMM_FLAGS[key]["kind"])
+            values = written[key] if isinstance(written[key], list) else [written[key]]
+            assert kind is None or all(type(value) is kind for value in values), key
+
+
+def test_every_field_is_a_flag_of_timm_with_timm_s_default() -> None:
+    for field in dataclasses.fields(Recipe):
+        if field.name not in OURS:
+            default = getattr(Recipe(), field.name)
+            assert TIMM_FLAGS[field.name]["default"] == (list(default) if isinstance(default, tuple) else default), (
+                field.name
+            )
+
+
+def test_the_flags_stated_here_are_those_of_the_real_one() -> None:
+    actions = {action.dest: action for action in real_train().parser._actions}
+    for field in dataclasses.fields(Recipe):
+        if field.name not in OURS:
+            assert actions[field.name].default == TIMM_FLAGS[field.name]["default"], field.name
+
+
+@pytest.mark.parametrize("name", FOR_TIMM)
+def test_timm_s_parser_takes_each_recipe(name: str) -> None:
+    parser = timm_parser()
+    parser.set_defaults(**yaml.safe_load(recipes.find(name).read_text()))
+    check_parsed(name, parser.parse_args([]))
+
+
+@pytest.mark.parametrize("name", FOR_TIMM)
+def test_the_real_parser_takes_each_recipe(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = real_train()
+    monkeypatch.setattr(sys, "argv", ["train.py", "--config", str(recipes.find(name))])
+    check_parsed(name, module._parse_args()[0])
+
+
+@pytest.mark.parametrize("name", FOR_TIMM)
+def test_a_resolved_recipe_goes_to_timm_too(name: str) -> None:
+    parser = timm_parser()
+    recipe = recipes.load(name)
+    parser.set_defaults(**yaml.safe_load(recipe.to_yaml()))
+    parsed = vars(parser.parse_args([]))
+    for field in dataclasses.fields(Recipe):
+        value = getattr(recipe, field.name)
+        assert parsed[field.name] == (list(value) if isinstance(value, tuple) else value), field.name
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_each_number_says_where_it_was_read(name: str) -> None:
+    text = recipes.find(name).read_text()
+    head, _, body = text.partition("\n\n") if name == "digits" else text.partition("\nmodel: ")
+    if name == "digits":
+        assert "Ours" in head
+        return
+    listed = set(re.findall(r"^#   \[(\d)\] \S+", text, re.MULTILINE))
+    cited = set(re.findall(r"\[(\d)\]", body))
+    assert cited
+    assert cited <= listed
+    assert listed <= cited | set(re.findall(r"\[(\d)\]", head.split("# Source", 1)[1].split("\n", 1)[1]))
+
+
+def rates(recipe: Recipe, processes: int, times: np.ndarray, updates: int = 4) -> np.ndarray:
+    """The learning rate at these epochs (counted in updates where the recipe asks for that), from timm's factory."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=recipe.learning_rate(processes))
+    schedule, epochs = create_scheduler_v2(optimizer, **scheduler_kwargs(recipe), updates_per_epoch=updates)
+    assert epochs == recipe.total_epochs
+    assert schedule is not None
+    found = []
+    for time in times:
+        if recipe.sched_on_updates:
+            schedule.step_update(round(time * updates))
+        else:
+            schedule.step(int(time))
+        found.append(optimizer.param_groups[0]["lr"])
+    return np.array(found)
+
+
+def cosine(peak: float, low: float, epochs: int, warmup: int, start: float, *, after: bool) -> Callable[[float], float]:
+    """A linear warm-up, then half a cosine: over all epochs, or over those `after` the warm-up."""
+
+    def at(time: float) -> float:
+        if time < warmup:
+            return start + (peak - start) * time / warmup
+        place = (time - warmup) / epochs if after else time / epochs
+        return low + (peak - low) * (1 + math.cos(math.pi * place)) / 2
+
+    return at
+
+
+CLOSED_FORMS: dict[str, tuple[int, int, Callable[[float], float]]] = {
+    "imagenet-a1": (8, 600, cosine(5e-3, 1e-6, 600, 5, 1e-4, after=False)),
+    "imagenet-a2": (8, 300, cosine(5e-3, 1e-6, 300, 5, 1e-4, after=False)),
+    "imagenet-a3": (8, 100, cosine(8e-3, 1e-6, 100, 5, 1e-4, after=False)),
+    "imagenet-torchvision-v2": (8, 600, cosine(0.5, 0, 595, 5, 5e-3, after=True)),
+    "imagenet-ffcv": (8, 16, lambda time: float(np.interp(time, [0, 2, 16], [1.7e-4, 1.7, 0]))),
+    "imagenet-classic": (1, 90, lambda time: 0.1 * 0.1 ** (time // 30)),
+    "cifar-classic-160": (1, 160, lambda time: 0.1 * 0.1 ** ((time >= 80) + (time >= 120))),
+    "cifar-classic-200": (1, 200, lambda time: 0.1 * 0.2 ** ((time >= 60) + (time >= 120) + (time >= 160))),
+    "cifar-modern": (1, 300, cosine(0.1, 0, 300, 5, 1e-3, after=False)),
+    "digits": (1, 30, cosine(0.1, 0, 30, 2, 0.01, after=False)),
+}
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_each_schedule_is_its_closed_form(name: str) -> None:
+    processes, epochs, closed = CLOSED_FORMS[name]
+    recipe = recipes.load(name)
+    assert recipe.total_epochs == epochs
+    times = np.arange(0, epochs, 0.25 if recipe.sched_on_updates else 1)
+    assert rates(recipe, processes, times) == pytest.approx([closed(time) for time in times], rel=1e-6, abs=1e-12)
+
+
+def test_the_lengths_of_the_ffcv_family() -> None:
+    found = [recipes.load("imagenet-ffcv", {"epochs": epochs}).total_epochs for epochs in (14, 22, 30, 38, 54, 86)]
+    assert found == [16, 24, 32, 40, 56, 88]
+
+
+def test_the_moving_average_of_torchvision_a_step() -> None:
+    every_32_steps = 1 - (1 - 0.99998) * 1024 * 32 / 600
+    assert recipes.load("imagenet-torchvision-v2").model_ema_decay == round(every_32_steps ** (1 / 32), 6)
+
+
+@pytest.mark.parametrize(("name", "side"), [("cifar-modern", 32), ("imagenet-a3", 64)])
+def test_the_real_train_py_trains_with_it(name: str, side: int, tmp_path: Path) -> None:
+    """Unchanged but for what the machine and the time ask for: folder, device, few and small images, few epochs."""
+    train = Path(real_train().__file__)
+    for split in ("train", "validation"):
+        for number in range(10):
+            folder = tmp_path / "data" / split / f"n{number:08}"
+            folder.mkdir(parents=True)
+            for image in range(4):
+                pixels = np.random.default_rng(image).integers(0, 256, (side, side, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{image}.jpg")
+    flags = {
+        "--config": recipes.find(name), "--data-dir": tmp_path / "data", "--dataset": "", "--device": "cpu",
+        "--output": tmp_path / "out", "--epochs": 2, "--warmup-epochs": 1, "--batch-size": 16, "--workers": 0,
+        "--num-classes": 10,
+    }  # fmt: skip
+    command = [sys.executable, str(train), *(str(part) for pair in flags.items() for part in pair)]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Train: 1 [" in done.stderr
+    assert "--result" in done.stdout
