@@ -143,7 +143,9 @@ def choose_network(
     from thinresnet import networks
 
     budgets = [Budget.parse(name, getattr(options, name)) for name in QUANTITIES if getattr(options, name) is not None]
-    factors = {name: getattr(options, name) for name in ("width", "interior") if getattr(options, name) is not None}
+    factors: dict[str, Any] = {
+        name: getattr(options, name) for name in ("width", "interior") if getattr(options, name) is not None
+    }
     ways = [flag for flag, given in (("--network", options.network), ("--macs or --params", budgets)) if given]
     ways += [f"--{name}" for name in factors][:1]
     if len(ways) > 1:
@@ -166,8 +168,9 @@ def choose_network(
     # A recipe that timm's train.py can run names this project's networks as timm knows them: thin_*, with a width.
     arch = recipe.model.removeprefix("thin_")
     kwargs: dict[str, Any] = dict(recipe.model_kwargs)
-    of_recipe = {name: kwargs.pop(name) for name in ("width", "interior") if name in kwargs}
-    factors = factors or ({} if ways else of_recipe)
+    of_recipe: dict[str, Any] = {name: kwargs.pop(name) for name in ("width", "interior") if name in kwargs}
+    if not ways:
+        factors = of_recipe
     size = networks.scale(arch, **kwargs).input_size
     if recipe.img_size is not None:
         size = (size[0], recipe.img_size, recipe.img_size)

@@ -72,6 +72,13 @@ class Display:
         self.note(text)
 
 
+def show_preparation(what: str, done: int, total: int) -> None:
+    """What goes before training and takes time (decoding, writing, fetching): a tenth at a time."""
+    tenth = max(1, total // 10)
+    if done // tenth > (done - 1) // tenth or done == total:
+        Console(stderr=True, highlight=False).print(f"{what}: {done:,} of {total:,}", markup=False)
+
+
 def duration(seconds: float) -> str:
     """Seconds as people say them: `42s`, `3m 05s`, `2h 07m`, `3d 04h`."""
     whole = round(max(0.0, seconds))

@@ -19,7 +19,7 @@ from thinresnet.errors import InputError
 from thinresnet.networks import Network
 from thinresnet.training import provenance
 from thinresnet.training.data import Data, open_data
-from thinresnet.training.display import Display
+from thinresnet.training.display import Display, show_preparation
 from thinresnet.training.loop import Training
 from thinresnet.training.processes import from_each, start_accelerator
 from thinresnet.training.recipe import Recipe
@@ -80,6 +80,7 @@ def train(
             device=accelerator.device,
             process_index=accelerator.process_index,
             process_count=accelerator.num_processes,
+            progress=show_preparation if main and not quiet else None,
         )
         stack.enter_context(data)
         if not isinstance(network, Network):

@@ -1,0 +1,120 @@
+"""Curves of runs: accuracy, loss, learning rate and speed over the epochs, as PNG, SVG and HTML that works offline."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import altair
+
+from thinresnet.errors import InputError
+from thinresnet.files import write_atomically
+
+FORMATS = ("png", "svg", "html")
+# What is measured, by the name of its columns: how it is called, and how its line is drawn.
+_PARTS = {
+    "train": ("train", [1, 3]),
+    "test": ("test", [1, 0]),
+    "test_ema": ("test, EMA", [6, 2]),
+    "holdout": ("hold-out", [2, 2]),
+    "holdout_ema": ("hold-out, EMA", [6, 2, 2, 2]),
+}
+# Colours that differ in lightness too, for readers who do not see all of them (Okabe and Ito), as far as they reach.
+_COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000"]
+_WIDTH, _HEIGHT = 420, 240
+_MOST_TICKS = 10
+
+
+def plot(folders: Sequence[Path], target: Path) -> list[Path]:
+    """Draw the curves of some runs to `target` with the suffixes of `FORMATS`; returns the files."""
+    metrics = [row for folder in folders for row in _long(folder)]
+    timing = [row for folder in folders for row in _speed(folder)]
+    chart = draw(metrics, timing)
+    written = []
+    for suffix in FORMATS:
+        path = target.with_name(f"{target.name}.{suffix}")
+        write_atomically(path, _rendered(chart, suffix))
+        written.append(path)
+    return written
+
+
+def draw(metrics: list[dict[str, Any]], timing: list[dict[str, Any]]) -> altair.VConcatChart:
+    """Four panels: top-1, loss, learning rate, images per second."""
+    runs = list(dict.fromkeys(row["run"] for row in metrics))
+    colour = altair.Color("run:N", title=None, scale=altair.Scale(domain=runs, range=_COLOURS)).legend(
+        orient="bottom", columns=1, labelLimit=800, symbolType="stroke", symbolStrokeWidth=3
+    )
+    named = [name for name, _ in _PARTS.values() if any(row["part"] == name for row in metrics)]
+    dashes = [dash for name, dash in _PARTS.values() if name in named]
+    dash = altair.StrokeDash("part:N", title=None, scale=altair.Scale(domain=named, range=dashes)).legend(
+        orient="bottom", labelLimit=400, symbolType="stroke", symbolStrokeColor="#333333", symbolSize=400
+    )
+    last = max(row["epoch"] for row in metrics)
+    ticks = list(range(1, last + 1)) if last <= _MOST_TICKS else None
+
+    def panel(rows: list[dict[str, Any]], title: str, format_: str, *encodings: Any) -> altair.Chart:
+        tips = [altair.Tooltip("run:N"), altair.Tooltip("part:N"), "epoch:Q", altair.Tooltip("value:Q", format=format_)]
+        return (
+            altair.Chart(altair.Data(values=rows), width=_WIDTH, height=_HEIGHT)
+            .mark_line(strokeWidth=1.8, point=last == 1)
+            .encode(
+                altair.X("epoch:Q", title="epoch", scale=altair.Scale(nice=False)).axis(format="d", values=ticks),
+                altair.Y("value:Q", title=title, scale=altair.Scale(zero=False)).axis(format=format_),
+                colour,
+                *encodings,
+                tooltip=tips,
+            )
+        )
+
+    def of(kind: str) -> list[dict[str, Any]]:
+        return [row for row in metrics if row["kind"] == kind]
+
+    top = panel(of("top1"), "top-1 (%)", ".6~g", dash) | panel(of("loss"), "cross-entropy", ".6~g", dash)
+    below = panel(of("lr"), "learning rate", ".6~g") | panel(timing, "images per second, training", ",.0f")
+    return (top & below).configure_axis(gridOpacity=0.4).configure_view(strokeOpacity=0.3)
+
+
+def _rendered(chart: altair.VConcatChart, suffix: str) -> str | bytes:
+    import vl_convert
+
+    if suffix == "html":
+        return str(chart.to_html(inline=True))
+    specification = chart.to_json()
+    if suffix == "svg":
+        return str(vl_convert.vegalite_to_svg(specification))
+    return bytes(vl_convert.vegalite_to_png(specification, scale=2))
+
+
+def _long(folder: Path) -> Iterator[dict[str, Any]]:
+    """metrics.csv as one row a point."""
+    for row in _rows(folder, "metrics.csv"):
+        epoch = int(row["epoch"])
+        yield {"run": folder.name, "kind": "lr", "part": "train", "epoch": epoch, "value": float(row["lr"])}
+        for part, (name, _) in _PARTS.items():
+            for kind in ("top1", "loss"):
+                if text := row.get(f"{part}_{kind}"):
+                    yield {"run": folder.name, "kind": kind, "part": name, "epoch": epoch, "value": float(text)}
+
+
+def _speed(folder: Path) -> Iterator[dict[str, Any]]:
+    for row in _rows(folder, "timing.csv"):
+        value = float(row["images_per_second"])
+        yield {"run": folder.name, "kind": "rate", "part": "train", "epoch": int(row["epoch"]), "value": value}
+
+
+def _rows(folder: Path, name: str) -> list[dict[str, str]]:
+    path = folder / name
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); give the folder of a run, such as runs/<id>"
+        ) from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a table of a run") from None
+    if not rows:
+        raise InputError(f"{path}: no epoch has been measured yet")
+    return rows
