@@ -37,7 +37,7 @@ from thinresnet.leaderboard.verdicts import (
 
 Make = Callable[..., Entry]
 BARE = {"dense_top1_printed": "", "cost_printed_g": "", "dense_cost_printed_g": ""}
-# What frozen_verdicts.csv was worked out with, by hand. Counted dense costs at 224 px: ResNet-50 4.089184256 G and 25.557032 M
+# What frozen_verdicts.csv was worked out with, by hand. Counted at 224 px: ResNet-50 4.089184256 G and 25.557032 M
 # (176 px: 2.608132096 G), ResNet-101 7.80140544 G, ResNet-18d 2.05371392 G and 11.708744 M, MobileNetV1 0.56874 G;
 # on CIFAR ResNet-20 0.04055104 G and ResNet-56 0.125485696 G.
 REFERENCES = {
@@ -145,7 +145,7 @@ def test_no_verdict_of_the_board_uses_a_dearer_or_a_forbidden_reference() -> Non
             judged += 1
             assert reference.dataset == entry.dataset
             assert reference.family in ("dense", "scaled")
-            assert not (reference.teacher or reference.extra_data or reference.flags)
+            assert (reference.teacher, reference.extra_data, reference.flags) == ("", "", ())
             assert serves_as(reference.arch, verdict.family, entry.arch)
             if verdict.family != SAME_ARCHITECTURE:
                 assert not reference.arch_searched

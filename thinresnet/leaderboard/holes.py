@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -56,17 +57,17 @@ def holes(
 
 def _holes_of(unjudged: list[Verdict], budget: str) -> list[Hole]:
     quantity = BUDGETS[budget][0]
-    left = sorted(
-        ((Point.of(verdict.entry).costs[quantity], verdict) for verdict in unjudged), key=lambda pair: pair[0].value
-    )
+    costs = ((Point(verdict.entry).cost(quantity), verdict) for verdict in unjudged)
+    left = sorted(((cost.value, verdict) for cost, verdict in costs if cost), key=lambda pair: pair[0])
     found = []
     while left:
         # The cheapest point of a group sets its budget: a run that it can afford, everyone else in the group can.
-        groups = ([pair for pair in left if start.value <= pair[0].value <= start.value / NEAR] for start, _ in left)
-        best = max(groups, key=len)
-        cost, first = best[0][0].value, best[0][1]
+        ends = [bisect_right(left, start / NEAR, key=lambda pair: pair[0]) for start, _ in left]
+        begin = max(range(len(left)), key=lambda number: ends[number] - number)
+        best = left[begin : ends[begin]]
+        cost, first = best[0]
         ratio = first.entry.macs_ratio if quantity == "macs" else first.entry.params_ratio
         verdicts = tuple(verdict for _, verdict in best)
         found.append(Hole(first.entry.dataset, first.entry.arch, first.family, budget, cost, ratio, verdicts))
-        left = [pair for pair in left if pair[1] not in verdicts]
+        del left[begin : ends[begin]]
     return found

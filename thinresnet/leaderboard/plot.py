@@ -63,8 +63,9 @@ def bar_line(bar: Bar, dataset: str, arch: str, family: str, axis: str) -> list[
             return []
         one = dense.macs / 1e9
     return [
-        {"x": point.costs[quantity].value / one, "y": float(point.top1 or 0), "id": point.entry.id}
+        {"x": cost.value / one, "y": float(point.top1 or 0), "id": point.entry.id}
         for point in reversed(bar.frontier(dataset, arch, family, budget))
+        if (cost := point.cost(quantity))
     ]
 
 

@@ -8,7 +8,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from thinresnet.budget import Budget
@@ -119,18 +119,23 @@ def rows(
     chosen: Iterable[Entry], bar: Bar, papers: Mapping[str, Paper], *, against: str = "", sort: str = "", limit: int = 0
 ) -> list[Row]:
     """Rows with their verdicts, sorted; in the board's own order without a sorting key."""
-    ready = [
-        Row(entry, _year(entry, papers), None if may_be_the_bar(entry) else bar.verdict(entry, against))
-        for entry in chosen
-    ]
+    if sort and sort not in SORTS:
+        raise InputError(f"--sort {sort}: one of {', '.join(SORTS)}{nearest(sort, SORTS)}")
+
+    def judged(row: Row) -> Row:
+        return row if may_be_the_bar(row.entry) else replace(row, verdict=bar.verdict(row.entry, against))
+
+    ready = [Row(entry, _year(entry, papers), None) for entry in chosen]
+    if sort == "gap":
+        # Only this order needs every verdict; otherwise those of the rows that are shown will do.
+        ready = [judged(row) for row in ready]
     if sort:
-        if sort not in SORTS:
-            raise InputError(f"--sort {sort}: one of {', '.join(SORTS)}{nearest(sort, SORTS)}")
         key, largest_first = SORTS[sort]
         known = [row for row in ready if key(row) is not None]
         known.sort(key=key, reverse=largest_first)  # type: ignore[arg-type]
         ready = known + [row for row in ready if key(row) is None]
-    return ready[:limit] if limit else ready
+    shown = ready[:limit] if limit else ready
+    return shown if sort == "gap" else [judged(row) for row in shown]
 
 
 def as_json(shown: Iterable[Row]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
@@ -93,35 +94,46 @@ class Cost:
         return self.value - self.rounding <= other.value + other.rounding
 
 
-@dataclass(frozen=True)
 class Point:
-    """What a verdict looks at: one entry with its accuracy and its costs (in G, in millions, in MACs)."""
+    """What a verdict looks at: one entry with its accuracy and, once they are asked for, its costs."""
 
-    entry: Entry
-    top1: Decimal | None
-    spread: Decimal
-    costs: Mapping[str, Cost]
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self.top1 = entry.top1
+        self._costs: dict[str, Cost | None] = {}
 
-    @classmethod
-    def of(cls, entry: Entry) -> Point:
-        """The point of an entry; costs that are not known are missing."""
-        macs = _cost(entry, "macs_g", _COST_COLUMNS)
-        params = _cost(entry, "params_m", _PARAMS_COLUMNS)
-        training = entry.training_macs
-        known = {"macs": macs, "params": params}
-        if training is not None:
-            share = macs.rounding / macs.value if macs and entry.training_macs_printed_g is None else 0.0
-            known["training"] = Cost(training, training * share)
-        return cls(entry, entry.top1, _spread(entry), {name: cost for name, cost in known.items() if cost})
+    @property
+    def spread(self) -> Decimal:
+        """Half the interval around the accuracy: its standard deviation where known, else the rounding in print."""
+        entry = self.entry
+        if entry.top1_std is not None:
+            return entry.top1_std
+        derived = [entry.dense_top1_printed, entry.top1_drop_printed]
+        printed = derived if entry.top1_printed is None else [entry.top1_printed]
+        return sum((half_digit(figure) for figure in printed if figure is not None), Decimal(0))
 
-    def affords(self, other: Point, budget: str) -> bool:
-        """Whether the other costs no more than this one, in everything that the budget bounds."""
-        return all(other.costs[name] <= self.costs[name] for name in BUDGETS[budget])
+    def cost(self, quantity: str) -> Cost | None:
+        """MACs in G, parameters in millions or training MACs; None where they are not known."""
+        if quantity not in self._costs:
+            self._costs[quantity] = self._training() if quantity == "training" else _cost(self.entry, quantity)
+        return self._costs[quantity]
+
+    def costs(self, budget: str) -> tuple[Cost, ...] | None:
+        """What a budget bounds; None unless all of it is known."""
+        known = [cost for cost in map(self.cost, BUDGETS[budget]) if cost]
+        return tuple(known) if len(known) == len(BUDGETS[budget]) else None
 
     def preference(self) -> tuple[Decimal, float, str]:
         """Sorts the best reference first: by accuracy, then by what it costs."""
-        macs = self.costs.get("macs")
-        return (-(self.top1 or Decimal(0)), macs.value if macs else float("inf"), self.entry.id)
+        macs_g = self.entry.macs_g
+        return (-(self.top1 or Decimal(0)), float("inf") if macs_g is None else macs_g, self.entry.id)
+
+    def _training(self) -> Cost | None:
+        training = self.entry.training_macs
+        if training is None:
+            return None
+        macs = self.cost("macs") if self.entry.training_macs_printed_g is None else None
+        return Cost(training, training * macs.rounding / macs.value if macs else 0.0)
 
 
 @dataclass(frozen=True)
@@ -132,6 +144,7 @@ class Verdict:
     family: str
     budget: str
     outcome: str
+    known: bool = True
     why: str = ""
     reference: Entry | None = None
     gap: Decimal | None = None
@@ -162,7 +175,7 @@ class Bar:
     """All references of a board, ready to be asked for verdicts."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        points = (Point.of(entry) for entry in entries if may_be_the_bar(entry))
+        points = (Point(entry) for entry in entries if may_be_the_bar(entry))
         ready = sorted((point for point in points if point.top1 is not None), key=Point.preference)
         self._by_dataset: dict[str, list[Point]] = {}
         for point in ready:
@@ -171,19 +184,20 @@ class Bar:
 
     def verdict(self, entry: Entry, family: str = "", budget: str = "MACs") -> Verdict:
         """The entry against the best reference of `family` (its usual one if empty) within its own cost."""
-        return self.judge(Point.of(entry), family, budget)
+        return self.judge(Point(entry), family, budget)
 
     def judge(self, point: Point, family: str = "", budget: str = "MACs") -> Verdict:
         """The verdict on a point whose costs have been worked out already."""
         family = family or usual_references(point.entry.arch)
         unjudged = Verdict(point.entry, family, budget, UNJUDGED)
-        if why := _why_not(point, budget):
-            return replace(unjudged, why=why)
-        best = self._best(point, family, budget)
-        if best is None or best.top1 is None or point.top1 is None:
+        why, own = _why_not(point, budget), point.costs(budget)
+        if why or own is None or point.top1 is None:
+            return replace(unjudged, why=why, known=False)
+        best = self._best(point, own, family, budget)
+        theirs = best.costs(budget) if best else None
+        if best is None or best.top1 is None or theirs is None:
             return replace(unjudged, why=f"none of {family} costs as little")
         gap, uncertainty = point.top1 - best.top1, point.spread + best.spread
-        first = BUDGETS[budget][0]
         return Verdict(
             point.entry,
             family,
@@ -192,13 +206,13 @@ class Bar:
             reference=best.entry,
             gap=gap,
             uncertainty=uncertainty,
-            near=best.costs[first].value >= NEAR * point.costs[first].value,
+            near=theirs[0].value >= NEAR * own[0].value,
             rests_on=_rests_on(point, best, budget),
         )
 
     def all_verdicts(self, entry: Entry) -> list[Verdict]:
         """Every family under every budget."""
-        point = Point.of(entry)
+        point = Point(entry)
         return [self.judge(point, family, budget) for family in REFERENCES for budget in BUDGETS]
 
     def frontier(self, dataset: str, arch: str, family: str, budget: str) -> list[Point]:
@@ -213,19 +227,18 @@ class Bar:
         return [
             point
             for point in self._by_dataset.get(dataset, ())
-            if serves_as(point.entry.arch, family, arch) and all(name in point.costs for name in BUDGETS[budget])
+            if serves_as(point.entry.arch, family, arch) and point.costs(budget)
         ]
 
-    def _best(self, point: Point, family: str, budget: str) -> Point | None:
+    def _best(self, point: Point, own: tuple[Cost, ...], family: str, budget: str) -> Point | None:
         entry = point.entry
         # A reference is held against the others: what only it hides must come to light again.
         ask = self._candidates if may_be_the_bar(entry) else self.frontier
-        fitting = (
-            other
-            for other in ask(entry.dataset, entry.arch, family, budget)
-            if other.entry.id != entry.id and point.affords(other, budget)
-        )
-        return next(fitting, None)
+        for other in ask(entry.dataset, entry.arch, family, budget):
+            theirs = other.costs(budget) or ()
+            if other.entry.id != entry.id and all(cost <= bound for cost, bound in zip(theirs, own, strict=True)):
+                return other
+        return None
 
 
 @dataclass(frozen=True)
@@ -259,12 +272,12 @@ class Headline:
     @cached_property
     def no_reference(self) -> list[Verdict]:
         """Points with a known cost that no reference near it judges."""
-        return self._with(lambda v: not v.settled and not _why_not(Point.of(v.entry), self.budget))
+        return self._with(lambda v: v.known and not v.settled)
 
     @cached_property
     def unknown(self) -> list[Verdict]:
         """Points whose cost or accuracy does not follow from what was printed."""
-        return self._with(lambda v: v.outcome == UNJUDGED and bool(_why_not(Point.of(v.entry), self.budget)))
+        return self._with(lambda v: not v.known)
 
     @cached_property
     def median_lead(self) -> Decimal | None:
@@ -387,7 +400,7 @@ def _why_not(point: Point, budget: str) -> str:
         return "its sources disagree about its accuracy"
     if point.top1 is None:
         return "its top-1 accuracy does not follow from what was printed"
-    missing = [name for name in BUDGETS[budget] if name not in point.costs]
+    missing = [name for name in BUDGETS[budget] if point.cost(name) is None]
     if not missing:
         return ""
     if missing[0] == "training":
@@ -403,9 +416,8 @@ def _why_not(point: Point, budget: str) -> str:
 def _rests_on(point: Point, reference: Point, budget: str) -> str:
     """Where the matched costs come from, and how far rounding was forgiven."""
     parts = []
-    for name in BUDGETS[budget]:
+    for name, own, other in zip(BUDGETS[budget], point.costs(budget) or (), reference.costs(budget) or (), strict=True):
         unit = {"macs": "G MACs", "params": "M parameters", "training": "training MACs"}[name]
-        own, other = point.costs[name], reference.costs[name]
         forgiven = f", within ±{own.rounding + other.rounding:.2g} of rounding" if own.rounding + other.rounding else ""
         basis = {"macs": "macs_basis", "params": "params_basis"}.get(name)
         sources = f" ({getattr(point.entry, basis)}; {getattr(reference.entry, basis)})" if basis else ""
@@ -413,8 +425,9 @@ def _rests_on(point: Point, reference: Point, budget: str) -> str:
     return "; ".join(parts)
 
 
-def _cost(entry: Entry, figure: str, columns: tuple[str, ...]) -> Cost | None:
+def _cost(entry: Entry, quantity: str) -> Cost | None:
     """A derived cost with its rounding: how much it moves when the figures behind it move half their last digit."""
+    figure, columns = ("macs_g", _COST_COLUMNS) if quantity == "macs" else ("params_m", _PARAMS_COLUMNS)
     value: float | None = getattr(entry, figure)
     if value is None:
         return None
@@ -422,33 +435,21 @@ def _cost(entry: Entry, figure: str, columns: tuple[str, ...]) -> Cost | None:
     for column in columns:
         printed: Decimal | None = getattr(entry, column)
         if printed is not None:
-            nudged = replace(entry, **{column: printed + half_digit(printed)})  # type: ignore[arg-type]
+            # A copy that nobody else sees: dataclasses.replace would build 45 columns anew, thousands of times.
+            nudged = copy(entry)
+            object.__setattr__(nudged, column, printed + half_digit(printed))
             moved += abs((getattr(nudged, figure) or value) - value)
     return Cost(value, min(moved, LARGEST_ROUNDING * value))
 
 
-def _spread(entry: Entry) -> Decimal:
-    """Half the interval around an accuracy: its standard deviation where known, else the rounding in print."""
-    if entry.top1_std is not None:
-        return entry.top1_std
-    printed = (
-        [entry.top1_printed] if entry.top1_printed is not None else [entry.dense_top1_printed, entry.top1_drop_printed]
-    )
-    return sum((half_digit(figure) for figure in printed if figure is not None), Decimal(0))
-
-
 def _undominated(preferred: list[Point], budget: str) -> list[Point]:
     kept: list[Point] = []
+    lowest_kept: list[list[float]] = []
     for point in preferred:
-        lowest = [point.costs[name].value - point.costs[name].rounding for name in BUDGETS[budget]]
-        if not any(
-            all(
-                other.costs[name].value - other.costs[name].rounding <= low
-                for name, low in zip(BUDGETS[budget], lowest, strict=True)
-            )
-            for other in kept
-        ):
+        lowest = [cost.value - cost.rounding for cost in point.costs(budget) or ()]
+        if not any(all(low <= own for low, own in zip(lows, lowest, strict=True)) for lows in lowest_kept):
             kept.append(point)
+            lowest_kept.append(lowest)
     return kept
 
 
