@@ -166,8 +166,8 @@ CLOSED_FORMS: dict[str, tuple[int, int, Callable[[float], float]]] = {
     "imagenet-torchvision-v2": (8, 600, cosine(0.5, 0, 595, 5, 5e-3, after=True)),
     "imagenet-ffcv": (8, 16, lambda time: float(np.interp(time, [0, 2, 16], [1.7e-4, 1.7, 0]))),
     "imagenet-classic": (1, 90, lambda time: 0.1 * 0.1 ** (time // 30)),
-    "cifar-classic-160": (1, 160, lambda time: 0.1 * 0.1 ** ((time >= 80) + (time >= 120))),
-    "cifar-classic-200": (1, 200, lambda time: 0.1 * 0.2 ** ((time >= 60) + (time >= 120) + (time >= 160))),
+    "cifar-classic-160": (1, 160, lambda time: 0.1 * 0.1 ** sum(time >= step for step in (80, 120))),
+    "cifar-classic-200": (1, 200, lambda time: 0.1 * 0.2 ** sum(time >= step for step in (60, 120, 160))),
     "cifar-modern": (1, 300, cosine(0.1, 0, 300, 5, 1e-3, after=False)),
     "digits": (1, 30, cosine(0.1, 0, 30, 2, 0.01, after=False)),
 }
