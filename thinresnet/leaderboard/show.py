@@ -270,7 +270,7 @@ _LATEX = {
     "|": r"\textbar{}", "\u00d7": r"$\times$", "\u00f7": r"$\div$", "\u00b1": r"$\pm$", "\u2264": r"$\leq$",
     "\u2265": r"$\geq$", "\u2248": r"$\approx$", "\u2192": r"$\to$", "\u221e": r"$\infty$", "\u00b7": r"$\cdot$",
     "\u2013": "--", "\u2014": "---", "\u2212": "$-$", "\u2018": "`", "\u2019": "'", "\u201c": "``", "\u201d": "''",
-    "\u00b0": r"$^\circ$", "\u2020": r"\dag{}", "\u2021": r"\ddag{}", "\u2191": r"$\uparrow$",
+    "\u00b0": r"\textdegree{}", "\u2020": r"\dag{}", "\u2021": r"\ddag{}", "\u2191": r"$\uparrow$",
     "\u2193": r"$\downarrow$", "\u00b5": r"$\mu$", "\u2713": r"yes",
 }  # fmt: skip
 # Latin letters that LaTeX's default font encoding cannot set.
@@ -318,7 +318,8 @@ def _years(text: str) -> tuple[int, int]:
 def _within(name: str, text: str) -> Callable[[Entry], bool]:
     """Whether an entry stays within a budget that is typed as elsewhere: `2.05G` or, of its dense network, `50%`."""
     budget = Budget.parse(name, text)
-    amount = float(budget.amount)
+    # A share that was printed as 50 % comes back from a product of floats.
+    amount = float(budget.amount) * (1 + 1e-9)
     if budget.relative:
         return lambda entry: ((entry.macs_ratio if name == "macs" else entry.params_ratio) or float("inf")) <= amount
     if name == "macs":
