@@ -59,22 +59,14 @@ def _blueprint(arch: str, kwargs_json: str, input_size: tuple[int, int, int]) ->
     return Blueprint(ties, tuple(names.get(id(layer)) for layer in made))
 
 
-@functools.lru_cache(maxsize=256)
-def _default_input_size(arch: str, kwargs_json: str) -> tuple[int, int, int]:
-    kwargs = json.loads(kwargs_json)
-    config = getattr(create(arch, kwargs, None, device="meta"), "pretrained_cfg", None) or {}
-    channels, height, width = config.get("input_size") or (3, DEFAULT_SIDE_PX, DEFAULT_SIDE_PX)
+def default_input_size(arch: str) -> tuple[int, int, int]:
+    """The input that the architecture was made for."""
+    config = timm.get_pretrained_cfg(arch)
+    channels, height, width = (config and config.input_size) or (3, DEFAULT_SIDE_PX, DEFAULT_SIDE_PX)
     return channels, height, width
 
 
-def default_input_size(arch: str, kwargs: Mapping[str, Any]) -> tuple[int, int, int]:
-    """The input that the architecture was made for."""
-    return _default_input_size(arch, json.dumps(dict(kwargs), sort_keys=True))
-
-
-def create(
-    arch: str, kwargs: Mapping[str, Any], input_size: tuple[int, int, int] | None, device: str
-) -> nn.Module:
+def create(arch: str, kwargs: Mapping[str, Any], input_size: tuple[int, int, int] | None, device: str) -> nn.Module:
     """timm's constructor, with what it refuses told in one line."""
     options = dict(kwargs)
     if input_size is not None and input_size[0] != 3:
@@ -124,7 +116,7 @@ def _shape(ties: Ties, name: str | None, widths: dict[str, int]) -> _Shape | Non
     return _Shape(inputs, outputs, layer.kind == "depthwise")
 
 
-# Constructors under watch ------------------------------------------------------------------------------------------
+# Constructors under watch -------------------------------------------------------------------------------------------
 
 _Arguments = dict[str, Any]
 
@@ -198,7 +190,7 @@ def _shape_layers(shapes: list[_Shape | None]) -> Iterator[None]:
         yield
 
 
-# What else in a network knows its channels -----------------------------------------------------------------------------
+# What else in a network knows its channels --------------------------------------------------------------------------
 
 
 def _resize_vector(model: nn.Module, name: str, dim: int, length: int) -> None:
@@ -244,8 +236,10 @@ def _follow_cross_stage(module: Any) -> None:
 
 
 def _follow_selective_kernel(module: Any) -> None:
-    module.in_channels = sum(path.conv.in_channels for path in module.paths) if module.split_input else (
-        module.paths[0].conv.in_channels
+    module.in_channels = (
+        sum(path.conv.in_channels for path in module.paths)
+        if module.split_input
+        else (module.paths[0].conv.in_channels)
     )
     module.out_channels = module.paths[0].conv.out_channels
 
@@ -267,18 +261,25 @@ def _try_out(model: nn.Module, network: Network) -> dict[str, Any]:
     """Run the network on shapes alone; what its attributes should say about its channels afterwards."""
     image = torch.empty(1, *network.input_size, device="meta")
     seen: dict[str, int] = {}
-    handles = [
-        model.get_submodule(info["module"]).register_forward_hook(
-            lambda module, inputs, output, name=info["module"]: seen.update({name: output.shape[1]})
-        )
-        for info in _feature_info(model)
-    ]
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and output.dim() == 4:
+                seen[name] = output.shape[1]
+
+        return hook
+
+    names = [info["module"] for info in _feature_info(model)]
+    handles = [model.get_submodule(name).register_forward_hook(note(name)) for name in names]
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with torch.no_grad():
-            features = model.forward_features(image) if hasattr(model, "forward_features") else None
-            model(image)
+            if hasattr(model, "forward_features"):
+                features = model.forward_features(image)
+                model.forward_head(features)
+            else:
+                features = model(image)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(

@@ -43,7 +43,7 @@ def fit(
     check_round_to(round_to)
     if not budgets:
         raise InputError("fit: give a budget, such as --macs 2.05G, --macs 50% or --params 12M")
-    size = check_input_size(input_size) if input_size else default_input_size(arch, kwargs)
+    size = check_input_size(input_size) if input_size else default_input_size(arch)
     dense = macs_and_params(scale(arch, input_size=size, **kwargs))
     limits = _Limits(arch, budgets, dense)
     if scaling in ("width", "interior"):
@@ -74,9 +74,10 @@ class _Limits:
         broken = next(b for b, (index, limit) in zip(self.budgets, self.limits, strict=True) if smallest[index] > limit)
         index = 0 if broken.quantity == "macs" else 1
         unit = "MACs" if index == 0 else "parameters"
+        least, dense = smallest[index], self.dense[index]
         return InputError(
             f"--{broken.quantity} {broken.text}: no {what} of {self.arch} costs so little; the smallest has "
-            f"{short(smallest[index])} {unit} ({smallest[index] / self.dense[index]:.2%} of the dense {short(self.dense[index])})"
+            f"{short(least)} {unit} ({least / dense:.2%} of the dense {short(dense)})"
         )
 
 
@@ -137,8 +138,7 @@ def _largest_factor(allowed: Callable[[float], bool]) -> float | None:
 def _fit_structure(
     arch: str, limits: _Limits, scaling: str, size: tuple[int, int, int], kwargs: Mapping[str, Any]
 ) -> Network:
-    """Depth, growth and resolution move in whole blocks, channels and pixels: the steps are tried from below upwards."""
-    costs: dict[Network, Costs] = {}
+    """Depth, growth and resolution move in whole blocks, channels and pixels; the steps are tried from below."""
     best: Network | None = None
     smallest: Costs | None = None
     for network in _steps(arch, scaling, size, kwargs):
@@ -162,7 +162,8 @@ def _steps(arch: str, scaling: str, size: tuple[int, int, int], kwargs: Mapping[
         if scaling == "resolution":
             network = _at_resolution(arch, step * size[1] // 100, size, kwargs)
         else:
-            network = scale(arch, input_size=size, **{scaling: step / 100}, **kwargs)
+            factors: dict[str, Any] = {scaling: step / 100}
+            network = scale(arch, input_size=size, **factors, **kwargs)
         if network is not None and network != last:
             yield network
             last = network

@@ -129,7 +129,7 @@ def describe(
 
     check_arch(arch)
     check_kwargs(arch, kwargs)
-    input_size = default_input_size(arch, kwargs) if input_size is None else check_input_size(input_size)
+    input_size = default_input_size(arch) if input_size is None else check_input_size(input_size)
     ties = blueprint(arch, kwargs, input_size).ties
     widths = ties.dense_widths()
     named: dict[str, str] = {}
@@ -146,12 +146,16 @@ def describe(
             )
         if count % ties.groups[group].multiple:
             multiple = ties.groups[group].multiple
-            raise InputError(f"channels: {layer!r} is {count}; it has to be a multiple of {multiple} (grouped or split)")
+            raise InputError(
+                f"channels: {layer!r} is {count}; it has to be a multiple of {multiple} (grouped or split)"
+            )
         widths[group], named[group] = count, layer
     if complete and (missing := [name for name in ties.groups if name not in named]):
         raise InputError(f"channels: no count for {missing[0]!r} (and {len(missing) - 1} more of {len(widths)} groups)")
     if ties.cost(widths)[1] > MOST_PARAMS:
-        raise InputError(f"channels: {arch} would have {ties.cost(widths)[1]:.3g} parameters; at most {MOST_PARAMS:.3g}")
+        raise InputError(
+            f"channels: {arch} would have {ties.cost(widths)[1]:.3g} parameters; at most {MOST_PARAMS:.3g}"
+        )
     return Network(arch, dict(kwargs), input_size, widths)
 
 
@@ -220,7 +224,9 @@ def check_arch(arch: Any) -> None:
             raise InputError(f"architecture {arch!r} names pretrained weights; the architecture is {base!r}")
         raise InputError(f"unknown architecture {arch!r:.80}{nearest(str(arch)[:80], timm.list_models())}")
     if arch.startswith("thin_"):
-        raise InputError(f"architecture {arch!r} is timm's name for a scaled network; here it is {arch[5:]!r} with a width")
+        raise InputError(
+            f"architecture {arch!r} is timm's name for a scaled network; here it is {arch[5:]!r} with a width"
+        )
 
 
 def check_kwargs(arch: str, kwargs: Mapping[str, Any]) -> None:
@@ -248,7 +254,9 @@ def check_factor(name: str, value: Any, largest: float = 16.0) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise InputError(f"{name}: {value!r} is not a number")
     if not 0 < value <= largest:
-        raise InputError(f"{name}: {value!r}; it is more than 0 and at most {largest:g} (1 is the architecture as it is)")
+        raise InputError(
+            f"{name}: {value!r}; it is more than 0 and at most {largest:g} (1 is the architecture as it is)"
+        )
     return float(value)
 
 

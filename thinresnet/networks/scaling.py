@@ -1,6 +1,6 @@
 """Scaling: from an architecture to a thinner, shallower or lower-resolution network of the same kind.
 
-Rounding: a count of C channels at width w becomes the whole number nearest to w × C (halves up), never below 1; where a
+Rounding: a count of C channels at width w becomes the whole number nearest to w * C (halves up), never below 1; where a
 group must be a multiple of something (grouped convolutions, equal halves, `round_to`) the nearest such multiple, never
 below one of them. A group narrower than `round_to` is left to its own unit, and scaling down never widens a group.
 """
@@ -44,7 +44,7 @@ def scale(
     depth, growth = check_factor("depth", depth), check_factor("growth", growth)
     check_round_to(round_to)
     kwargs = {**kwargs, **_structure(arch, kwargs, depth, growth)}
-    size = check_input_size(input_size) if input_size else default_input_size(arch, kwargs)
+    size = check_input_size(input_size) if input_size else default_input_size(arch)
     if resolution is not None:
         size = check_input_size((size[0], resolution, resolution))
     groups = blueprint(arch, kwargs, size).ties.groups
@@ -59,7 +59,7 @@ def rounded(groups: Mapping[str, Group], factors: Mapping[str, float], round_to:
     counts = {}
     for name, group in groups.items():
         step = step_of(group, round_to)
-        # The tiny push undoes products such as 0.77 * 100 = 77.00000000000001 the other way round (trap: int(0.3 * 10)).
+        # The tiny push makes halves that floats put just below the half (0.285 * 100 = 28.499…) round up all the same.
         steps = max(1, math.floor(factors[name] * group.width / step + 0.5 + 1e-9))
         counts[name] = min(steps * step, group.width) if factors[name] <= 1 else steps * step
     return counts

@@ -56,7 +56,9 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not a safetensors file, or a damaged one ({error}); pickled weights are not read") from None
+        raise InputError(
+            f"{path}: not a safetensors file, or a damaged one ({error}); pickled weights are not read"
+        ) from None
 
 
 def read_off(
@@ -83,7 +85,7 @@ def read_off(
         kwargs = {"num_classes": classes, **kwargs}
     check_kwargs(arch, kwargs)
     shapes = _shapes(model.state_dict())
-    size = check_input_size(input_size) if input_size else default_input_size(arch, kwargs)
+    size = check_input_size(input_size) if input_size else default_input_size(arch)
     ties = blueprint(arch, kwargs, size).ties
     network = describe(arch, channels=_solve(arch, ties, _lengths(ties, shapes)), input_size=size, **kwargs)
     _check_fit(network, shapes, "the model")
@@ -135,7 +137,9 @@ def _plain(model: nn.Module) -> nn.Module:
     """The model inside what torch.compile or a data-parallel wrapper made of it."""
     model = getattr(model, "_orig_mod", model)
     wrapped = getattr(model, "module", None)
-    return _plain(wrapped) if isinstance(wrapped, nn.Module) and type(model).__name__.endswith("DataParallel") else model
+    return (
+        _plain(wrapped) if isinstance(wrapped, nn.Module) and type(model).__name__.endswith("DataParallel") else model
+    )
 
 
 def _check_fit(network: Network, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
@@ -149,7 +153,6 @@ def _check_fit(network: Network, shapes: Mapping[str, tuple[int, ...]], where: s
     for name in shapes:
         if name not in expected:
             raise InputError(f"{where}: {name} is not part of {network.arch}")
-
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

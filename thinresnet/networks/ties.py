@@ -144,14 +144,13 @@ class Ties:
             """The first layer that makes the channels, or else whatever they stand in first."""
             return next((use for use in signature if roles[use[0]][0][1] == "out"), signature[0])
 
-        parts: Counter[str] = Counter()
         owner: dict[int, str] = {}
         for signature, members in sorted(alike.items(), key=lambda item: (maker(item[0])[0], min(item[1]))):
             index, unit = maker(signature)
             layer = roles[index][0][0]
             whole = len(members) * unit == len(roles[index][1])
-            name = layer if whole else f"{layer}[{parts[layer]}]"
-            parts[layer] += 1
+            parts = list(dict.fromkeys(tuple(standing.get(int(label), ())) for label in roles[index][1]))
+            name = layer if whole else f"{layer}[{parts.index(signature)}]"
             touched = [roles[index][0] for index, _ in signature]
             self.groups[name] = Group(
                 name=name,
@@ -189,6 +188,9 @@ def find_ties(model: nn.Module, input_size: tuple[int, int, int], name: str) -> 
     `name` is what error messages call the network. The model's mode is restored.
     """
     tracer = _Tracer(model, name)
+    norms = [module for module in model.modules() if isinstance(module, NORMS)]
+    for norm in norms:  # norms keep every shape; their arithmetic on the meta device is what would take the time
+        norm.forward = torch.empty_like
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -203,6 +205,8 @@ def find_ties(model: nn.Module, input_size: tuple[int, int, int], name: str) -> 
             f"{name} cannot be served at input size {input_size}: its forward failed{where}: {reason}"
         ) from error
     finally:
+        for norm in norms:
+            del norm.forward
         for module, mode in modes.items():
             module.training = mode
     for output in tree_leaves(outputs):
@@ -278,7 +282,7 @@ _POOLING = {
 _MULTIPLYING = {"mm", "bmm", "matmul", "addmm", "baddbmm", "_scaled_dot_product_attention_math"}
 
 
-class _Tracer(TorchDispatchMode):  # type: ignore[misc]  # torch comes without types
+class _Tracer(TorchDispatchMode):
     """Carries the shadows. Layers are watched as wholes by hooks; everything between them operation by operation."""
 
     def __init__(self, model: nn.Module, name: str):

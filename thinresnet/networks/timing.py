@@ -1,0 +1,114 @@
+"""How fast networks are on the machine at hand, against the MACs that they promise.
+
+Runs of the networks are interleaved, so that a machine that warms up or is busy for a while slows all of them alike;
+medians are reported. Everything is warm before it is timed, and a GPU is waited for.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from thinresnet.errors import InputError
+from thinresnet.networks.cost import count
+from thinresnet.networks.network import Network, build
+
+WARM_UP_RUNS = 3
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One network's figures; ratios are against the first network measured, which is the dense one."""
+
+    network: Network
+    macs: int
+    macs_ratio: float
+    latency_ms: float  # median, of one batch
+    latency_spread_ms: float  # between the quartiles
+    images_per_second: float
+    time_ratio: float
+
+
+def measure(
+    networks: Sequence[Network],
+    *,
+    batch_size: int = 1,
+    runs: int = 20,
+    device: str | None = None,
+    channels_last: bool = False,
+    compiled: bool = False,
+    on_run: Callable[[], None] = lambda: None,
+) -> list[Timing]:
+    """Time a forward pass of one batch of each network in evaluation mode, `runs` times each, in turns."""
+    if batch_size < 1 or runs < 3:
+        raise InputError(f"time: batch size {batch_size}, runs {runs}; at least 1 image and 3 runs")
+    target = _device(device)
+    forwards = [_ready(network, target, batch_size, channels_last, compiled) for network in networks]
+    for forward in forwards:
+        for _ in range(WARM_UP_RUNS):
+            forward()
+    seconds: list[list[float]] = [[] for _ in networks]
+    for _ in range(runs):
+        for own, forward in zip(seconds, forwards, strict=True):
+            own.append(_seconds(forward, target))
+            on_run()
+    macs = [count(network).macs for network in networks]
+    medians = [statistics.median(own) for own in seconds]
+    return [
+        Timing(
+            network=network,
+            macs=own_macs,
+            macs_ratio=own_macs / macs[0],
+            latency_ms=1e3 * median,
+            latency_spread_ms=1e3 * _quartile_range(own),
+            images_per_second=batch_size / median,
+            time_ratio=median / medians[0],
+        )
+        for network, own, own_macs, median in zip(networks, seconds, macs, medians, strict=True)
+    ]
+
+
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {name}: not usable here: {str(error).splitlines()[0]}") from None
+    return device
+
+
+def _ready(
+    network: Network, device: torch.device, batch_size: int, channels_last: bool, compiled: bool
+) -> Callable[[], Tensor]:
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    model: nn.Module = build(network, seed=0).eval().to(device=device, memory_format=layout)
+    images = torch.randn(batch_size, *network.input_size, device=device).contiguous(memory_format=layout)
+    run: Callable[[Tensor], Tensor] = torch.compile(model) if compiled else model
+
+    def forward() -> Tensor:
+        with torch.inference_mode():
+            return run(images)
+
+    return forward
+
+
+def _seconds(forward: Callable[[], Tensor], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    forward()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def _quartile_range(values: Sequence[float]) -> float:
+    low, _, high = statistics.quantiles(values, n=4)
+    return high - low

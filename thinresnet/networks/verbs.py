@@ -1,9 +1,299 @@
-"""The verbs of this room."""
+"""`thinresnet networks`, `count`, `fit` and `time`."""
 
 from __future__ import annotations
 
+import fnmatch
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+from thinresnet.budget import QUANTITIES, Budget, short
+from thinresnet.errors import InputError, nearest
+from thinresnet.networks.known import KNOWN
+
+if TYPE_CHECKING:
+    from thinresnet.networks.cost import Cost
+    from thinresnet.networks.network import Network
+
+What = Annotated[str, typer.Argument(metavar="ARCH|FILE", help="An architecture, a network.json or a run folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Width = Annotated[float, typer.Option(help="Factor on the channels of every group.")]
+Interior = Annotated[float, typer.Option(help="Factor on the channels inside blocks; the residual stream stays.")]
+RoundTo = Annotated[int, typer.Option(help="Channel counts are multiples of this.")]
+InputPx = Annotated[int | None, typer.Option("--input", help="Side of the input in pixels.")]
+Classes = Annotated[int | None, typer.Option(help="Number of classes.")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add this room's verbs to the command line."""
+    app.command("networks")(networks)
+    app.command("count")(count_verb)
+    app.command("fit")(fit_verb)
+    app.command("time")(time_verb)
+
+
+def networks(
+    pattern: Annotated[str, typer.Argument(help="Only names like this, such as 'resnet*'.")] = "*",
+    check: Annotated[bool, typer.Option("--check", help="Try every timm architecture of these names now.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the networks that are known to work, or try others.
+
+    Example: thinresnet networks --check 'seresnext26*'
+    """
+    if check:
+        _check_networks(pattern, as_json)
+        return
+    found = {family: fnmatch.filter(names, pattern) for family, names in KNOWN.items()}
+    found = {family: names for family, names in found.items() if names}
+    if not found:
+        known = [name for names in KNOWN.values() for name in names]
+        raise InputError(
+            f"networks: no known network is named {pattern!r}{nearest(pattern, known)}; "
+            f"--check tries any timm architecture of that name"
+        )
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("family", "networks", title="Known to work: built, trained, counted, fitted, saved by the tests")
+    for family, names in found.items():
+        table.add_row(family, ", ".join(names))
+    console = Console()
+    console.print(table)
+    console.print("Any other of timm's CNNs: [bold]thinresnet networks --check NAME[/bold] tries it.")
+
+
+def _check_networks(pattern: str, as_json: bool) -> None:
+    import timm
+    from rich.console import Console
+    from rich.progress import track
+
+    import thinresnet.networks.zoo
+    from thinresnet.networks import build, scale
+
+    thin = thinresnet.networks.zoo.THIN
+    names = [name for name in fnmatch.filter(timm.list_models(), pattern) if name not in thin]
+    if not names:
+        raise InputError(f"networks: timm has no architecture named {pattern!r}{nearest(pattern, timm.list_models())}")
+    verdicts: dict[str, str] = {}
+    console = Console(stderr=True)
+    for name in track(names, description="trying half width", console=console, disable=len(names) < 4):
+        try:
+            build(scale(name, width=0.5))
+            verdicts[name] = "works"
+        except InputError as refusal:
+            verdicts[name] = f"refused: {refusal}"
+    if as_json:
+        print(json.dumps(verdicts, indent=1))
+        return
+    for name, verdict in verdicts.items():
+        print(f"{name}: {verdict}")
+
+
+def count_verb(
+    what: What,
+    width: Width = 1.0,
+    interior: Interior = 1.0,
+    round_to: RoundTo = 1,
+    input_px: InputPx = None,
+    num_classes: Classes = None,
+    layers: Annotated[bool, typer.Option("--layers", help="Print every layer.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Count MACs, parameters and activations, and compare them with the dense network.
+
+    Example: thinresnet count resnet50 --width 0.5
+    """
+    from thinresnet.networks import count
+
+    network, dense = _network_and_dense(what, width, interior, round_to, input_px, num_classes)
+    cost = count(network)
+    reference = cost if network == dense else count(dense)
+    if as_json:
+        print(json.dumps(_as_record(network, cost, reference, with_layers=layers), indent=1))
+        return
+    _print_cost(network, cost, reference)
+    if layers:
+        _print_layers(cost)
+
+
+def fit_verb(
+    arch: Annotated[str, typer.Argument(metavar="ARCH", help="An architecture.")],
+    macs: Annotated[str | None, typer.Option(help="At most this many MACs: 2.05G, or a share: 50%.")] = None,
+    params: Annotated[str | None, typer.Option(help="At most this many parameters: 12M or 50%.")] = None,
+    scaling: Annotated[str, typer.Option(help="What is scaled: width, interior, depth, growth, resolution.")] = "width",
+    round_to: RoundTo = 1,
+    input_px: InputPx = None,
+    num_classes: Classes = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the network's JSON here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Find the largest network of a scaling that costs no more than a budget.
+
+    Example: thinresnet fit resnet50 --macs 2.05G --output half.json
+    """
+    from thinresnet.networks import count, fit, scale
+
+    given = {"macs": macs, "params": params}
+    budgets = [Budget.parse(quantity, text) for quantity in QUANTITIES if (text := given[quantity]) is not None]
+    kwargs = _kwargs(num_classes)
+    network = fit(arch, budgets, scaling=scaling, round_to=round_to, input_size=_input_size(arch, input_px), **kwargs)
+    cost = count(network)
+    reference = count(scale(arch, input_size=_input_size(arch, input_px), **kwargs))
+    if output is not None:
+        from thinresnet.files import write_atomically
+
+        write_atomically(output, network.to_json())
+    if as_json:
+        print(json.dumps(_as_record(network, cost, reference), indent=1))
+        return
+    _print_cost(network, cost, reference)
+    for budget in budgets:
+        limit = budget.limit(reference.macs if budget.quantity == "macs" else reference.params)
+        used = cost.macs if budget.quantity == "macs" else cost.params
+        print(f"--{budget.quantity} {budget.text}: {used:,} of {limit:,} ({used / limit:.2%} used)")
+    if output is not None:
+        print(f"Written to {output}; train it with: accelerate launch train.py --network {output}")
+
+
+def time_verb(
+    what: What,
+    width: Width = 0.5,
+    interior: Interior = 1.0,
+    round_to: RoundTo = 1,
+    input_px: InputPx = None,
+    num_classes: Classes = None,
+    batch_size: Annotated[int, typer.Option(help="Images in a batch.")] = 1,
+    runs: Annotated[int, typer.Option(help="Timed runs of each network.")] = 20,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; the GPU where there is one.")] = None,
+    channels_last: Annotated[bool, typer.Option("--channels-last", help="Channels-last memory layout.")] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="torch.compile both networks.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure latency and throughput here, against the dense network, beside the MAC ratio.
+
+    Example: thinresnet time resnet50 --width 0.5 --batch-size 8
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from thinresnet.networks import measure
+
+    network, dense = _network_and_dense(what, width, interior, round_to, input_px, num_classes)
+    pair = [dense] if network == dense else [dense, network]
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(f"timing {network.arch}", total=runs * len(pair))
+        timings = measure(
+            pair,
+            batch_size=batch_size,
+            runs=runs,
+            device=device,
+            channels_last=channels_last,
+            compiled=compiled,
+            on_run=lambda: progress.advance(task),
+        )
+    rows = [
+        {
+            "network": "dense" if timing.network == dense else "this network",
+            "macs": timing.macs,
+            "macs_ratio": timing.macs_ratio,
+            "latency_ms": timing.latency_ms,
+            "latency_spread_ms": timing.latency_spread_ms,
+            "images_per_second": timing.images_per_second,
+            "time_ratio": timing.time_ratio,
+        }
+        for timing in timings
+    ]
+    if as_json:
+        print(json.dumps({"arch": network.arch, "batch_size": batch_size, "runs": runs, "timings": rows}, indent=1))
+        return
+    table = Table("", "MACs", "MAC ratio", "latency, ms", "± quartiles", "images/s", "time ratio")
+    table.title = f"{network.arch}, batch {batch_size}, {runs} runs in turns"
+    for row, timing in zip(rows, timings, strict=True):
+        table.add_row(
+            str(row["network"]),
+            short(timing.macs),
+            f"{timing.macs_ratio:.3f}",
+            f"{timing.latency_ms:.2f}",
+            f"{timing.latency_spread_ms:.2f}",
+            f"{timing.images_per_second:.1f}",
+            f"{timing.time_ratio:.3f}",
+        )
+    Console().print(table)
+
+
+def _network_and_dense(
+    what: str, width: float, interior: float, round_to: int, input_px: int | None, num_classes: int | None
+) -> tuple[Network, Network]:
+    """The network that a user points at, and the architecture that it was scaled from."""
+    from thinresnet.networks.network import Network
+    from thinresnet.networks.scaling import scale
+
+    kwargs = _kwargs(num_classes)
+    if what.endswith(".json") or Path(what).is_dir():
+        network = Network.read(what)
+        return network, scale(network.arch, input_size=network.input_size, **network.kwargs)
+    size = _input_size(what, input_px)
+    network = scale(what, width=width, interior=interior, round_to=round_to, input_size=size, **kwargs)
+    return network, scale(what, input_size=size, **kwargs)
+
+
+def _kwargs(num_classes: int | None) -> dict[str, Any]:
+    return {} if num_classes is None else {"num_classes": num_classes}
+
+
+def _input_size(arch: str, input_px: int | None) -> tuple[int, int, int] | None:
+    if input_px is None:
+        return None
+    from thinresnet.networks.blueprint import default_input_size
+    from thinresnet.networks.network import check_arch, check_input_size
+
+    check_arch(arch)
+    return check_input_size((default_input_size(arch)[0], input_px, input_px))
+
+
+def _as_record(network: Network, cost: Cost, reference: Cost, with_layers: bool = False) -> dict[str, Any]:
+    record = {
+        "network": json.loads(network.to_json()),
+        "macs": cost.macs,
+        "params": cost.params,
+        "activations": cost.activations,
+        "dense_macs": reference.macs,
+        "dense_params": reference.params,
+        "macs_ratio": cost.macs / reference.macs,
+        "params_ratio": cost.params / reference.params,
+    }
+    if with_layers:
+        record["layers"] = [vars(layer) for layer in cost.layers]
+    return record
+
+
+def _print_cost(network: Network, cost: Cost, reference: Cost) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    side = "×".join(str(size) for size in network.input_size)
+    table = Table("", "this network", "dense", "ratio", title=f"{network.arch} at {side}")
+    for name, own, dense in (
+        ("MACs", cost.macs, reference.macs),
+        ("parameters", cost.params, reference.params),
+        ("activations", cost.activations, reference.activations),
+    ):
+        table.add_row(name, f"{own:,} ({short(own)})", f"{dense:,} ({short(dense)})", f"{own / dense:.4f}")
+    Console().print(table)
+
+
+def _print_layers(cost: Cost) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("layer", "kind", "weight", "MACs", "parameters")
+    for layer in cost.layers:
+        table.add_row(layer.name, layer.kind, "×".join(map(str, layer.shape)), f"{layer.macs:,}", f"{layer.params:,}")
+    Console().print(table)

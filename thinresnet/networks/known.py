@@ -1,0 +1,48 @@
+"""The networks that are known to work: the tests build, train, count, fit, save and load every one of them.
+
+Others of timm's CNNs are served by the same rules or refused with the reason: `thinresnet networks --check NAME`.
+"""
+
+from __future__ import annotations
+
+KNOWN: dict[str, tuple[str, ...]] = {
+    "ResNet": ("resnet18", "resnet34", "resnet50", "resnet101", "resnet50d", "wide_resnet50_2"),
+    "ResNet relatives": ("resnext50_32x4d", "seresnet50", "ecaresnet50t", "resnetblur50", "resnetv2_50", "resnest14d"),
+    "split and aggregated": ("res2net50_26w_4s", "skresnet18", "dla34", "cspresnet50", "vovnet39a", "hrnet_w18_small"),
+    "DenseNet, VGG, Inception": ("densenet121", "vgg16_bn", "inception_v3", "xception41", "repvgg_a0"),
+    "mobile": (
+        "mobilenetv1_100",
+        "mobilenetv2_100",
+        "mobilenetv3_large_100",
+        "mobilenetv4_conv_small",
+        "mixnet_s",
+        "ghostnet_100",
+        "rexnet_100",
+        "shufflenet_v2_x1_0",
+    ),
+    "EfficientNet and RegNet": (
+        "efficientnet_b0",
+        "efficientnet_lite0",
+        "tf_efficientnetv2_b0",
+        "regnetx_004",
+        "regnety_004",
+    ),
+    "ConvNeXt": ("convnext_atto", "convnextv2_atto"),
+    "CIFAR": (
+        "resnet20_cifar",
+        "resnet32_cifar",
+        "resnet44_cifar",
+        "resnet56_cifar",
+        "resnet110_cifar",
+        "preresnet164_cifar",
+        "wrn16_2_cifar",
+        "wrn28_10_cifar",
+        "wrn40_1_cifar",
+        "wrn40_2_cifar",
+        "vgg16_cifar",
+        "vgg19_cifar",
+        "densenet40_cifar",
+        "densenetbc100_cifar",
+        "mobilenetv2_cifar",
+    ),
+}
