@@ -27,7 +27,7 @@ EMA = " (EMA)"
 _SAME = ("arch", "dataset", "network_sha256", "recipe_sha256", "epochs", "macs", "params", "test_resolution", "shape")
 _COUNTS = ("macs", "params", "dense_macs", "dense_params", "epochs", "images_test", "test_resolution", "seed")
 _SCALED = re.compile(r"[wi][0-9.]+|(macs|params)-[0-9.a-zA-Z]+")
-_MILLI = Decimal("0.001")
+_MILLI, _MICRO = Decimal("0.001"), Decimal("0.000001")
 
 
 def read_results(folders: Sequence[str | os.PathLike[str]]) -> list[dict[str, Any]]:
@@ -80,7 +80,7 @@ def cells_of(results: Sequence[Mapping[str, Any]], family: str, *, ema: bool) ->
         cells["top1_std"] = _text(_deviation(top1))
     if first.get("initial_checkpoint") is None:
         cells["train_epochs"] = str(first["epochs"])
-        cells["training_macs_printed_g"] = _text(training / 10**9)
+        cells["training_macs_printed_g"] = _text(training / 10**9, _MICRO)
     else:
         cells["tune_epochs"] = str(first["epochs"])
     return cells
@@ -105,7 +105,8 @@ def keep_evidence(board: Path, evidence: str, folders: Sequence[Path]) -> None:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         for name in EVIDENCE_FILES:
-            if (folder / name).is_file():
+            # A link could carry any file of this machine along.
+            if (folder / name).is_file() and not (folder / name).is_symlink():
                 shutil.copyfile(folder / name, part / name)
         part.rename(target)
 
@@ -172,8 +173,8 @@ def _deviation(values: Sequence[Decimal]) -> Decimal:
     return Decimal(math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1)))
 
 
-def _text(value: Decimal) -> str:
-    return format(value.quantize(_MILLI, ROUND_HALF_EVEN), "f")
+def _text(value: Decimal, step: Decimal = _MILLI) -> str:
+    return format(value.quantize(step, ROUND_HALF_EVEN), "f")
 
 
 def _giga(count: int) -> str:

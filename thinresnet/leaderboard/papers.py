@@ -36,7 +36,7 @@ FIELDS = (
 # fmt: on
 MAX_VALUE = 2000
 _ACCENTS = r"""\\["'`^~=.]\s*(\{\\?[A-Za-z]\}|\\[ij]|[A-Za-z])|\\[uvHcdbkrt]\s*(\{\\?[A-Za-z]{1,2}\}|\s[A-Za-z])"""
-_HARMLESS = re.compile(rf"{_ACCENTS}|\\(?:ss|o|O|l|L|ae|AE|oe|OE|aa|AA|i|j)(?![A-Za-z])|\\[&%$#_{{}}]")
+_HARMLESS = re.compile(rf"{_ACCENTS}|\\(?:ss|o|O|l|L|ae|AE|oe|OE|aa|AA|i|j)(?![A-Za-z])|\\[&%$#_]|\\[\^~]\{{\}}")
 _PATTERNS = {
     "year": re.compile(r"(19|20)[0-9]{2}"),
     "eprint": re.compile(r"[0-9]{4}\.[0-9]{4,5}|[a-z-]+(\.[A-Z]{2})?/[0-9]{7}"),
@@ -146,7 +146,7 @@ def bib_beside(board: str | os.PathLike[str]) -> Path:
 
 def plain(tex: str) -> str:
     """TeX text as people read it: accents applied, braces and escapes gone."""
-    text = re.sub(r"\\([&%$#_])", r"\1", tex)
+    text = re.sub(r"\\([&%$#_])|\\([~^])\{\}", r"\1\2", tex)
     for command, mark in _COMBINING.items():
         text = re.sub(
             rf"\\{re.escape(command)}\s*(?:\{{\\?([A-Za-z])\}}|\\?([A-Za-z]))",
@@ -159,8 +159,9 @@ def plain(tex: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Plain text as TeX: signs that mean something to TeX lose their meaning."""
-    return re.sub(r"([&%$#_{}])", r"\\\1", text.replace("\\", "/"))
+    """Plain text as TeX: signs that mean something to TeX lose their meaning, braces and backslashes have none."""
+    text = text.translate({ord("\\"): "/", ord("{"): "(", ord("}"): ")"})
+    return re.sub(r"([~^])", r"\\\1{}", re.sub(r"([&%$#_])", r"\\\1", text))
 
 
 _COMBINING = {
@@ -217,8 +218,8 @@ def _value_fault(name: str, value: str) -> str:
         return "free of TeX commands other than accents, letters and escaped signs"
     if name in _PATTERNS and not _PATTERNS[name].fullmatch(value):
         return f"of the form {_PATTERNS[name].pattern}"
-    if name not in ("url", "doi") and re.search(r"[%#$&]", _HARMLESS.sub("", value)):
-        return "safe for TeX: write \\%, \\#, \\$ and \\& for these signs"
+    if name not in ("url", "doi") and re.search(r"[%#$&_^]", _HARMLESS.sub("", value)):
+        return "safe for TeX: write \\%, \\#, \\$, \\&, \\_ and \\^{} for these signs"
     return ""
 
 

@@ -1,0 +1,330 @@
+"""Adding a row: typed values, YAML and run folders become a proposal with its doubts; a refusal changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from thinresnet.errors import InputError
+from thinresnet.leaderboard.add import QUESTIONS, SHORT, Proposal, add, from_yaml, propose, propose_run
+from thinresnet.leaderboard.check import check
+from thinresnet.leaderboard.papers import Paper, bib_beside, read_bib
+from thinresnet.leaderboard.schema import NAMES, Entry
+from thinresnet.leaderboard.store import read_board
+
+TYPED = {
+    "paper": "lin2020hrank",
+    "dataset": "imagenet",
+    "arch": "resnet50",
+    "method": "HRank, third model",
+    "family": "pruned",
+    "top1": "69.10",
+    "dense_top1": "76.15",
+    "macs": "0.98G",
+    "dense_macs": "4.09G",
+    "params": "8.27M",
+    "locator": "Table 4, row 3",
+    "read_repo": "lmbxmu/HRank",
+}
+NEW_PAPER = "@inproceedings{doe2027thin, title = {Thin \\& Quick}, year = {2027}, booktitle = {CVPR}}"
+
+
+@pytest.fixture
+def known(board: Path) -> tuple[list[Entry], dict[str, Paper]]:
+    return read_board(board), read_bib(bib_beside(board))
+
+
+def test_typed_values_become_a_row_that_the_check_accepts(board: Path, known: tuple) -> None:
+    proposal = propose(TYPED, *known)
+    assert proposal.doubts == ()
+    entry = proposal.entry
+    assert (entry.top1_printed, entry.cost_printed_g, entry.params_printed_m) == (
+        Decimal("69.10"),
+        Decimal("0.98"),
+        Decimal("8.27"),
+    )
+    assert (entry.cost_unit, entry.source, entry.hand) == ("macs", "published", "first")
+    assert entry.id.startswith("lin2020hrank-resnet50-")
+    assert add(board, [proposal]) == [entry]
+    assert entry in read_board(board)
+    assert not check(board)
+
+
+@pytest.mark.parametrize(
+    ("typed", "column", "written"),
+    [
+        ({"macs": "2.05G"}, "cost_printed_g", "2.05"),
+        ({"macs": "512M"}, "cost_printed_g", "0.512"),
+        ({"macs": "4089184256"}, "cost_printed_g", "4.089184256"),
+        ({"params": "853018"}, "params_printed_m", "0.853018"),
+        ({"params": "850k"}, "params_printed_m", "0.850"),
+    ],
+)
+def test_amounts_move_the_point_and_no_digit(known: tuple, typed: dict[str, str], column: str, written: str) -> None:
+    entry = propose({**TYPED, "dense_macs": "", **typed}, *known).entry
+    assert format(getattr(entry, column), "f") == written
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"top1": "76,1"}, "top1_printed: '76,1'"),
+        ({"top1": "nan"}, "top1_printed"),
+        ({"macs": "2.05 GMACs"}, "macs: '2.05 GMACs' is not an amount"),
+        ({"top-1": "76.1"}, "'top-1' is not a column.*top1"),
+        ({"arch": "resnet5o"}, "did you mean 'resnet50'"),
+        ({"paper": "lin2020hrnk"}, "did you mean 'lin2020hrank'"),
+        ({"paper": ""}, "paper"),
+        ({"method": "=cmd|'/c calc'!A1"}, "formula"),
+        ({"top1": ""}, "a row has an accuracy"),
+        ({"top1_printed": "70"}, "given twice"),
+        ({"train_epochs": "90"}, "train_epochs"),
+        ({"evidence": "baselines/results/x"}, "evidence"),
+        ({"source": "measured"}, "empty for a measured row"),
+        ({"id": "Row 1"}, "id"),
+    ],
+)
+def test_a_broken_rule_is_refused_in_one_line(known: tuple, changes: dict[str, str], said: str) -> None:
+    with pytest.raises(InputError, match=said) as refused:
+        propose({**TYPED, **changes}, *known)
+    assert "\n" not in str(refused.value)
+
+
+DOUBTS = {
+    "a near copy": ({"top1": "74.95", "macs": "2.31G"}, "a near copy of row lin2020hrank-resnet50-000001", ""),
+    "a cut that does not fit": ({"cost_cut_pct": "60.0"}, "cost_cut_pct", "cost-doubtful"),
+    "a speed-up that does not fit": ({"speedup_x": "3"}, "speedup_x", "cost-doubtful"),
+    "parameters that do not fit": ({"dense_params": "25.5M", "params_cut_pct": "10"}, "params_cut", "params-doubtful"),
+    "a drop that does not fit": ({"top1_drop": "0.70"}, "top1_drop_printed", "drop-doubtful"),
+    "an accuracy out of range": ({"top1": "97.10"}, "top1_printed", "accuracy-doubtful"),
+}
+
+
+@pytest.mark.parametrize("case", DOUBTS)
+def test_what_is_odd_is_asked_and_flagged_once_accepted(board: Path, known: tuple, case: str) -> None:
+    changes, said, flag = DOUBTS[case]
+    proposal = propose({**TYPED, **changes}, *known)
+    assert [said in doubt.question for doubt in proposal.doubts] == [True]
+    assert proposal.doubts[0].flag == flag
+    (entry,) = add(board, [proposal])
+    assert entry.flags == ((flag,) if flag else ())
+    assert bool(entry.note) == bool(flag)
+    assert not check(board)
+
+
+def test_an_exact_copy_is_asked_about_and_never_added_twice(board: Path, known: tuple) -> None:
+    proposal = propose(TYPED, *known)
+    add(board, [proposal])
+    again = propose({**TYPED, "locator": "another table", "hand": "second"}, read_board(board), known[1])
+    assert "an exact copy" in again.doubts[0].question
+    before = board.read_bytes()
+    with pytest.raises(InputError, match="has the same figures already"):
+        add(board, [again])
+    with pytest.raises(InputError, match="is taken by another row"):
+        add(board, [propose({**TYPED, "top1": "70.2", "id": proposal.entry.id}, *known)])
+    assert board.read_bytes() == before
+
+
+def test_a_new_paper_comes_with_its_bibtex(board: Path, known: tuple) -> None:
+    proposal = propose({**TYPED, "paper": ""}, *known, bibtex=NEW_PAPER)
+    assert proposal.entry.paper == "doe2027thin"
+    add(board, [proposal])
+    assert read_bib(bib_beside(board))["doe2027thin"].title == "Thin & Quick"
+    assert not check(board)
+
+
+@pytest.mark.parametrize(
+    ("bibtex", "said"),
+    [
+        ("@misc{x", "BibTeX, line 1"),
+        ("% nothing", "no entry"),
+        ("@misc{lin2020hrank, title = {Another}}", "the key of another paper already"),
+        (r"@misc{abc, title = {\input{/etc/passwd}}}", "TeX commands"),
+    ],
+)
+def test_bibtex_from_a_stranger_is_refused_in_one_line(known: tuple, bibtex: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        propose(TYPED, *known, bibtex=bibtex)
+
+
+def test_a_paper_under_a_second_key_is_asked_about(known: tuple) -> None:
+    twin = "@misc{lin20, title = {Hrank: Filter pruning using high-rank feature map}}"
+    proposal = propose({**TYPED, "paper": "lin20"}, *known, bibtex=twin)
+    assert ["looks like lin2020hrank" in doubt.question for doubt in proposal.doubts] == [True]
+
+
+def test_all_proposals_or_none(board: Path, known: tuple) -> None:
+    good, bad = propose(TYPED, *known), propose({**TYPED, "top1": "70.3"}, *known)
+    before = board.read_bytes(), bib_beside(board).read_bytes()
+    taken = Proposal(known[0][0])
+    with pytest.raises(InputError):
+        add(board, [good, bad, taken])
+    assert (board.read_bytes(), bib_beside(board).read_bytes()) == before
+
+
+def test_a_broken_board_is_not_written_over(board: Path, known: tuple) -> None:
+    proposal = propose(TYPED, *known)
+    board.write_text(board.read_text().replace("71.98", "nan"))
+    before = board.read_bytes()
+    with pytest.raises(InputError, match="line 3, column top1_printed"):
+        add(board, [proposal])
+    assert board.read_bytes() == before
+
+
+def test_rows_come_from_yaml_as_they_are_written(tmp_path: Path, known: tuple) -> None:
+    path = tmp_path / "row.yaml"
+    path.write_text("\n".join(f"{name}: {value}" for name, value in TYPED.items()))
+    (row,) = from_yaml(path)
+    assert propose(row, *known).entry.top1_printed == Decimal("69.10")
+    path.write_text("- top1: 1e1\n- top1: 0x10\n  bibtex: |\n    @misc{abc, title = {A}}\n")
+    assert [row["top1"] for row in from_yaml(path)] == ["1e1", "0x10"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("top1: 5\ntop5: [1", "line 2: not YAML"),
+        ("top1: {a: 1}", "row 1: not a mapping of names to plain values"),
+        ("- 5", "row 1"),
+        ("", "row 1"),
+        ("topl: 5", "row 1: 'topl' is not a column.*top1"),
+        ("top1: !!python/object/apply:os.system ['touch hacked']", "row 1: not a mapping"),
+    ],
+)
+def test_yaml_from_a_stranger_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "row.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=rf"row.yaml, {said}"):
+        from_yaml(path)
+    assert not Path("hacked").exists()
+
+
+@pytest.fixture
+def runs(tmp_path: Path, run_result: Callable[..., dict[str, object]]) -> Callable[..., list[Path]]:
+    """Folders of finished runs."""
+
+    def folders(*results: dict[str, object]) -> list[Path]:
+        made = []
+        for result in results:
+            folder = tmp_path / "runs" / str(result["run"])
+            folder.mkdir(parents=True)
+            (folder / "result.json").write_text(json.dumps(result))
+            (folder / "network.json").write_text("{}")
+            (folder / "recipe.yaml").write_text("epochs: 20\n")
+            (folder / "metrics.csv").write_text("epoch\n1\n")
+            (folder / "model.safetensors").write_bytes(b"weights")
+            made.append(folder)
+        return made
+
+    return folders
+
+
+def test_seeds_of_a_run_become_one_measured_row(
+    board: Path, known: tuple, runs: Callable[..., list[Path]], run_result: Callable[..., dict[str, object]]
+) -> None:
+    folders = runs(*(run_result(seed=seed, correct=correct) for seed, correct in ((1, 324), (2, 333), (3, 342))))
+    proposal = propose_run(folders, known[0])
+    entry = proposal.entry
+    # 324, 333 and 342 of 360 are 90, 92.5 and 95 %: mean 92.5, sample deviation 2.5.
+    assert (entry.top1_printed, entry.top1_std, entry.n) == (Decimal("92.500"), Decimal("2.500"), 3)
+    assert (entry.source, entry.family, entry.dataset, entry.train_epochs) == ("measured", "scaled", "digits", 20)
+    assert entry.macs_g == pytest.approx(0.00064)
+    assert entry.macs_ratio == pytest.approx(640 / 2530)
+    assert entry.params_m == pytest.approx(0.068)
+    assert entry.training_macs == pytest.approx(3 * 640_000 * 1437 * 20)
+    add(board, [proposal])
+    assert not check(board)
+    kept = sorted(path.name for path in (board.parent / entry.evidence / folders[0].name).iterdir())
+    assert kept == ["metrics.csv", "network.json", "recipe.yaml", "result.json"]
+    with pytest.raises(InputError, match="same figures already"):
+        add(board, [proposal])
+
+
+def test_the_average_of_weights_has_its_own_row(
+    board: Path, known: tuple, runs: Callable[..., list[Path]], run_result: Callable[..., dict[str, object]]
+) -> None:
+    folders = runs(run_result(correct=324))
+    plain, averaged = propose_run(folders, known[0]), propose_run(folders, known[0], ema=True)
+    assert averaged.entry.method.endswith(" (EMA)")
+    assert averaged.entry.top1_printed == Decimal("91.389")
+    assert averaged.entry.evidence != plain.entry.evidence
+    add(board, [plain, averaged])
+    assert not check(board)
+
+
+def test_a_tuned_run_is_pruned_and_its_author_says_the_rest(
+    board: Path, known: tuple, runs: Callable[..., list[Path]], run_result: Callable[..., dict[str, object]]
+) -> None:
+    folders = runs(run_result(shape="found.json", initial_checkpoint={"path": "x", "sha256": "0"}))
+    entry = propose_run(folders, known[0], values={"method": "L1", "dense_epochs": "160", "prune_epochs": "0"}).entry
+    assert (entry.family, entry.tune_epochs, entry.dense_epochs, entry.train_epochs) == ("pruned", 20, 160, None)
+    with pytest.raises(InputError, match="does not tell the family"):
+        propose_run(runs(run_result(seed=9, shape="found.json")), known[0])
+    with pytest.raises(InputError, match="not typed by hand"):
+        propose_run(folders, known[0], values={"top1": "99"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"correct1_test": 361}, "not a count of 360 test images"),
+        ({"correct1_test": "324"}, "not a whole number"),
+        ({"correct1_test": None}, "not a whole number"),
+        ({"macs": True}, "not a whole number"),
+        ({"dataset": "cifar-10"}, "not one of"),
+        ({"format": 2}, "not a result of format 1"),
+        ({"training_macs": "many"}, "must be numbers"),
+        ({"recipe": 5}, "not a text"),
+        ({"recipe": "=1+1"}, "formula"),
+        ({"arch": "resnet20"}, "a counted architecture"),
+    ],
+)
+def test_a_result_that_cannot_be_is_refused(
+    board: Path, runs: Callable[..., list[Path]], run_result: Callable[..., dict[str, object]], changes: dict, said: str
+) -> None:
+    before = board.read_bytes()
+    with pytest.raises(InputError, match=said):
+        add(board, [propose_run(runs(run_result(**changes)), read_board(board))])
+    assert board.read_bytes() == before
+    assert not (board.parent / "baselines").exists()
+
+
+def test_runs_that_are_not_one_are_not_averaged(
+    runs: Callable[..., list[Path]], run_result: Callable[..., dict[str, object]], tmp_path: Path
+) -> None:
+    one, two, three = runs(run_result(1), run_result(2, recipe_sha256="ee" * 32), run_result(1, run="copy"))
+    with pytest.raises(InputError, match=r"recipe_sha256.*one row averages seeds of one run"):
+        propose_run([one, two], [])
+    with pytest.raises(InputError, match="the same seed twice"):
+        propose_run([one, three], [])
+    with pytest.raises(InputError, match="not a folder"):
+        propose_run([tmp_path / "nowhere"], [])
+    (one / "result.json").unlink()
+    with pytest.raises(InputError, match="the run is unfinished"):
+        propose_run([one], [])
+    (two / "result.json").write_text('{"format": 1, "macs": NaN}')
+    with pytest.raises(InputError, match="NaN is not a number"):
+        propose_run([two], [])
+    (two / "result.json").write_text("{")
+    with pytest.raises(InputError, match="line 1: not JSON"):
+        propose_run([two], [])
+
+
+def test_a_link_in_a_run_folder_takes_no_file_along(
+    board: Path, known: tuple, runs: Callable[..., list[Path]], run_result: Callable[..., dict[str, object]]
+) -> None:
+    (folder,) = runs(run_result())
+    secret = board.with_name("secret")
+    secret.write_text("secret")
+    (folder / "metrics.csv").unlink()
+    (folder / "metrics.csv").symlink_to(secret)
+    (entry,) = add(board, [propose_run([folder], known[0])])
+    assert not (board.parent / entry.evidence / folder.name / "metrics.csv").exists()
+
+
+def test_every_question_is_a_column_or_its_short_name() -> None:
+    assert {SHORT.get(name, name) for name in QUESTIONS} <= set(NAMES)
