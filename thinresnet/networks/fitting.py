@@ -45,13 +45,13 @@ def fit(
         raise InputError("fit: give a budget, such as --macs 2.05G, --macs 50% or --params 12M")
     size = check_input_size(input_size) if input_size else default_input_size(arch)
     dense = macs_and_params(scale(arch, input_size=size, **kwargs))
-    limits = _Limits(arch, budgets, dense)
+    limits = Limits(arch, budgets, dense)
     if scaling in ("width", "interior"):
         return _fit_widths(arch, limits, scaling, round_to, size, kwargs)
     return _fit_structure(arch, limits, scaling, size, kwargs)
 
 
-class _Limits:
+class Limits:
     """The budgets as whole numbers; `allow` is asked thousands of times, `refuse` once."""
 
     def __init__(self, arch: str, budgets: Sequence[Budget], dense: Costs):
@@ -82,7 +82,7 @@ class _Limits:
 
 
 def _fit_widths(
-    arch: str, limits: _Limits, scaling: str, round_to: int, size: tuple[int, int, int], kwargs: Mapping[str, Any]
+    arch: str, limits: Limits, scaling: str, round_to: int, size: tuple[int, int, int], kwargs: Mapping[str, Any]
 ) -> Network:
     ties = blueprint(arch, kwargs, size).ties
     if scaling == "interior":
@@ -107,7 +107,7 @@ def _fit_widths(
 
 
 def _use_the_rest(
-    ties: Ties, moving: Mapping[str, Group], widths: dict[str, int], factor: float, round_to: int, limits: _Limits
+    ties: Ties, moving: Mapping[str, Group], widths: dict[str, int], factor: float, round_to: int, limits: Limits
 ) -> dict[str, int]:
     """One step more for the groups that rounding cut the most, in that order, as long as the budget holds."""
 
@@ -136,7 +136,7 @@ def _largest_factor(allowed: Callable[[float], bool]) -> float | None:
 
 
 def _fit_structure(
-    arch: str, limits: _Limits, scaling: str, size: tuple[int, int, int], kwargs: Mapping[str, Any]
+    arch: str, limits: Limits, scaling: str, size: tuple[int, int, int], kwargs: Mapping[str, Any]
 ) -> Network:
     """Depth, growth and resolution move in whole blocks, channels and pixels; the steps are tried from below."""
     best: Network | None = None

@@ -77,13 +77,14 @@ class Ties:
         self,
         layers: dict[str, Layer],
         vectors: dict[str, tuple[int, Labels]],
-        classes: Labels,
+        labels: Found,
         other_params: int,
         inner: Callable[[set[str], set[int]], bool],
     ):
         self.layers = layers
         self.vectors = vectors  # parameters outside layers that follow channels: name -> (dimension, labels)
-        self._classes = classes
+        self.labels = labels
+        self.owners: dict[int, str] = {}  # the group of each width
         self._other_params = other_params
         self.groups: dict[str, Group] = {}
         self._uses: dict[Role, tuple[int, Counter[str]]] = {}
@@ -92,13 +93,20 @@ class Ties:
         self.aliases = {layer: name for layer in layers if (name := self._whole(layer)) is not None}
 
     def roles(self) -> Iterator[tuple[Role, Labels]]:
-        """Every dimension that follows channels, with the class of each of its positions."""
+        """Every dimension that follows channels, with the width that each of its positions belongs to."""
+        return self._roles(self.labels.widths)
+
+    def identities(self) -> Iterator[tuple[Role, Labels]]:
+        """Every dimension that follows channels, with the channel that stands at each of its positions."""
+        return self._roles(self.labels.channels)
+
+    def _roles(self, classes: Labels) -> Iterator[tuple[Role, Labels]]:
         for layer in self.layers.values():
             if layer.kind in ("conv", "depthwise", "linear"):
-                yield (layer.name, "in"), self._classes[layer.inputs]
-            yield (layer.name, "out"), self._classes[layer.outputs]
+                yield (layer.name, "in"), classes[layer.inputs]
+            yield (layer.name, "out"), classes[layer.outputs]
         for name, (_, labels) in self.vectors.items():
-            yield (name, "vector"), self._classes[labels]
+            yield (name, "vector"), classes[labels]
 
     def length(self, role: Role, widths: dict[str, int]) -> int:
         """How long the dimension is when the groups have these widths."""
@@ -144,7 +152,7 @@ class Ties:
             """The first layer that makes the channels, or else whatever they stand in first."""
             return next((use for use in signature if roles[use[0]][0][1] == "out"), signature[0])
 
-        owner: dict[int, str] = {}
+        owner = self.owners
         for signature, members in sorted(alike.items(), key=lambda item: (maker(item[0])[0], min(item[1]))):
             index, unit = maker(signature)
             layer = roles[index][0][0]
@@ -214,12 +222,24 @@ def find_ties(model: nn.Module, input_size: tuple[int, int, int], name: str) -> 
     return tracer.result()
 
 
+@dataclass(frozen=True)
+class Found:
+    """What is known of every label in the end."""
+
+    widths: Labels  # equal: there are as many of the one as of the other
+    channels: Labels  # equal: they are the same channel
+    parts: tuple[tuple[Labels, ...], ...]  # what is cut into parts of one width: the labels of each part
+    lost: frozenset[int]  # widths that went through a channel shuffle: which channel came out where is not known
+
+
 class _Labels:
     """Labels and two relations between them: the same channel, and channels of one width (a coarser relation)."""
 
     def __init__(self) -> None:
         self._same = [FREE, FIXED]
         self._width = [FREE, FIXED]
+        self._parts: list[list[Tensor]] = []
+        self._shuffled: list[Tensor] = []
 
     def fresh(self, count: int) -> Tensor:
         first = len(self._same)
@@ -232,16 +252,33 @@ class _Labels:
         news = [_join(self._same, a, b) | _join(self._width, a, b) for a, b in _pairs(one, other)]
         return any(news)
 
-    def tie_widths(self, one: Tensor, other: Tensor) -> None:
-        """There are as many of the one as of the other."""
-        for a, b in _pairs(one, other):
-            _join(self._width, a, b)
+    def tie_parts(self, parts: Sequence[Tensor]) -> None:
+        """There are as many channels in each of these parts."""
+        for part in parts[1:]:
+            for a, b in _pairs(parts[0], part):
+                _join(self._width, a, b)
+        self._parts.append([part.reshape(-1) for part in parts])
+
+    def shuffle(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """New labels for what comes out of a channel shuffle: of the same width, of unknown identity."""
+        fresh = [self.fresh(len(part)) for part in parts]
+        self.tie_parts([*parts, *fresh])
+        self._shuffled += fresh
+        return fresh
 
     def fix(self, labels: Tensor) -> None:
         self.tie(labels, torch.full_like(labels, FIXED))
 
-    def width_classes(self) -> Labels:
-        return np.array([_root(self._width, label) for label in range(len(self._width))])
+    def found(self) -> Found:
+        widths, channels = (
+            np.array([_root(parents, label) for label in range(len(parents))]) for parents in (self._width, self._same)
+        )
+        return Found(
+            widths=widths,
+            channels=channels,
+            parts=tuple(tuple(part.numpy() for part in parts) for parts in self._parts),
+            lost=frozenset(int(width) for part in self._shuffled for width in widths[part.numpy()]),
+        )
 
 
 def _pairs(one: Tensor, other: Tensor) -> list[tuple[int, int]]:
@@ -337,7 +374,8 @@ class _Tracer(TorchDispatchMode):
             self.shadows[tensor] = torch.full([1] * tensor.dim(), FIXED).expand(tensor.shape)
 
     def result(self) -> Ties:
-        classes = self.labels.width_classes()
+        found = self.labels.found()
+        classes = found.widths
         known = {int(c) for layer in self.layers.values() for c in classes[np.append(layer.inputs, layer.outputs)]}
         vectors = {
             name: (dim, labels.numpy())
@@ -348,7 +386,7 @@ class _Tracer(TorchDispatchMode):
         other = sum(
             p.numel() for name, p in self.model.named_parameters() if id(p) not in in_layers and name not in vectors
         )
-        return Ties(self.layers, vectors, classes, other, self._interior_test(classes))
+        return Ties(self.layers, vectors, found, other, self._interior_test(classes))
 
     def _interior_test(self, classes: Labels) -> Callable[[set[str], set[int]], bool]:
         """Channels are interior to a block if all that touches them lies in one block that is more than a container.
@@ -520,8 +558,7 @@ class _Tracer(TorchDispatchMode):
         if len({part.shape[dim] for part in parts}) == 1 and dim % parts[0].dim() in _varying(
             torch.cat(list(parts), dim)
         ):
-            for part in parts[1:]:
-                self.labels.tie_widths(_compact(parts[0]), _compact(part))
+            self.labels.tie_parts([_compact(part) for part in parts])
 
     def _meet(self, tensors: list[Tensor], output: Tensor, adds: bool) -> Tensor | None:
         """Element by element: what meets is the same channel. A map of one channel gates the others untied."""
@@ -555,9 +592,7 @@ class _Tracer(TorchDispatchMode):
     def _tie_rows(self, shadow: Tensor, dims: list[int]) -> None:
         """`[c]` seen as `[k, c / k]`, k fixed in the code and the smaller of the two: the k rows have one width."""
         fixed = min(dims, key=lambda dim: shadow.shape[dim])
-        rows = _compact(shadow).unbind(fixed)
-        for row in rows[1:]:
-            self.labels.tie_widths(rows[0], row)
+        self.labels.tie_parts(_compact(shadow).unbind(fixed))
 
     def _shuffle(self, shadow: Tensor, rows: int, columns: int, output: Tensor, dim: int) -> Tensor:
         """`[c / k, k]` seen as `[c]`: a channel shuffle, which deals the k parts out in turn.
@@ -566,10 +601,7 @@ class _Tracer(TorchDispatchMode):
         that the new parts keep the width and lose the identity.
         """
         parts = [self._along("a channel shuffle", part, rows) for part in shadow.split(1, columns)]
-        fresh = [self.labels.fresh(len(part)) for part in parts]
-        for part, new in zip(parts, fresh, strict=True):
-            self.labels.tie_widths(parts[0], new)
-            self.labels.tie_widths(parts[0], part)
+        fresh = self.labels.shuffle(parts)
         shape = [1] * output.dim()
         shape[dim] = -1
         return torch.cat(fresh).view(shape).expand(output.shape)
