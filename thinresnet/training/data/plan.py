@@ -80,4 +80,4 @@ class Plan:
 
 def share(count: int, process_index: int, process_count: int) -> torch.Tensor:
     """What one process evaluates out of `count` images: the shares are disjoint and leave none out."""
-    return torch.arange(process_index, count, process_count)
+    return torch.arange(count)[process_index::process_count]

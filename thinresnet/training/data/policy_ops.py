@@ -142,7 +142,8 @@ def sharpness(images: Tensor, factor: Tensor) -> Tensor:
 def autocontrast(images: Tensor) -> Tensor:
     """Each channel stretched to 0 to 255."""
     low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
-    scale = 255 / (high - low).double().clamp(min=1)
+    span = (high - low).double().clamp(min=1)
+    scale = torch.full_like(span, 255) / span  # 255 / span would be 255 times a rounded reciprocal
     stretched = torch.trunc(images * scale - low * scale).clamp(0, 255).float()
     return torch.where(high > low, stretched, images)
 

@@ -2,6 +2,7 @@
 
 Images are uint8 (N, H, W, 3). A box is (top, left, height, width) in pixels of the source. Resizing agrees with Pillow
 to a rounding step, antialiasing included, and takes another box, filter and flip for every image of a batch at once.
+Rows come first, as in Pillow before 13 (which takes columns first where an image is tall).
 """
 
 from __future__ import annotations
