@@ -32,6 +32,11 @@ def save(
         old.unlink(missing_ok=True)
 
 
+def newest(folder: Path) -> Path | None:
+    """The newest checkpoint, whole or not."""
+    return max(folder.glob(_PATTERN), default=None)
+
+
 def load_newest(folder: Path, identity: Mapping[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
     """The newest whole state of this run (None where there is none), and a line for each file that was passed over."""
     notes: list[str] = []

@@ -21,6 +21,7 @@ from thinresnet.training.stopping import (
     REQUEUE_EXIT_CODE,
     TrainingError,
     TrainingInterruptedError,
+    stop_with_launcher,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train as the command line says; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     speaks = os.environ.get("RANK", "0") == "0"
+    stop_with_launcher()
     try:
         _train(arguments, speaks=speaks)
     except InputError as error:
@@ -109,6 +111,8 @@ def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, Recipe, st
     named, _ = first.parse_known_args(arguments)
     source: str | Path = named.recipe or EMBEDDED
     if named.resume:
+        if not (named.resume / "run.json").is_file():
+            raise InputError(f"--resume {named.resume}: no run there; give its folder, such as runs/<id>")
         source = named.resume / "recipe.yaml"
         if named.recipe is not None:
             raise InputError("--resume RUN brings its own recipe; leave out --recipe")

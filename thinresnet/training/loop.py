@@ -269,16 +269,18 @@ class Training:
             here = self.accelerator.process_index
             saved = {**state["progress"], "epoch_loss": losses[here], "epoch_images": round(images[here])}
             self.progress = Progress(**{**saved, "images_at": Counter(saved["images_at"])})
-            notes.append(f"going on from epoch {self.progress.epoch + 1}, update {self.progress.updates}")
+            notes.append(f"going on in epoch {self.progress.epoch + 1} of {self.epochs}, after update {self.progress.updates}")
         if len(set(from_each(self.accelerator, self.progress.updates))) > 1:
             raise InputError(f"{self.run.path}: not the same on all machines; put --output on a disk that they share")
         return notes
 
     def _fail_at(self, update: int, what: str) -> None:
         epoch = self.progress.epoch + bool(self.progress.step)
+        good = checkpoint.newest(self.run.checkpoints)
+        kept = f"the last good checkpoint is {good}" if good else "there was no checkpoint yet"
         raise TrainingError(
-            f"{what} at update {update} (epoch {epoch}); the last good checkpoint is kept in {self.run.checkpoints}; "
-            "a lower --lr, a longer warm-up or --clip-grad may help (that is then another run)"
+            f"{what} at update {update} (epoch {epoch}); {kept}; a lower --lr, a longer warm-up or --clip-grad may "
+            "help (that is then another run)"
         )
 
     def _lap(self) -> float:

@@ -102,6 +102,8 @@ def train(
         run = RunFolder(folder or Path(output) / name, known)
         run.check()
         if (run.path / FILE).exists():
+            if main and not quiet:
+                print(f"{run.path} is complete already; delete it to train again.", flush=True)
             return Result.read(run.path)
 
         torch.manual_seed(recipe.seed)

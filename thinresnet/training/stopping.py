@@ -5,8 +5,11 @@ SIGTERM and Ctrl-C become a wish, which the loop grants between two updates, aft
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +56,13 @@ def wish_to_stop() -> Iterator[Wish]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def stop_with_launcher() -> None:
+    """Be sent SIGTERM when `accelerate launch` ends: killed alone it leaves its one process running. On Linux only."""
+    if sys.platform == "linux" and "ACCELERATE_MIXED_PRECISION" in os.environ:
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
 _NO_ROOM = {
