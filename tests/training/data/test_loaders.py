@@ -1,0 +1,295 @@
+"""The three loaders behind one interface: the same rules of order, resuming, sharding and refusing for all of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from timm.data import create_transform
+
+from thinresnet.errors import InputError
+from thinresnet.training.data import Data, open_data
+from thinresnet.training.data.torch_loader import train_transform
+from thinresnet.training.recipe import Recipe
+
+Folder = Callable[..., Path]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(params=["memory", "torch", "ffcv"])
+def loader(request: pytest.FixtureRequest) -> str:
+    if request.param == "ffcv":
+        request.getfixturevalue("ffcv_installed")
+    return str(request.param)
+
+
+def recipe_for(root: Path, **rest: object) -> Recipe:
+    basic = Recipe(data_dir=str(root), img_size=16, batch_size=4, color_jitter=None, crop_pct=1.0, workers=0, seed=3)
+    return basic.replace(**rest)
+
+
+def opened(recipe: Recipe, loader: str, **rest: object) -> Data:
+    return open_data(recipe, input_size=(3, 16, 16), device=CPU, loader=loader, **rest)  # type: ignore[arg-type]
+
+
+def same(one: Iterator[tuple[torch.Tensor, torch.Tensor]], other: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> bool:
+    pairs = list(zip(one, other, strict=True))
+    return bool(pairs) and all(torch.equal(a, b) and torch.equal(c, d) for (a, c), (b, d) in pairs)
+
+
+@pytest.mark.parametrize("settings", [{}, {"aa": "rand-m9-mstd0.5-inc1", "reprob": 0.5}, {"crop_padding": 2}])
+def test_an_epoch_resumes_at_any_step(folder: Folder, loader: str, settings: dict[str, object]) -> None:
+    recipe = recipe_for(folder(), **settings)
+    with opened(recipe, loader) as data:
+        assert data.loader == loader
+        assert data.train.steps_per_epoch == 9
+        whole = list(data.train.epoch(1))
+        assert [len(targets) for _, targets in whole] == [4] * 9
+        assert whole[0][0].shape == (4, 3, 16, 16)
+        assert whole[0][0].dtype == torch.float32
+        assert whole[0][1].dtype == torch.int64
+        for start in (0, 4, 8):
+            assert same(iter(whole[start:]), data.train.epoch(1, start))
+        assert not torch.equal(whole[0][0], next(data.train.epoch(2))[0])
+    with opened(recipe, loader) as again:
+        assert same(iter(whole), again.train.epoch(1))
+    with opened(recipe.replace(seed=4), loader) as other:
+        assert not torch.equal(whole[0][0], next(other.train.epoch(1))[0])
+
+
+def test_global_random_states_are_left_alone(folder: Folder, loader: str) -> None:
+    with opened(recipe_for(folder(), aa="rand-m9", reprob=0.5), loader) as data:
+        states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
+        list(data.train.epoch(0))
+        list(data.test)
+        assert random.getstate() == states[0]
+        assert np.random.get_state()[1].tolist() == states[1]
+        assert torch.equal(torch.get_rng_state(), states[2])
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_see_together_what_one_sees(folder: Folder, loader: str, processes: int) -> None:
+    root = folder()
+    with opened(recipe_for(root, batch_size=6, crop_padding=2), loader, holdout=0.25) as one:
+        parts = [
+            opened(recipe_for(root, batch_size=6 // processes, crop_padding=2), loader, holdout=0.25,
+                   process_index=index, process_count=processes)
+            for index in range(processes)
+        ]  # fmt: skip
+        assert {part.train.images_per_epoch for part in parts} == {one.train.images_per_epoch} == {24}
+        for whole, *shares in zip(one.train.epoch(0), *(part.train.epoch(0) for part in parts), strict=True):
+            if loader == "torch":  # its seeds belong to images, so that the order inside a batch differs and no more
+                together = torch.cat([images for images, _ in shares]).sum((1, 2, 3)).sort().values
+                assert torch.allclose(together, whole[0].sum((1, 2, 3)).sort().values)
+            else:
+                assert torch.equal(torch.stack([images for images, _ in shares], 1).flatten(0, 1), whole[0])
+        for name in ("test", "holdout"):
+            expected = torch.cat([images for images, _ in getattr(one, name)])
+            found = [torch.cat([images for images, _ in getattr(part, name)]) for part in parts]
+            assert sum(map(len, found)) == len(expected) == getattr(one, name).count
+            assert torch.equal(torch.cat(found).sum((1, 2, 3)).sort().values, expected.sum((1, 2, 3)).sort().values)
+        for part in parts:
+            part.close()
+
+
+def test_a_share_may_be_empty(folder: Folder) -> None:
+    root = folder(classes=2, test=1)
+    with opened(recipe_for(root, batch_size=2), "memory", process_index=2, process_count=3) as data:
+        assert (data.test.count, len(data.test), list(data.test)) == (2, 0, [])
+
+
+def test_a_hold_out_is_not_trained_on(folder: Folder, loader: str) -> None:
+    with opened(
+        recipe_for(folder(), scale=(1, 1), ratio=(1, 1), hflip=0.0, batch_size=1), loader, holdout=0.25
+    ) as data:
+        assert data.holdout is not None
+        trained = torch.cat([images for images, _ in data.train.epoch(0)]).flatten(1)
+        held = torch.cat([images for images, _ in data.holdout]).flatten(1)
+        assert (len(trained), len(held), data.train.count) == (27, 9, 27)
+        assert torch.cdist(trained, held).min() > 1
+        assert torch.bincount(torch.cat([targets for _, targets in data.holdout])).tolist() == [3, 3, 3]
+
+
+@pytest.mark.parametrize("settings", [{}, {"crop_padding": 2}, {"aa": "rand-m9-mstd0.5-inc1", "reprob": 0.5}])
+def test_ffcv_gives_the_batches_of_the_memory_loader(
+    folder: Folder, ffcv_installed: None, settings: dict[str, object]
+) -> None:
+    """Crops, flips and what follows are drawn alike; resizing differs by a level of 255 at most here and there."""
+    recipe = recipe_for(folder(size=(20, 20)), img_size=20, batch_size=9, **settings)
+    with opened(recipe, "memory") as one, opened(recipe, "ffcv") as other:
+        for (first, targets), (second, same_targets) in zip(one.train.epoch(0), other.train.epoch(0), strict=True):
+            assert torch.equal(targets, same_targets)
+            if "aa" not in settings:  # equalizing and the like make much of one level
+                assert (first - second).abs().max() < 2.01 / 255 / 0.224
+            assert (first - second).abs().mean() < 0.03
+
+
+@pytest.mark.parametrize("loader", ["torch", "ffcv"])
+def test_images_of_any_size_are_tested_as_timm_tests_them(folder: Folder, ffcv_installed: None, loader: str) -> None:
+    root = folder(size=(24, 20), uneven=True)
+    recipe = recipe_for(root, crop_pct=0.9, interpolation="bilinear", batch_size=7)
+    transform = create_transform(16, interpolation="bilinear", crop_pct=0.9)
+    files = sorted((root / "val").rglob("*.jpg"))
+    expected = torch.stack([transform(Image.open(file).convert("RGB")) for file in files])
+    with opened(recipe, loader) as data:
+        assert torch.allclose(torch.cat([images for images, _ in data.test]), expected, atol=1e-5)
+
+
+def test_the_torch_loader_augments_as_timm_does_image_by_image(folder: Folder) -> None:
+    root = folder(size=(24, 20), uneven=True)
+    recipe = recipe_for(root, aa="rand-m7-mstd0.5-inc1", color_jitter=0.3, batch_size=36)
+    theirs = create_transform(
+        16, is_training=True, auto_augment=recipe.aa, color_jitter=0.3, interpolation="random", use_prefetcher=True
+    )
+    ours = train_transform(recipe, 16)
+    image = Image.open(next((root / "train").rglob("*.jpg"))).convert("RGB")
+    for seed in range(20):
+        found = []
+        for transform in (ours, theirs):
+            random.seed(seed)
+            np.random.seed(seed)
+            torch.manual_seed(seed)
+            found.append(transform(image))
+        assert torch.equal(*found)
+
+
+def test_the_strongest_posterize_of_timm_does_not_stop_a_run(folder: Folder) -> None:
+    """Pillow 13 refuses to keep no bits, which timm asks for at a level of 10."""
+    with opened(recipe_for(folder(), aa="rand-m10-n8-p1-inc1"), "torch") as data:
+        list(data.train.epoch(0))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_nothing(folder: Folder, workers: int) -> None:
+    root = folder(uneven=True)
+    settings = {"aa": "augmix-m3", "reprob": 0.3}
+    with (
+        opened(recipe_for(root, **settings), "torch") as one,
+        opened(recipe_for(root, **settings, workers=workers), "torch") as other,
+    ):
+        assert same(one.train.epoch(0), other.train.epoch(0))
+        assert same(one.train.epoch(1, 3), other.train.epoch(1, 3))
+        broken = islice(other.train.epoch(2), 2)  # left half-way, as by Ctrl-C or a NaN
+        assert len(list(broken)) == 2
+        assert same(one.train.epoch(3), other.train.epoch(3))
+
+
+def test_training_sizes_other_than_the_test_size(folder: Folder, loader: str) -> None:
+    recipe = recipe_for(folder(), train_img_sizes=(8, 12), train_size_schedule="progressive", epochs=10,
+                        train_size_schedule_spread=0.0, train_size_random_mix=0.0)  # fmt: skip
+    with opened(recipe, loader) as data:
+        sides = [{images.shape[-1] for images, _ in data.train.epoch(epoch)} for epoch in (0, 4, 5, 9)]
+        assert sides == [{8}, {8}, {12}, {12}]
+        assert next(iter(data.test))[0].shape[-1] == 16
+
+
+def test_sizes_of_a_constant_schedule_are_mixed_alike_when_resumed(folder: Folder) -> None:
+    with opened(recipe_for(folder(train=40), train_img_sizes=(8, 12)), "memory") as data:
+        sides = [images.shape[-1] for images, _ in data.train.epoch(1)]
+        assert set(sides) == {8, 12}
+        assert [images.shape[-1] for images, _ in data.train.epoch(1, 11)] == sides[11:]
+
+
+def test_repeated_augmentation_shows_an_image_several_ways(folder: Folder, loader: str) -> None:
+    with opened(recipe_for(folder(classes=2, train=6), aug_repeats=3, batch_size=6, crop_padding=4), loader) as data:
+        images, targets = next(data.train.epoch(0))
+        assert targets.tolist() == [targets[0].item()] * 3 + [targets[3].item()] * 3
+        assert len({round(float(image.double().sum()), 6) for image in images}) > 2
+
+
+def test_the_loader_is_chosen_by_what_the_images_are(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    from thinresnet.training.data import beton
+
+    even, uneven = recipe_for(folder("even")), recipe_for(folder("uneven", uneven=True))
+    with opened(even, "auto") as data:
+        assert data.loader == "memory"
+    with opened(even.replace(aa="augmix-m3"), "auto") as data:
+        assert data.loader == "torch"
+    monkeypatch.setattr(beton, "available", lambda: False)
+    with opened(uneven, "auto") as data:
+        assert data.loader == "torch"
+    with opened(recipe_for(Path("unused"), dataset="digits", img_size=8, hflip=0.0), "auto") as data:
+        assert data.loader == "memory"
+        assert data.num_classes == 10
+    with pytest.raises(InputError, match=r"FFCV is not installed: apt-get install .* pip install"):
+        opened(even, "ffcv")
+
+
+def test_ffcv_is_chosen_for_photographs(folder: Folder, ffcv_installed: None) -> None:
+    with opened(recipe_for(folder(uneven=True)), "auto") as data:
+        assert data.loader == "ffcv"
+
+
+def test_decoded_images_are_kept_and_made_anew_when_a_file_changes(folder: Folder, cache: Path) -> None:
+    root = folder()
+    said: list[str] = []
+    recipe = recipe_for(root, scale=(1, 1), ratio=(1, 1), hflip=0.0)
+
+    def first_image() -> torch.Tensor:
+        with opened(recipe, "memory", progress=lambda what, done, total: said.append(f"{what} {done}/{total}")) as data:
+            return next(iter(data.test))[0][0]
+
+    before = first_image()
+    assert said == ["reading training images 36/36", "reading test images 15/15"]
+    assert torch.equal(first_image(), before)
+    assert len(said) == 2
+    Image.new("RGB", (16, 16), (200, 0, 0)).save(root / "val" / "class0" / "000.jpg")
+    assert not torch.equal(first_image(), before)
+    assert len(said) == 3
+    assert not list(cache.glob("*.part"))
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("THINRESNET_CACHE", str(tmp_path / "file" / "cache"))
+    with opened(recipe_for(folder()), "memory") as data:
+        assert len(list(data.test)) == 4
+
+
+def test_a_broken_image_ends_in_one_line_with_its_path(folder: Folder, loader: str, cache: Path) -> None:
+    root = folder()
+    bad = root / "train" / "class1" / "003.jpg"
+    bad.write_bytes(bad.read_bytes()[:200])
+    with pytest.raises(InputError) as caught, opened(recipe_for(root, workers=1), loader) as data:
+        list(data.train.epoch(0))
+    assert str(caught.value).startswith(f"{bad}: not an image that can be decoded")
+    assert not list(cache.glob("*.beton"))
+    assert not list(cache.glob("*.npy"))
+
+
+def refused(recipe: Recipe, loader: str = "auto", **rest: object) -> str:
+    with pytest.raises(InputError) as caught:
+        opened(recipe, loader, **rest)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_cannot_be_served_is_said(folder: Folder) -> None:
+    root = folder()
+    uneven = folder("uneven", uneven=True)
+    recipe = recipe_for(root)
+    assert "takes one of auto, memory, torch, ffcv" in refused(recipe, "fast")
+    assert "has no batched form of aa augmix-m3" in refused(recipe.replace(aa="augmix-m3"), "memory")
+    assert "is 17x18, the images before it 16x16" in refused(recipe_for(uneven), "memory")
+    assert "num_classes: 10, but pictures has 3 classes; give --num-classes 3" in refused(
+        recipe.replace(num_classes=10)
+    )
+    assert "images are 16x16 and the training size is 8" in refused(recipe.replace(crop_padding=2, img_size=8))
+    assert "36 training images make no batch of 64" in refused(recipe.replace(batch_size=64))
+    assert "--holdout 2" in refused(recipe, holdout=2.0)
+    with pytest.raises(InputError, match="the network takes 1 channels"):
+        open_data(recipe, input_size=(1, 16, 16), device=CPU)
+    with pytest.raises(InputError, match="give --img-size"):
+        open_data(recipe.replace(img_size=None), input_size=None, device=CPU)
+
+
+def test_images_in_memory_are_no_use_to_ffcv(ffcv_installed: None) -> None:
+    assert "use --loader memory" in refused(Recipe(dataset="digits", img_size=8, batch_size=8), "ffcv")
