@@ -177,7 +177,7 @@ def masked(model: nn.Module, channels: Channels, kept: Tensor) -> Iterator[None]
     channel) may be changed in place between two forward passes.
     """
     handles = []
-    for name, layer in readers(channels).items():
+    for name in readers(channels):
         places = torch.from_numpy(channels.places[name, "in"]).to(kept.device)
 
         def hook(module: nn.Module, inputs: tuple[Tensor], places: Tensor = places) -> tuple[Tensor]:
@@ -186,7 +186,6 @@ def masked(model: nn.Module, channels: Channels, kept: Tensor) -> Iterator[None]
             return (inputs[0] * (factors if isinstance(module, nn.Linear) else factors[:, None, None]),)
 
         handles.append(model.get_submodule(name).register_forward_pre_hook(hook))
-        assert layer != "depthwise"
     try:
         yield
     finally:
@@ -194,9 +193,9 @@ def masked(model: nn.Module, channels: Channels, kept: Tensor) -> Iterator[None]
             handle.remove()
 
 
-def readers(channels: Channels) -> dict[str, str]:
-    """The layers that read channels and make others of them, with their kinds."""
-    return {name: layer.kind for name, layer in channels.ties.layers.items() if layer.kind in ("conv", "linear")}
+def readers(channels: Channels) -> list[str]:
+    """The layers that read channels and make others of them, in the order of the forward pass."""
+    return [name for name, layer in channels.ties.layers.items() if layer.kind in ("conv", "linear")]
 
 
 def _left(channels: Channels, name: str, tensor: Tensor, kept: Kept) -> Tensor:
@@ -228,7 +227,7 @@ def _slices(sizes: Mapping[str, int]) -> dict[str, slice]:
     return {group: slice(end - size, end) for (group, size), end in zip(sizes.items(), ends, strict=True)}
 
 
-# From the tracer's labels to numbered channels --------------------------------------------------------------------------
+# From the tracer's labels to numbered channels -----------------------------------------------------------------------
 
 
 @functools.lru_cache(maxsize=64)
@@ -245,7 +244,7 @@ def _dense_channels(ties: Ties) -> Channels:
     for group, own in members.items():
         numbers[own] = np.arange(slices[group].start, slices[group].stop)
     places = {role: numbers[channels] for role, channels in identities.items()}
-    locked = {group: "a channel shuffle loses track of which is which" for group in _shuffled(ties)}
+    locked = dict.fromkeys(_shuffled(ties), "a channel shuffle loses track of which is which")
     lanes = np.zeros(sum(len(own) for own in members.values()), dtype=np.int64)
     splits = [[numbers[ties.labels.channels[part]] for part in parts] for parts in ties.labels.parts]
     splits += [blocks for blocks in _blocks(ties, places) if len(blocks) > 1]
@@ -276,7 +275,7 @@ def _blocks(ties: Ties, places: Mapping[Role, Labels]) -> Iterator[list[Labels]]
 
 
 def _lanes(splits: Sequence[Sequence[Labels]], span: slice) -> list[int] | None:
-    """The lane of each channel of a group: channels that lie in the same part of every split. None: it does not work."""
+    """The lane of each channel of a group: which part of every split it lies in. None: there are no lanes that work."""
     marks: list[tuple[tuple[int, int], ...]] = [() for _ in range(span.stop - span.start)]
     for number, parts in enumerate(splits):
         own = [part[(part >= span.start) & (part < span.stop)] - span.start for part in parts]

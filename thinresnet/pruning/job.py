@@ -1,0 +1,98 @@
+"""One piece of work for a method: the network and its weights, the channels that may go, the data, the targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from thinresnet.errors import InputError
+from thinresnet.networks.cutting import Channels, Kept, cut
+from thinresnet.networks.network import Network
+from thinresnet.pruning.method import Pruned, Scores
+from thinresnet.pruning.selection import Target
+from thinresnet.pruning.tuning import Tuning
+
+if TYPE_CHECKING:
+    from thinresnet.training.data import Data
+    from thinresnet.training.recipe import Recipe
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass
+class Job:
+    """What a method works on; `model` is the method's own to change."""
+
+    method: str
+    network: Network
+    model: nn.Module
+    channels: Channels
+    movable: tuple[str, ...]  # groups that may be cut
+    targets: tuple[Target, ...]  # loosest first
+    recipe: Recipe | None
+    data: Data | None
+    seed: int
+    progress: Report  # what is being done, how much of it is done, how much there is
+    notes: dict[str, Any] = field(default_factory=dict)  # what there is to say about it, as JSON values
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def members(self) -> Kept:
+        """The channels of the movable groups."""
+        found = np.zeros(self.channels.total, dtype=bool)
+        for group in self.movable:
+            found[self.channels.slices[group]] = True
+        return found
+
+    def checked(self, scores: Scores) -> Scores:
+        """Scores that can be ranked: a figure that is no number among the movable channels is refused."""
+        wrong = np.flatnonzero(~np.isfinite(scores) & self.members())
+        if len(wrong):
+            channel = int(wrong[0])
+            group = next(name for name, span in self.channels.slices.items() if span.start <= channel < span.stop)
+            raise InputError(
+                f"prune {self.method}: the score of channel {channel - self.channels.slices[group].start} of {group!r} is "
+                f"{scores[channel]} ({len(wrong)} such channels): are there weights or images that are not finite?"
+            )
+        return scores
+
+    def cut(self, kept: Kept) -> Pruned:
+        """The smaller network with the weights as they are now."""
+        network, model = cut(self.model, self.network, kept)
+        return Pruned(network, model, self.channels.indices(kept), notes=dict(self.notes))
+
+    def batches(self, images: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """So many training images with their classes, the same ones for the same seed."""
+        data = self.opened()
+        if images > data.train.images_per_epoch:
+            raise InputError(
+                f"prune {self.method}: images is {images}, but {data.name} has {data.train.images_per_epoch} to train on"
+            )
+        done = 0
+        for image, target in data.train.epoch(0):
+            taken = min(len(target), images - done)
+            yield image[:taken], target[:taken]
+            done += taken
+            self.progress("images", done, images)
+            if done == images:
+                return
+
+    def tuning(self, *, epochs: int | None = None, updates: int | None = None, lr: float | None = None) -> Tuning:
+        """Training of the model by the recipe: its own number of epochs, or so many epochs or updates; see `Tuning`."""
+        assert self.recipe is not None
+        return Tuning(
+            self.model, self.recipe, self.opened(), epochs=epochs, updates=updates, lr=lr, progress=self.progress
+        )
+
+    def opened(self) -> Data:
+        """The data, which a method without `data` among its needs must not ask for."""
+        assert self.data is not None, f"{self.method} reads data without saying so in `needs`"
+        return self.data

@@ -1,0 +1,112 @@
+"""Training while pruning: the recipe's optimizer, schedule, loss and images on a network that a method changes.
+
+The same factories as in the training room, without its run folder: what is trained here is a step on the way to one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from thinresnet.errors import InputError
+from thinresnet.training import optim
+from thinresnet.training.loop import Batch, grouped, seed_update
+from thinresnet.training.processes import start_accelerator
+from thinresnet.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from thinresnet.training.data import Data
+
+
+class Tuning:
+    """Goes through the training images and updates the model; counts epochs, updates and images.
+
+    `for batches in tuning.batches(): tuning.step(batches, penalty)`: `penalty` may add to the gradients before the
+    optimizer moves. With `updates` it ends after so many, and the schedule is that of the recipe all the same; with
+    `lr` the rate stays at that value throughout.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        data: Data,
+        *,
+        epochs: int | None,
+        updates: int | None,
+        lr: float | None,
+        progress: Callable[[str, int, int], None],
+    ) -> None:
+        if epochs is not None:
+            recipe = recipe.replace(epochs=epochs)
+        if lr is not None:
+            recipe = recipe.replace(lr=lr, sched="none", warmup_epochs=0)
+        self.model, self.recipe, self.data = model, recipe, data
+        self.epoch = self.updates = self.images_seen = 0
+        self._step = 0
+        self._progress = progress
+        self._accelerator = start_accelerator(recipe)
+        bare = optim.build_optimizer(recipe, model, 1)
+        self._per_epoch = math.ceil(data.train.steps_per_epoch / recipe.grad_accum_steps)
+        self._schedule, own_epochs = optim.build_schedule(recipe, bare, self._per_epoch)
+        self._optimizer = self._accelerator.prepare_optimizer(bare)
+        self._loss = optim.build_loss(recipe)
+        self._mixup = optim.build_mixup(recipe, data.num_classes)
+        self.total_updates = updates if updates is not None else own_epochs * self._per_epoch
+        if self.total_updates < 1:
+            raise InputError("prune: training while pruning has no updates; give epochs of at least 1")
+
+    def batches(self) -> Iterator[list[Batch]]:
+        """The batches of each update, epoch by epoch; the rate is set before each."""
+        while self.updates < self.total_updates:
+            self.model.train()
+            for batches in grouped(self.data.train.epoch(self.epoch), self.recipe.grad_accum_steps):
+                seed_update(self.recipe.seed, self.epoch, self._step, 0)
+                optim.set_rate(self._schedule, self.epoch, self.updates)
+                yield batches
+                if self.updates >= self.total_updates:
+                    return
+            self.epoch += 1
+            self._step = 0
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether the update just made was the last one of its epoch."""
+        return self.updates % self._per_epoch == 0
+
+    def step(self, batches: list[Batch], penalty: Callable[[], None] | None = None) -> float:
+        """One update; returns the loss, which has to be a number."""
+        images = sum(len(target) for _, target in batches)
+        total = 0.0
+        for batch in batches:
+            image, target = batch if self._mixup is None else self._mixup(*batch)
+            with self._accelerator.autocast():
+                output = self.model(image)
+            loss: Tensor = self._loss(output.float(), target) * (len(target) / images)
+            self._accelerator.backward(loss)
+            total += float(loss.detach())
+        if not math.isfinite(total):
+            raise InputError(
+                f"prune: the loss is no longer a number at update {self.updates + 1} of training while pruning; "
+                "a lower lr may help"
+            )
+        if penalty is not None or self.recipe.clip_grad is not None:
+            self._accelerator.unscale_gradients(self._optimizer)
+        if penalty is not None:
+            penalty()
+        optim.clip(self.recipe, self.model)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        self.updates += 1
+        self._step += len(batches)
+        self.images_seen += images
+        self._progress("updates", self.updates, self.total_updates)
+        return total
+
+    def bill(self) -> dict[str, Any]:
+        """What the training took, for the notes."""
+        return {"updates": self.updates, "images_seen": self.images_seen}
