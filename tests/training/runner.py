@@ -29,7 +29,13 @@ def child(job: dict[str, object]) -> int:
     recipe = recipes.load("digits", job["recipe"])
     network = networks.scale("resnet10t", width=0.125, num_classes=10, input_size=(3, 8, 8))
     try:
-        train(recipe, network, folder=Path(job["folder"]), holdout=0.1, checkpoint_minutes=1e-9 if job["every_update"] else 0)
+        train(
+            recipe,
+            network,
+            folder=Path(job["folder"]),
+            holdout=0.1,
+            checkpoint_minutes=1e-9 if job["every_update"] else 0,
+        )
     except TrainingInterruptedError:
         return REQUEUE_EXIT_CODE
     return 0

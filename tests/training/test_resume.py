@@ -63,7 +63,9 @@ def whole(runner: Runner, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def outcome(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in ("metrics.csv", "model.safetensors", "model_ema.safetensors")}
+    return {
+        name: (folder / name).read_bytes() for name in ("metrics.csv", "model.safetensors", "model_ema.safetensors")
+    }
 
 
 @pytest.mark.xdist_group("resume")
