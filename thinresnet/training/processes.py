@@ -18,7 +18,7 @@ _PRECISION = {"float16": "fp16", "bfloat16": "bf16"}
 
 def start_accelerator(recipe: Recipe) -> Accelerator:
     """One accelerator for one run; what cannot be started is said in one line."""
-    _check_environment()
+    _check_devices()
     # accelerate keeps its state for a whole process; a second run in it may have another precision.
     AcceleratorState._reset_state()
     GradientState._reset_state()
@@ -44,7 +44,7 @@ def start_accelerator(recipe: Recipe) -> Accelerator:
     return accelerator
 
 
-def _check_environment() -> None:
+def _check_devices() -> None:
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     forced_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
     devices = 0 if forced_cpu else torch.cuda.device_count()
@@ -52,10 +52,6 @@ def _check_environment() -> None:
         raise InputError(
             f"{local} processes on this machine, which has {devices} GPU{'s' if devices > 1 else ''}: "
             f"use accelerate launch --num_processes {devices}, or --cpu"
-        )
-    if os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1") != "1":
-        raise InputError(
-            "gradient accumulation is part of the recipe: use train.py's --grad-accum-steps, not accelerate launch's"
         )
 
 

@@ -124,11 +124,9 @@ def train(
         for note in notes:
             display.note(note)
         tracking = Tracking(accelerator, run.path, {**known["recipe"], **settings, "shape": shape}, display.note)
-        try:
-            with display, _said_by_its_process(main):
-                training.go(display, tracking)
-        finally:
-            tracking.finish()
+        stack.callback(tracking.finish)  # after the result is written: uploading may take a while
+        with display, _said_by_its_process(main):
+            training.go(display, tracking)
 
         peak_memory_mib = max(from_each(accelerator, _peak_memory_mib(accelerator.device)))
         if main:

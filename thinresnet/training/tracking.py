@@ -16,6 +16,7 @@ from accelerate import Accelerator
 
 PROJECT = "thinresnet"
 _SECONDS_FOR_SERVER = 20
+_SECONDS_TO_UPLOAD = 60  # at the end; what is left then is uploaded by `wandb sync`
 
 
 class Tracking:
@@ -52,7 +53,9 @@ class Tracking:
     def _start(self, folder: Path, config: Mapping[str, Any], mode: str) -> None:
         import wandb
 
-        settings = wandb.Settings(init_timeout=_SECONDS_FOR_SERVER, console="off", silent=True)
+        settings = wandb.Settings(
+            init_timeout=_SECONDS_FOR_SERVER, finish_timeout=_SECONDS_TO_UPLOAD, console="off", silent=True
+        )
         options = {
             "name": folder.name,
             "id": folder.name,
@@ -62,6 +65,7 @@ class Tracking:
             "settings": settings,
         }
         self._accelerator.trackers.clear()
+        wandb.teardown()  # of an attempt before, which would still hold the run's name
         self._accelerator.init_trackers(PROJECT, config=dict(config), init_kwargs={"wandb": options})
 
     def _try(self, act: Callable[[], object], what: str) -> bool:
@@ -81,6 +85,6 @@ def _has_account() -> bool:
     try:
         import wandb
 
-        return os.environ.get("WANDB_MODE", "online") == "online" and bool(wandb.api.api_key)
+        return os.environ.get("WANDB_MODE", "online") == "online" and bool(wandb.login(prompt=False))
     except Exception:  # no wandb, or a damaged configuration of it
         return False
