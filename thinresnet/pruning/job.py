@@ -85,12 +85,21 @@ class Job:
             if done == images:
                 return
 
-    def tuning(self, *, epochs: int | None = None, updates: int | None = None, lr: float | None = None) -> Tuning:
-        """Training of the model by the recipe: its own number of epochs, or so many epochs or updates; see `Tuning`."""
-        assert self.recipe is not None
-        return Tuning(
-            self.model, self.recipe, self.opened(), epochs=epochs, updates=updates, lr=lr, progress=self.progress
-        )
+    def tuning(
+        self,
+        *,
+        epochs: int | None = None,
+        updates: int | None = None,
+        lr: float | None = None,
+        quiet: bool = False,
+    ) -> Tuning:
+        """Training of the model by the recipe: its own number of epochs, or so many epochs or updates; see `Tuning`.
+
+        `quiet`: the method tells itself how far it is.
+        """
+        assert self.recipe is not None, f"{self.method} trains without saying so in `needs`"
+        progress = (lambda what, done, total: None) if quiet else self.progress
+        return Tuning(self.model, self.recipe, self.opened(), epochs=epochs, updates=updates, lr=lr, progress=progress)
 
     def opened(self) -> Data:
         """The data, which a method without `data` among its needs must not ask for."""

@@ -39,7 +39,9 @@ class Pruned:
     network: Network
     model: nn.Module
     kept: Mapping[str, list[int]]  # per group, indices among its channels; empty where no channels were chosen
-    masks: Mapping[str, Tensor] | None = None  # per parameter: which weights are left; the network's cost is the dense one
+    masks: Mapping[str, Tensor] | None = (
+        None  # per parameter: which weights are left; the network's cost is the dense one
+    )
     notes: Mapping[str, Any] = field(default_factory=dict)  # what the method has to say, as JSON values
 
 

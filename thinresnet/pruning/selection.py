@@ -53,9 +53,7 @@ class Target:
                 counts = _even_counts(channels, movable, limits, self.round_to)
             widths = _widths(channels, counts)
             measured = macs_and_params(
-                describe(
-                    self.network.arch, channels=widths, input_size=self.network.input_size, **self.network.kwargs
-                )
+                describe(self.network.arch, channels=widths, input_size=self.network.input_size, **self.network.kwargs)
             )
             if limits.allow(measured):
                 return counts
@@ -65,6 +63,13 @@ class Target:
     def allows(self, channels: Channels, kept: Kept) -> bool:
         """Whether the network that keeps these channels is within the limits, by the closed form."""
         return self.limits is None or self.limits.allow(channels.ties.cost(channels.widths(kept)))
+
+    def progress(self, channels: Channels, kept: Kept) -> float:
+        """How far from the whole network (0) to the limits (1) the network that keeps these channels is."""
+        assert self.limits is not None
+        dense, cost = cost_of(channels, {}), channels.ties.cost(channels.widths(kept))
+        ways = [(dense[i] - cost[i]) / (dense[i] - limit) for i, limit in self.limits.limits if dense[i] > limit]
+        return min([1.0, *ways])
 
 
 def best(channels: Channels, scores: Scores, counts: Mapping[str, int]) -> Kept:
@@ -122,9 +127,7 @@ def _even_counts(channels: Channels, movable: Sequence[str], limits: Limits, rou
     return found
 
 
-def _ranked_counts(
-    channels: Channels, movable: Sequence[str], scores: Scores, limits: Limits, round_to: int
-) -> Counts:
+def _ranked_counts(channels: Channels, movable: Sequence[str], scores: Scores, limits: Limits, round_to: int) -> Counts:
     """What is left when the lowest ranked steps are gone, as few as the limits ask for; then those that fit come back."""
     ladders = {group: _ladder(channels, group, scores, round_to) for group in movable}
     owners = np.repeat(np.arange(len(movable)), [len(ladder) for ladder in ladders.values()])
@@ -165,5 +168,3 @@ def _ladder(channels: Channels, group: str, scores: Scores, round_to: int) -> li
         (float(ordered[:, start:end].mean()), count)
         for start, end, count in zip(removed[:-1], removed[1:], left, strict=True)
     ]
-
-

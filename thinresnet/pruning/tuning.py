@@ -44,7 +44,7 @@ class Tuning:
         if epochs is not None:
             recipe = recipe.replace(epochs=epochs)
         if lr is not None:
-            recipe = recipe.replace(lr=lr, sched="none", warmup_epochs=0)
+            recipe = recipe.replace(lr=lr)
         self.model, self.recipe, self.data = model, recipe, data
         self.epoch = self.updates = self.images_seen = 0
         self._step = 0
@@ -52,7 +52,8 @@ class Tuning:
         self._accelerator = start_accelerator(recipe)
         bare = optim.build_optimizer(recipe, model, 1)
         self._per_epoch = math.ceil(data.train.steps_per_epoch / recipe.grad_accum_steps)
-        self._schedule, own_epochs = optim.build_schedule(recipe, bare, self._per_epoch)
+        schedule, own_epochs = optim.build_schedule(recipe, bare, self._per_epoch)
+        self._schedule = schedule if lr is None else None
         self._optimizer = self._accelerator.prepare_optimizer(bare)
         self._loss = optim.build_loss(recipe)
         self._mixup = optim.build_mixup(recipe, data.num_classes)

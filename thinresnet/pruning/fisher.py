@@ -1,0 +1,157 @@
+"""Fisher pruning: channels whose removal raises the loss least, to second order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from thinresnet.errors import InputError
+from thinresnet.networks.cutting import Kept, masked
+from thinresnet.pruning.gates import Gates, gated
+from thinresnet.pruning.job import Job
+from thinresnet.pruning.method import Method, Pruned, Scores, in_range, register
+from thinresnet.pruning.selection import Target, cost_of, step_of
+from thinresnet.pruning.taylor import gate_derivatives
+from thinresnet.pruning.tuning import Tuning
+from thinresnet.training.loop import Batch
+
+_COSTS = ("none", "macs", "params")
+
+
+@register
+@dataclass(frozen=True)
+class Fisher(Method):
+    """Channels whose removal raises the loss least by the Fisher information of their activations leave, at once.
+
+    The score is 1/2N times the sum over images of (activation times gradient, summed over the map) squared; with `cost`
+    it is divided by the MACs or parameters that removing the channel saves, which Theis et al. do and Crowley et al.'s
+    code does not. Torch-Pruning's Hessian criterion sums the squares of weights times gradients: another definition.
+    """
+
+    name: ClassVar[str] = "fisher"
+    paper: ClassVar[str] = (
+        "Theis et al. 2018, Faster gaze prediction with dense networks and Fisher pruning, 1801.05787"
+    )
+    needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients"})
+    scope: ClassVar[str] = "global"
+
+    images: int = 256
+    cost: str = "none"
+
+    def __post_init__(self) -> None:
+        in_range(self.name, "images", self.images, 1, 10**7)
+        _check_cost(self.name, self.cost)
+
+    def scores(self, job: Job) -> Scores:
+        """The second-order estimates, for the cost that goes where so asked."""
+        sums = torch.zeros(job.channels.total, dtype=torch.float64)
+        for derivatives in gate_derivatives(job, self.images):
+            sums += derivatives.square().sum(0).double().cpu()
+        return (sums / (2 * self.images)).numpy() / saved(job, job.channels.full(), self.cost)
+
+
+@register
+@dataclass(frozen=True)
+class FisherTune(Method):
+    """Fisher pruning while tuning: train a little, remove the least channel of all, and again.
+
+    As Crowley et al. do it: between removals `updates` minibatches of SGD at a constant rate, over which the Fisher
+    scores of `fisher` add up (in training mode, from the gradients of the training itself) before they start anew.
+    Any size on the way is a checkpoint: several budgets come out of one run. A block that would lose its last channel
+    keeps it (their code may empty one). The rate and the pause are theirs for wide ResNets.
+    """
+
+    name: ClassVar[str] = "fisher-tune"
+    paper: ClassVar[str] = "Crowley et al. 2018, A Closer Look at Structured Pruning, arXiv:1810.04622"
+    needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients", "training"})
+    scope: ClassVar[str] = "global"
+
+    updates: int = 100
+    channels: int = 1  # that leave at a time
+    lr: float = 8e-4
+    cost: str = "none"
+
+    def __post_init__(self) -> None:
+        in_range(self.name, "updates", self.updates, 1, 10**6)
+        in_range(self.name, "channels", self.channels, 1, 10**6)
+        in_range(self.name, "lr", self.lr, 0, 100)
+        _check_cost(self.name, self.cost)
+
+    def run(self, job: Job) -> Iterator[Pruned]:
+        """Tune and remove until each target is met."""
+        channels, alive = job.channels, job.channels.full()
+        mask = torch.from_numpy(alive)  # one memory: what leaves `alive` is masked at the next forward pass
+        removed: list[list[int]] = []
+        tuning = job.tuning(updates=channels.total * self.updates, lr=self.lr, quiet=True)
+        batches = tuning.batches()
+        with masked(job.model, channels, mask), gated(job.model, channels) as gates:
+            for target in job.targets:
+                while not target.allows(channels, alive):
+                    scores = self._tune(job, tuning, batches, gates) / saved(job, alive, self.cost)
+                    for _ in range(self.channels):
+                        if not target.allows(channels, alive):
+                            removed.append(_lowest(job, target, alive, job.checked(scores)))
+                            alive[removed[-1]] = False
+                    job.progress("removed, % of what has to go", round(100 * target.progress(channels, alive)), 100)
+                job.notes |= {**tuning.bill(), "removed_in_order": [number for step in removed for number in step]}
+                yield job.cut(alive)
+
+    def _tune(self, job: Job, tuning: Tuning, batches: Iterator[list[Batch]], gates: Gates) -> Scores:
+        """Some updates, and the scores from their gradients."""
+        sums, images = torch.zeros(job.channels.total, device=job.device), 0
+        for _ in range(self.updates):
+            tuning.step(next(batches))
+            derivatives = gates.take()
+            # The loss is a mean over the images: times their number, each image's gradient is its own.
+            sums += (derivatives * len(derivatives)).square().sum(0)
+            images += len(derivatives)
+        scores: Scores = (sums / (2 * images)).double().cpu().numpy()
+        return scores
+
+
+def saved(job: Job, alive: Kept, cost: str) -> Scores:
+    """What removing one channel saves in millions of MACs or parameters, as the network is now; 1 where cost is none."""
+    channels = job.channels
+    shares = np.ones(channels.total)
+    if cost == "none":
+        return shares
+    index = ("macs", "params").index(cost)
+    counts = {group: int(alive[span].sum()) for group, span in channels.slices.items()}
+    now = cost_of(channels, counts)[index]
+    for group in job.movable:
+        step = channels.steps[group]
+        if counts[group] > step:
+            less = cost_of(channels, {**counts, group: counts[group] - step})[index]
+            shares[channels.slices[group]] = (now - less) / step / 1e6
+    return shares
+
+
+def _lowest(job: Job, target: Target, alive: Kept, scores: Scores) -> list[int]:
+    """The step of least score over all groups that have more than one left."""
+    found: tuple[float, list[int]] | None = None
+    for group in job.movable:
+        span, step = job.channels.slices[group], step_of(job.channels, group, target.round_to)
+        numbers = np.flatnonzero(alive[span]) + span.start
+        if len(numbers) <= step:
+            continue
+        lanes = job.channels.lanes[numbers]
+        share = (len(numbers) % step or step) // job.channels.lane_count(group)
+        leaving = [
+            number
+            for lane in range(job.channels.lane_count(group))
+            for number in sorted(numbers[lanes == lane].tolist(), key=lambda number: float(scores[number]))[:share]
+        ]
+        score = float(scores[leaving].mean())
+        if found is None or score < found[0]:
+            found = (score, leaving)
+    assert found is not None, "targets below the smallest network are refused beforehand"
+    return found[1]
+
+
+def _check_cost(name: str, cost: str) -> None:
+    if cost not in _COSTS:
+        raise InputError(f"prune {name}: cost is {cost!r}; it is one of {', '.join(_COSTS)}")

@@ -1,0 +1,90 @@
+"""Figures of channels from the weights of the layers that they stand in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from thinresnet.networks.cutting import STAYS, Channels
+from thinresnet.networks.ties import Role
+from thinresnet.pruning.method import Scores
+
+
+def slices_of(model: nn.Module, channels: Channels, role: Role) -> Tensor:
+    """The weights of each position of a dimension, one row a position: a filter of `out`, what reads a channel of `in`."""
+    name, side = role
+    if side == "vector":
+        return model.get_parameter(name).detach().reshape(-1, 1)
+    weight = model.get_submodule(name).weight.detach()
+    if side == "out" or channels.ties.layers[name].kind == "depthwise":
+        return weight.flatten(1) if weight.dim() > 1 else weight[:, None]
+    blocks = weight.unflatten(
+        0, (channels.ties.layers[name].groups, -1)
+    )  # a grouped convolution's inputs, block by block
+    return blocks.transpose(1, 2).flatten(0, 1).flatten(1)
+
+
+def mean_of_positions(channels: Channels, role: Role, values: Tensor, into: Scores) -> None:
+    """Put the mean of `values` over a channel's positions into the channels that have no figure (NaN) yet."""
+    places = channels.places[role]
+    found = places != STAYS
+    sums = np.bincount(places[found], values.double().cpu().numpy()[found], minlength=channels.total)
+    times = np.bincount(places[found], minlength=channels.total)
+    new = (times > 0) & np.isnan(into)
+    into[new] = sums[new] / times[new]
+
+
+def of_first_makers(model: nn.Module, channels: Channels, measure: Callable[[Tensor], Tensor]) -> Scores:
+    """A figure of the filter that makes each channel, in the first convolution (or linear layer) that does.
+
+    Inside a block that is the only one; of a residual stream it is the one that names its group.
+    """
+    scores = np.full(channels.total, np.nan)
+    for role in makers(channels):
+        if np.isnan(scores[channels.places[role]]).any():
+            mean_of_positions(channels, role, measure(slices_of(model, channels, role)), scores)
+    return scores
+
+
+def makers(channels: Channels) -> Iterator[Role]:
+    """The outputs of convolutions and linear layers, in the order of the forward pass."""
+    return ((name, "out") for name, layer in channels.ties.layers.items() if layer.kind in ("conv", "linear"))
+
+
+def norms_of(model: nn.Module, channels: Channels) -> dict[str, np.ndarray]:
+    """The batch norms with scales, and the channel at each of their positions."""
+    return {
+        name: channels.places[name, "out"]
+        for name, layer in channels.ties.layers.items()
+        if layer.kind == "norm"
+        and isinstance(module := model.get_submodule(name), nn.modules.batchnorm._BatchNorm)
+        and module.affine
+    }
+
+
+def squares(model: nn.Module, channels: Channels) -> Scores:
+    """For every channel the sum of squares of all weights that go with it, in all layers that it stands in."""
+    sums = np.zeros(channels.total)
+    for role in roles_with_weights(model, channels):
+        values = slices_of(model, channels, role).double().square().sum(1).cpu().numpy()
+        places = channels.places[role]
+        found = places != STAYS
+        sums += np.bincount(places[found], values[found], minlength=channels.total)
+    return sums
+
+
+def roles_with_weights(model: nn.Module, channels: Channels) -> Iterator[Role]:
+    """The dimensions of weights that follow channels; a depthwise convolution's is one, though it reads and makes."""
+    for role in channels.places:
+        name, side = role
+        if side == "vector":
+            if isinstance(model.get_parameter(name) if name in dict(model.named_parameters()) else None, nn.Parameter):
+                yield role
+            continue
+        layer = channels.ties.layers[name]
+        has_weight = isinstance(getattr(model.get_submodule(name), "weight", None), nn.Parameter)
+        if has_weight and not (layer.kind == "depthwise" and side == "in"):
+            yield role
