@@ -212,6 +212,7 @@ def test_the_loader_is_chosen_by_what_the_images_are(folder: Folder, monkeypatch
     with opened(even.replace(aa="augmix-m3"), "auto") as data:
         assert data.loader == "torch"
     monkeypatch.setattr(beton, "available", lambda: False)
+    beton.decoder.cache_clear()
     with opened(uneven, "auto") as data:
         assert data.loader == "torch"
     with opened(recipe_for(Path("unused"), dataset="digits", img_size=8, hflip=0.0), "auto") as data:

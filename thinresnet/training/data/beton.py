@@ -4,23 +4,26 @@ An image is stored as pixels, or as the bytes of the JPEG file that it came from
 so FFCV's Loader reads these files too. FFCV decodes JPEG by a fast transform (values differ from Pillow's by a few
 levels); pixels are those of Pillow exactly. Which images a file holds stands in a field of its header that FFCV leaves
 free.
+
+Only FFCV's compiled decoder is loaded: importing its Python part compiles for seconds and sets torch to one thread.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import functools
 import importlib.util
 import json
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -39,6 +42,23 @@ _LARGEST_RAW = 20 * 10**9
 _PAGE = 2**25
 _CHUNK = 256
 _JPG, _RAW = 0, 1
+# The format, version 2, of an image field and a whole-number field.
+_VERSION = 2
+_KINDS = (2, 1)
+_HEAD = np.dtype(
+    [
+        ("version", "<u2"),
+        ("num_fields", "<u2"),
+        ("page_size", "<u4"),
+        ("num_samples", "<u8"),
+        ("alloc_table_ptr", "<u8"),
+    ],
+    align=True,
+)
+_FIELD = np.dtype([("type_id", "<u1"), ("name", "<u1", 16), ("arguments", "<u1", 1024)], align=True)
+_IMAGE = np.dtype([("mode", "<u1"), ("width", "<u2"), ("height", "<u2"), ("data_ptr", "<u8")])
+_ROW = np.dtype([("image", _IMAGE), ("label", "<i8")], align=True)
+_ALLOCATION = np.dtype([("sample_id", "<u8"), ("ptr", "<u8"), ("size", "<u8")])
 
 
 @dataclass(frozen=True)
@@ -57,25 +77,28 @@ def available() -> bool:
     return importlib.util.find_spec("ffcv") is not None
 
 
-def library() -> Any:
-    """FFCV's own functions; its import sets torch to one thread, which is taken back."""
-    if not available():
+@functools.cache
+def decoder() -> Callable[..., int]:
+    """FFCV's JPEG decoder: turns bytes in memory into pixels in memory; lets other threads run meanwhile."""
+    spec = importlib.util.find_spec("ffcv") if available() else None
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    files = [file for place in places for file in Path(place).glob("_libffcv*")]
+    if not files:
         raise InputError(INSTALL)
-    threads = torch.get_num_threads()
     try:
-        from ffcv import libffcv, reader, types
-    except (ImportError, OSError) as error:
+        found: Any = ctypes.CDLL(str(files[0])).imdecode
+    except (OSError, AttributeError) as error:
         raise InputError(f"FFCV cannot be loaded ({' '.join(str(error).split())[:160]}); {INSTALL}") from None
-    finally:
-        torch.set_num_threads(threads)
-    return libffcv, reader, types
+    found.argtypes = [ctypes.c_void_p, ctypes.c_uint64, *[ctypes.c_uint32] * 2, ctypes.c_void_p, *[ctypes.c_uint32] * 6]
+    found.argtypes += [ctypes.c_bool] * 2
+    return found  # type: ignore[no-any-return]
 
 
 def write(
     images: Images, target: Path, *, name: str, split: str, mode: str = "auto", progress: Progress | None = None
 ) -> Header:
     """Write `images` to `target`; all are decoded on the way, so a broken one is named and nothing is written."""
-    _, _, types = library()
+    decoder()
     if mode not in MODES:
         raise InputError(f"mode {mode!r}: takes one of {', '.join(MODES)}")
     if mode == "auto":
@@ -83,7 +106,7 @@ def write(
     header = Header(name, split, images.digest(), len(images), mode)
     try:
         with replacing(target) as part:
-            _write(types, images, part, header, progress)
+            _write(images, part, header, progress)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -94,36 +117,38 @@ def write(
     return header
 
 
-def _write(types: Any, images: Images, part: Path, header: Header, progress: Progress | None) -> None:
-    fields = np.zeros(2, types.FieldDescType)
-    for field, kind, title in zip(fields, (2, 1), ("image", "label"), strict=True):
+def _write(images: Images, part: Path, header: Header, progress: Progress | None) -> None:
+    fields = np.zeros(2, _FIELD)
+    for field, kind, title in zip(fields, _KINDS, ("image", "label"), strict=True):
         field["type_id"] = kind
         field["name"][: len(title)] = np.frombuffer(title.encode(), np.uint8)
     said = json.dumps(asdict(header)).encode()
     fields[1]["arguments"][: len(said)] = np.frombuffer(said, np.uint8)
-    metadata = np.zeros(len(images), types.get_metadata_type(types.get_handlers(fields)))
-    allocations = np.zeros(len(images), types.ALLOC_TABLE_TYPE)
-    first, second = metadata.dtype.names or ("", "")
-    metadata[second] = images.targets
-    start = types.HeaderType.itemsize + fields.nbytes
-    place = -(-(start + metadata.nbytes) // _PAGE) * _PAGE
+    rows = np.zeros(len(images), _ROW)
+    allocations = np.zeros(len(images), _ALLOCATION)
+    rows["label"] = images.targets
+    place = _next_page(_HEAD.itemsize + fields.nbytes + rows.nbytes)
     with part.open("wb") as file:
         file.seek(place)
         for index, (kind, height, width, data) in enumerate(_encoded(images, header.mode)):
             if place % _PAGE + len(data) > _PAGE:
-                place = -(-place // _PAGE) * _PAGE
+                place = _next_page(place)
                 file.seek(place)
             file.write(data)
-            metadata[first][index] = (kind, width, height, place)
+            rows["image"][index] = (kind, width, height, place)
             allocations[index] = (index, place, len(data))
             place += len(data)
             if progress and ((index + 1) % 1000 == 0 or index + 1 == len(images)):
                 progress(f"writing {header.split} images", index + 1, len(images))
         file.write(allocations.tobytes())
-        head = np.zeros(1, types.HeaderType)
-        head[0] = (types.CURRENT_VERSION, len(fields), _PAGE, len(images), place)
+        head = np.zeros(1, _HEAD)
+        head[0] = (_VERSION, len(fields), _PAGE, len(images), place)
         file.seek(0)
-        file.write(head.tobytes() + fields.tobytes() + metadata.tobytes())
+        file.write(head.tobytes() + fields.tobytes() + rows.tobytes())
+
+
+def _next_page(place: int) -> int:
+    return math.ceil(place / _PAGE) * _PAGE
 
 
 def _encoded(images: Images, mode: str) -> Iterator[tuple[int, int, int, bytes]]:
@@ -161,33 +186,21 @@ class Beton:
     """An opened file: sizes and labels of all images, and decoding of any of them, from any thread."""
 
     def __init__(self, path: Path):
-        self._ffcv, reader, types = library()
         self.path = path
+        self._decode = decoder()
         try:
-            found = reader.Reader(str(path))
-            self.header = _header(found.field_descriptors)
-            first, second = found.metadata.dtype.names
-            rows = found.metadata[first]
-            sizes = np.zeros(len(rows), np.int64)
-            sizes[found.alloc_table["sample_id"].astype(np.int64)] = found.alloc_table["size"]
             self.data = np.memmap(path, np.uint8, mode="r")
+            self.header, rows, allocations = _read(self.data)
         except FileNotFoundError:
             raise InputError(f"{path}: no such file") from None
-        except (AssertionError, ValueError, KeyError, IndexError, TypeError, OSError) as error:
+        except (ValueError, KeyError, TypeError, OSError) as error:
             reason = " ".join(str(error).split())[:160]
             raise InputError(f"{path}: not a .beton file of images ({reason}); delete it, it is written anew") from None
-        self.labels = found.metadata[second].astype(np.int64)
-        self.heights, self.widths = rows["height"].astype(np.int64), rows["width"].astype(np.int64)
-        self._modes, self._starts, self._sizes = rows["mode"], rows["data_ptr"].astype(np.int64), sizes
-        self._check_bounds(types)
-
-    def _check_bounds(self, types: Any) -> None:
-        """A file that was cut short or tampered with must not lead outside itself."""
-        pixels = self.heights * self.widths * 3
-        raw = self._modes == _RAW
-        whole = (self._starts >= types.HeaderType.itemsize) & (self._starts + self._sizes <= len(self.data))
-        if not (np.all(whole & (pixels > 0) & (self._modes <= _RAW)) and np.array_equal(self._sizes[raw], pixels[raw])):
-            raise InputError(f"{self.path}: cut short or damaged; delete it, it is written anew")
+        self.labels = rows["label"].astype(np.int64)
+        image = rows["image"]
+        self.heights, self.widths = image["height"].astype(np.int64), image["width"].astype(np.int64)
+        self._raw, self._starts = image["mode"] == _RAW, image["data_ptr"].astype(np.int64)
+        self._sizes = allocations["size"].astype(np.int64)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -197,17 +210,43 @@ class Beton:
         start, size = int(self._starts[index]), int(self._sizes[index])
         height, width = int(self.heights[index]), int(self.widths[index])
         stored = self.data[start : start + size]
-        if self._modes[index] == _RAW:
+        if self._raw[index]:
             return stored.reshape(height, width, 3)
         found = np.empty((height, width, 3), np.uint8)
-        if self._ffcv.imdecode(stored, found, height, width, height, width, 0, 0, 1, 1, False, False) != 0:
+        places = stored.ctypes.data, size, height, width, found.ctypes.data
+        if self._decode(*places, height, width, 0, 0, 1, 1, False, False) != 0:
             raise InputError(f"{self.path}: image {index} cannot be decoded; delete the file, it is written anew")
         return found
 
 
-def _header(fields: Any) -> Header:
-    said = fields[1]["arguments"].tobytes().rstrip(b"\0")
-    found = json.loads(said) if said else {}
-    if not isinstance(found, dict) or set(found) != set(Header.__dataclass_fields__):
+def _read(data: NDArray[np.uint8]) -> tuple[Header, NDArray[Any], NDArray[Any]]:
+    """(header, rows, allocations) of a file, which a stranger may have made: nothing in it leads outside of it."""
+
+    def part(kind: np.dtype[Any], start: int, count: int) -> NDArray[Any]:
+        if not 0 <= start <= start + count * kind.itemsize <= len(data):
+            raise ValueError("it is cut short")
+        return data[start : start + count * kind.itemsize].view(kind)
+
+    head = part(_HEAD, 0, 1)[0]
+    if head["version"] != _VERSION or head["num_fields"] != len(_KINDS):
+        raise ValueError("its header is another one")
+    fields = part(_FIELD, _HEAD.itemsize, len(_KINDS))
+    if tuple(fields["type_id"]) != _KINDS:
+        raise ValueError("it holds something else than images and labels")
+    count = int(head["num_samples"])
+    rows = part(_ROW, _HEAD.itemsize + fields.nbytes, count)
+    allocations = part(_ALLOCATION, int(head["alloc_table_ptr"]), count)
+    said = json.loads(fields[1]["arguments"].tobytes().rstrip(b"\0") or b"null")
+    if not isinstance(said, dict) or set(said) != set(Header.__dataclass_fields__):
         raise ValueError("it does not say which images it holds")
-    return Header(**found)
+    _check_places(rows["image"], allocations, len(data))
+    return Header(**said), rows, allocations
+
+
+def _check_places(images: NDArray[Any], allocations: NDArray[Any], end: int) -> None:
+    pixels = images["height"].astype(np.int64) * images["width"] * 3
+    starts, sizes = allocations["ptr"], allocations["size"]
+    raw = images["mode"] == _RAW
+    inside = np.array_equal(images["data_ptr"], starts) and bool(np.all((starts <= end) & (sizes <= end - starts)))
+    if not (inside and np.all((pixels > 0) & (images["mode"] <= _RAW)) and np.array_equal(sizes[raw], pixels[raw])):
+        raise ValueError("its images lie outside of it")

@@ -32,7 +32,7 @@ Item = tuple[int, int, int]
 
 
 @dataclass
-class Augmented(Dataset[Tensor]):  # type: ignore[misc]
+class Augmented(Dataset[Tensor]):
     """The training images, each augmented as its item says."""
 
     images: Images
@@ -53,7 +53,7 @@ class Augmented(Dataset[Tensor]):  # type: ignore[misc]
 
 
 @dataclass
-class Plain(Dataset[Tensor]):  # type: ignore[misc]
+class Plain(Dataset[Tensor]):
     """Images as a test sees them."""
 
     images: Images
