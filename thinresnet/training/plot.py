@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def plot(folders: Sequence[Path], target: Path) -> list[Path]:
     written = []
     for suffix in FORMATS:
         path = target.with_name(f"{target.name}.{suffix}")
-        write_atomically(path, _rendered(chart, suffix))
+        write_atomically(path, _rendered(chart, suffix, [folder.name for folder in folders]))
         written.append(path)
     return written
 
@@ -76,11 +77,14 @@ def draw(metrics: list[dict[str, Any]], timing: list[dict[str, Any]]) -> altair.
     return (top & below).configure_axis(gridOpacity=0.4).configure_view(strokeOpacity=0.3)
 
 
-def _rendered(chart: altair.VConcatChart, suffix: str) -> str | bytes:
+def _rendered(chart: altair.VConcatChart, suffix: str, runs: Sequence[str]) -> str | bytes:
     import vl_convert
 
     if suffix == "html":
-        return str(chart.to_html(inline=True))
+        page = str(chart.to_html(inline=True))
+        for run in runs:  # a folder's name stands in a script element, where `<` could open another
+            page = page.replace(json.dumps(run), json.dumps(run).replace("<", "\\u003c"))
+        return page
     specification = chart.to_json()
     if suffix == "svg":
         return str(vl_convert.vegalite_to_svg(specification))

@@ -1,0 +1,78 @@
+"""Curves: every panel drawn, three files, nothing fetched from anywhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from thinresnet import cli
+from thinresnet.errors import InputError
+from thinresnet.training.plot import plot
+
+METRICS = """epoch,updates,lr,train_loss,test_loss,test_top1,test_top5,holdout_loss,holdout_top1,holdout_top5
+1,10,0.1,2.3,2.0,31.5,70.0,2.1,,
+2,20,0.05,1.9,1.5,52.25,81.0,1.6,50.0,80.0
+"""
+TIMING = "epoch,seconds,images_per_second\n1,2.0,320.0\n2,1.0,640.0\n"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    folder = tmp_path / "a-run"
+    folder.mkdir()
+    (folder / "metrics.csv").write_text(METRICS)
+    (folder / "timing.csv").write_text(TIMING)
+    return folder
+
+
+def test_three_files_that_need_no_network(run: Path, tmp_path: Path) -> None:
+    png, svg, html = plot([run], tmp_path / "curves")
+    width, height = struct.unpack(">II", png.read_bytes()[16:24])
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert width > 800
+    assert height > 600
+    for words in ("top-1 (%)", "cross-entropy", "learning rate", "images per second", "a-run", "hold-out"):
+        assert words in svg.read_text()
+    page = html.read_text()
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']?(https?:)?//", page)
+    assert "52.25" in page
+
+
+def test_what_was_not_measured_is_not_drawn(run: Path, tmp_path: Path) -> None:
+    _, svg, html = plot([run], tmp_path / "curves")
+    assert "EMA" not in svg.read_text()
+    values = re.findall(r'"kind": ?"top1", ?"part": ?"hold-out", ?"epoch": ?(\d)', html.read_text())
+    assert set(values) == {"2"}
+
+
+def test_names_of_runs_are_text_not_markup(run: Path, tmp_path: Path) -> None:
+    evil = run.rename(tmp_path / "<script>alert(1)<")
+    _, svg, html = plot([evil], tmp_path / "curves")
+    assert "<script>alert" not in svg.read_text()
+    assert "<script>alert" not in html.read_text()
+
+
+@pytest.mark.parametrize("text", [None, "", METRICS.splitlines()[0]])
+def test_a_folder_without_curves_is_refused_by_name(run: Path, tmp_path: Path, text: str | None) -> None:
+    if text is None:
+        (run / "metrics.csv").unlink()
+    else:
+        (run / "metrics.csv").write_text(text)
+    with pytest.raises(InputError, match=r"metrics\.csv: "):
+        plot([run], tmp_path / "curves")
+    assert not list(tmp_path.glob("curves*"))
+
+
+def test_the_verbs(run: Path) -> None:
+    answer = CliRunner().invoke(cli.app, ["plot", str(run), "--json"])
+    assert answer.exit_code == 0
+    assert [Path(name).suffix for name in json.loads(answer.stdout)] == [".png", ".svg", ".html"]
+    assert (run / "curves.html").exists()
+    answer = CliRunner().invoke(cli.app, ["recipes", "--json"])
+    assert {"digits", "imagenet-a2", "cifar-modern"} <= {row["recipe"] for row in json.loads(answer.stdout)}
+    assert "Sources" in CliRunner().invoke(cli.app, ["recipes", "imagenet-a2"]).stdout

@@ -1,0 +1,213 @@
+"""What surrounds the loop: names, tables, what is said, tracking, provenance, signals."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accelerate import Accelerator
+from rich.console import Console
+
+from thinresnet import networks
+from thinresnet.errors import InputError
+from thinresnet.training import display, provenance, stopping, tracking
+from thinresnet.training import recipe as recipes
+from thinresnet.training.run import RunFolder, identity, read_settings, readable_id
+
+NETWORK = networks.scale("resnet20_cifar", width=0.125, num_classes=10)
+
+
+def test_a_name_says_network_data_and_seed_and_is_unique() -> None:
+    def name(**changes: Any) -> str:
+        recipe = recipes.load("digits", changes)
+        known = identity(recipe, NETWORK, {"seed": recipe.seed})
+        return readable_id("resnet20_cifar", "params50pct", "digits", "digits", recipe.seed, known)
+
+    assert name().startswith("resnet20_cifar-params50pct-digits-s42-")
+    assert name(seed=7).startswith("resnet20_cifar-params50pct-digits-s7-")
+    assert len({name(), name(lr=0.3), name(seed=7), name(mixup=0.1), name(channels_last=True)}) == 5
+    assert len({name(), name(workers=3), name(log_interval=9), name(data_dir="/elsewhere"), name(log_wandb=True)}) == 1
+
+
+def test_a_name_is_a_safe_folder() -> None:
+    name = readable_id("a/../b", "w 1", "My Images: 2", "x", 1, {})
+    assert name == Path(name).name
+    assert not set(name) & set("/\\: ")
+
+
+def test_tables_keep_every_digit_and_leave_holes_empty(tmp_path: Path) -> None:
+    value = 0.1 + 0.2
+    RunFolder(tmp_path, {}).write_table("metrics.csv", [{"epoch": 1, "loss": value, "top5": None}])
+    header, row = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert header == "epoch,loss,top5"
+    assert float(row.split(",")[1]) == value
+    assert row.endswith(",")
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_damaged_settings_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(InputError, match=r"run\.json"):
+        read_settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0, "0s"), (59.6, "1m 00s"), (185, "3m 05s"), (7620, "2h 07m"), (273600, "3d 04h")]
+)
+def test_durations_as_people_say_them(seconds: float, said: str) -> None:
+    assert display.duration(seconds) == said
+
+
+ROW = {
+    "epoch": 1,
+    "train_loss": 2.0,
+    "test_top1": 50.0,
+    "test_ema_top1": None,
+    "holdout_top1": 48.5,
+    "holdout_ema_top1": None,
+}
+
+
+def shown(*, terminal: bool, visible: bool, monkeypatch: pytest.MonkeyPatch) -> str:
+    text = io.StringIO()
+    monkeypatch.setattr(
+        display,
+        "Console",
+        lambda **given: Console(**{**given, "stderr": False}, file=text, force_terminal=terminal, width=140),
+    )
+    with display.Display(visible=visible, epochs=2, updates_per_epoch=10) as shown_:
+        shown_.step(epoch=0, updates=5, loss=2.5, images_per_second=1234.5, seconds_left=75)
+        shown_.epoch(ROW, images_per_second=1234.5, seconds_left=60)
+        shown_.step(epoch=1, updates=15, loss=1.5, images_per_second=1234.5, seconds_left=30)
+    return text.getvalue()
+
+
+def test_a_terminal_has_a_live_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(terminal=True, visible=True, monkeypatch=monkeypatch)
+    for words in ("2/2", "loss 1.5000", "1,234 images/s", "30s left", "test 50.00%", "hold-out 48.50%"):
+        assert words in text
+
+
+def test_elsewhere_a_plain_line_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = shown(terminal=False, visible=True, monkeypatch=monkeypatch).splitlines()
+    assert lines == ["epoch 1/2  loss 2.0000  test 50.00%  hold-out 48.50%  1,234 images/s  1m 00s left"]
+
+
+def test_the_other_processes_are_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shown(terminal=True, visible=False, monkeypatch=monkeypatch) == ""
+
+
+# --- tracking ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+
+
+@pytest.mark.usefixtures("no_account")
+def test_without_an_account_tracking_is_offline_in_the_runs_folder(tmp_path: Path) -> None:
+    said: list[str] = []
+    found = tracking.Tracking(Accelerator(cpu=True, log_with="wandb"), tmp_path, {"lr": 0.1}, said.append)
+    found.log({"loss": 1.0, "top1": None}, step=1)
+    found.finish()
+    assert len(said) == 1
+    assert "recording offline" in said[0]
+    assert list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))
+
+
+class Broken:
+    """An accelerator whose trackers fail from the second call on."""
+
+    log_with = ("wandb",)
+
+    def __init__(self) -> None:
+        self.trackers: list[object] = []
+        self.logged = 0
+
+    def init_trackers(self, *_: object, **__: object) -> None:
+        return
+
+    def log(self, *_: object, **__: object) -> None:
+        self.logged += 1
+        if self.logged > 1:
+            raise ConnectionError("the server is away\nand stays away")
+
+    def end_training(self) -> None:
+        raise AssertionError("there is nothing to end any more")
+
+
+@pytest.mark.usefixtures("no_account")
+def test_a_server_that_goes_away_never_stops_a_run(tmp_path: Path) -> None:
+    said: list[str] = []
+    broken = Broken()
+    found = tracking.Tracking(broken, tmp_path, {}, said.append)  # type: ignore[arg-type]
+    for step in range(5):
+        found.log({"loss": 1.0}, step=step)
+    found.finish()
+    assert broken.logged == 2
+    assert said[1:] == ["Weights & Biases: ConnectionError: the server is away; going on without it"]
+
+
+def test_nothing_is_tracked_unless_asked_for(tmp_path: Path) -> None:
+    found = tracking.Tracking(Accelerator(cpu=True), tmp_path, {}, lambda _: pytest.fail("said something"))
+    found.log({"loss": math.pi}, step=1)
+    found.finish()
+    assert not list(tmp_path.iterdir())
+
+
+# --- where a run comes from, and how it is stopped --------------------------------------------------------------------
+
+
+def test_provenance() -> None:
+    assert provenance.canonical_sha256({"b": 1, "a": [1, 2]}) == provenance.canonical_sha256({"a": [1, 2], "b": 1})
+    found = provenance.versions()
+    assert {"python", "torch", "timm", "accelerate", "thinresnet"} <= set(found)
+    commit, clean = provenance.git_state()
+    assert commit is None or len(commit) == 40
+    assert (clean is None) == (commit is None)
+
+
+def test_outside_a_checkout_there_is_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert provenance.git_state() == (None, None)
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    identity_ = ["-c", "user.name=n", "-c", "user.email=n@example.org"]
+    subprocess.run(["git", "-C", str(tmp_path), *identity_, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    commit, clean = provenance.git_state()
+    assert commit is not None
+    assert clean is True
+    (tmp_path / "a").write_text("1")
+    subprocess.run(["git", "-C", str(tmp_path), "add", "a"], check=True)
+    assert provenance.git_state() == (commit, False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_is_a_wish_and_the_second_acts(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    signal.signal(number, signal.default_int_handler)
+    try:
+        with stopping.wish_to_stop() as wish:
+            assert not wish.stop
+            os.kill(os.getpid(), number)
+            assert wish.stop
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), number)
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+
+
+def test_other_errors_of_the_disk_are_not_called_full(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), stopping.no_room_said(tmp_path):
+        raise PermissionError(13, "Permission denied")
