@@ -230,3 +230,13 @@ def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, t
         recipes.load(path)
     except InputError as error:
         one_line(error)
+
+
+def test_an_installed_package_carries_its_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """setup.py puts recipes/ inside the package; a checkout has it beside the package."""
+    package = tmp_path / "site" / "thinresnet"
+    (package / "recipes").mkdir(parents=True)
+    (package / "recipes" / "mine.yaml").write_text("epochs: 7\n")
+    monkeypatch.setattr(recipes.thinresnet, "__file__", str(package / "__init__.py"))
+    assert recipes.names() == ("mine",)
+    assert recipes.load("mine").epochs == 7

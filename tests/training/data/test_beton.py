@@ -64,7 +64,7 @@ def test_jpeg_files_are_stored_as_they_are_and_decoded_by_ffcv(folder: Folder, t
 
 
 def test_ffcv_s_own_loader_reads_the_file(folder: Folder, tmp_path: Path) -> None:
-    """In a process of its own, because FFCV compiles when it is imported and changes torch's threads."""
+    """In a process of its own, because FFCV changes torch's threads when it is imported."""
     images = images_of(folder())
     beton.write(images, tmp_path / "x.beton", name="pictures", split="train")
     np.save(tmp_path / "expected.npy", np.stack([np.asarray(images.read(index)) for index in range(len(images))]))
@@ -78,7 +78,11 @@ images, labels = next(iter(loader))
 assert np.array_equal(images, np.load({str(tmp_path / "expected.npy")!r}))
 assert labels[:, 0].tolist() == {images.targets.tolist()}
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+    environment = {
+        **os.environ,
+        "NUMBA_DISABLE_JIT": "1",
+    }  # its code as Python: compiling takes much longer than 36 images
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300, env=environment)
 
 
 def test_a_file_is_written_once_and_anew_when_an_image_changes(folder: Folder, cache: Path) -> None:

@@ -45,22 +45,26 @@ class _Batch(Generic[_Rest]):
 
 def open_beton(images: Images, folder: Path, name: str, split: str, progress: Progress | None) -> beton.Beton:
     """The .beton file of these images in `folder`, written first if it is missing."""
-    if images.files is None:
-        raise InputError(f"{name}: the ffcv loader takes image files; these are small: use --loader memory")
-    digest = images.digest()
-    path = folder / f"{name}-{split}-{digest[:16]}.beton"
+    path = beton_path(images, folder, name, split)
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):  # of several processes one writes and the others wait
             if not path.is_file():
                 beton.write(images, path, name=name, split=split, progress=progress)
     opened = beton.Beton(path)
-    if opened.header.digest != digest or not np.array_equal(opened.labels, images.targets):
+    if opened.header.digest != images.digest() or not np.array_equal(opened.labels, images.targets):
         raise InputError(
             f"{path}: holds the {opened.header.split} images of another data set ({opened.header.name}); delete it, it "
             "is written anew"
         )
     return opened
+
+
+def beton_path(images: Images, folder: Path, name: str, split: str) -> Path:
+    """Where the file of these images is looked for: another name as soon as an image changes."""
+    if images.files is None:
+        raise InputError(f"{name}: the ffcv loader takes image files; these are small: use --loader memory")
+    return folder / f"{name}-{split}-{images.digest()[:16]}.beton"
 
 
 class FfcvLoader:
