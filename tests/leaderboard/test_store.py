@@ -72,7 +72,7 @@ one_change = st.sampled_from(sorted(CHANGES)).flatmap(lambda name: st.tuples(st.
 random_entries = st.lists(
     st.builds(changed, st.integers(1, 99), st.lists(one_change, max_size=7)), max_size=5, unique_by=lambda each: each.id
 )
-property_test = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+property_test = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")
