@@ -264,7 +264,8 @@
     line = line.slice(Math.max(line.filter((point) => point.x < left).length - 1, 0));
     if (line.length && line.at(-1).x < right) line.push({...line.at(-1), x: right, end: true});
     const unpicked = {x: shown[0].x, y: shown[0].y, shown: 0};
-    const spec = {...data.specs[`${state.axis} ${state.log ? "log" : "linear"}`],
+    const drawn = data.specs[`${state.axis} ${state.log ? "log" : "linear"}`];
+    const spec = {...drawn, layer: drawn.layer.filter((layer) => line.length || layer.data.name !== "bar"),
       datasets: {points: shown, bar: line, picked: [unpicked]}};
     const narrow = byId("chart").clientWidth < 560;
     spec.height = narrow ? 320 : 440;

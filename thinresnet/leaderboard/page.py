@@ -12,6 +12,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ _HERE = Path(__file__).parent
 _OUTCOMES = (LOSES, TIES, CLEARS, UNJUDGED)
 _FIRST = ("imagenet", "resnet50")
 _HOLES_SHOWN = 12
+_SCALES = ("log", "linear")
 
 
 def page(entries: Sequence[Entry], papers: Mapping[str, Paper]) -> str:
@@ -95,9 +97,7 @@ def page(entries: Sequence[Entry], papers: Mapping[str, Paper]) -> str:
     )
 
 
-_SCALES = ("log", "linear")
-
-
+@cache
 def _bundle() -> str:
     """Vega and Vega-Lite as one script, offline."""
     import vl_convert

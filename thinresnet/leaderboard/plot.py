@@ -116,7 +116,8 @@ def chart(axis: str, *, log: bool, legend: bool, size: int) -> altair.LayerChart
     if legend:
         return alt.layer(line, knots, points)
     picked = alt.Chart(alt.NamedData("picked")).mark_point(size=size * 5, strokeWidth=2.5, style="ink", aria=False)
-    return alt.layer(line, knots, points, picked.encode(x=x, y=y, opacity=alt.Opacity("shown:Q", scale=None)))
+    # The ring lies beneath, so that it never takes the pointer from a mark.
+    return alt.layer(line, picked.encode(x=x, y=y, opacity=alt.Opacity("shown:Q", scale=None)), knots, points)
 
 
 def specification(axis: str, *, log: bool) -> dict[str, Any]:
