@@ -321,7 +321,7 @@ def add(
     Examples: thinresnet leaderboard add runs/resnet50-w0.5-imagenet-rsb_a3-s42-3f9a1c
 
     thinresnet leaderboard add --paper lin2020hrank --dataset imagenet --arch resnet50 --method HRank --family pruned
-    --top1 74.98 --dense-top1 76.15 --macs 2.30G --dense-macs 4.09G --locator "table 5, row 2"
+    --top1 74.98 --dense-top1 76.15 --macs 2.30G --dense-macs 4.09G --locator "table 5, row 2" --read-repo lmbxmu/HRank
     """
     from thinresnet.leaderboard import add as rows
     from thinresnet.leaderboard.files import read_text

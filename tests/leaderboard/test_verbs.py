@@ -1,0 +1,278 @@
+"""The verbs as people type them: what they print, what they refuse, and what they leave on disk."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from thinresnet.errors import InputError
+from thinresnet.leaderboard import verbs
+from thinresnet.leaderboard.add import SHORT
+from thinresnet.leaderboard.schema import NAMES, Entry
+from thinresnet.leaderboard.store import default_board, read_board, render
+
+Make = Callable[..., Entry]
+app = typer.Typer()
+verbs.add_to(app)
+NEW = [
+    "--paper", "lin2020hrank", "--dataset", "imagenet", "--arch", "resnet50", "--method", "HRank again", "--family",
+    "pruned", "--top1", "69.10", "--dense-top1", "76.15", "--macs", "0.98G", "--dense-macs", "4.09G", "--locator",
+    "Table 4, row 4", "--read-repo", "lmbxmu/HRank",
+]  # fmt: skip
+BIBTEX = "@misc{new2024paper,\n  title = {A New Paper},\n  year = {2024},\n}\n"
+
+
+def said(*arguments: object, **rest: Any) -> str:
+    """What a verb prints; what it raises is raised."""
+    done = CliRunner().invoke(app, ["leaderboard", *map(str, arguments)], **rest)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.fixture
+def judged(board: Path, make: Make) -> Path:
+    """The small board with two references."""
+    bare = {"dense_top1_printed": "", "cost_printed_g": "", "dense_cost_printed_g": ""}
+    references = [
+        make(id="ref-half", family="scaled", **{**bare, "top1_printed": "72.75", "cost_printed_g": "1.5"}),
+        make(id="ref-18d", family="dense", arch="resnet18d", **{**bare, "top1_printed": "76"}, method="[bold]18d[/]"),
+    ]
+    board.write_text(render([*read_board(board), *references]), encoding="utf-8")
+    return board
+
+
+def test_show_prints_rows_and_how_many_there_are(judged: Path) -> None:
+    text = said("show", "--board", judged)
+    assert "4 of 4 rows" in text
+    assert "[bold]18d[/]" in text
+    assert "loses 1.02" in text
+    assert "loses 0.77" in text
+    assert "1 of 2 rows; --limit 0 shows all" in said("show", "--board", judged, "--family", "pruned", "--limit", 1)
+
+
+def test_show_speaks_one_format_at_a_time(judged: Path) -> None:
+    assert json.loads(said("show", "--board", judged, "--json"))[0]["printed"]["id"] == "ref-18d"
+    assert said("show", "--board", judged, "--csv").startswith("id,data set,network,method,")
+    assert said("show", "--board", judged, "--markdown").startswith("| data set | network |")
+    assert r"\toprule" in said("show", "--board", judged, "--latex")
+    with pytest.raises(InputError, match=r"--json and --csv: one format at a time"):
+        said("show", "--board", judged, "--json", "--csv")
+
+
+def test_compare_a_claim(judged: Path) -> None:
+    text = " ".join(said("compare", "--board", judged, "--arch", "resnet50", "--macs", "2.3G", "--top1", "74").split())
+    assert "typed in: 74 %, spread unknown (runs not stated)." in text
+    assert "It loses by 2 points to resnet18d [bold]18d[/] [lin2020hrank] with 76 %" in text
+    assert "Matched on 2.054 against 2.3 G MACs (printed MACs; counted: the dense architecture), within ±0.023" in text
+    assert "On parameters: its parameters do not follow from what was printed." in text
+
+
+def test_compare_a_row_and_a_paper_as_json(judged: Path) -> None:
+    row = json.loads(said("compare", "lin2020hrank-resnet50-000001", "--board", judged, "--json"))
+    verdict = next(each for each in row["verdicts"] if each["family"] == row["usual"] and each["budget"] == "MACs")
+    assert (verdict["outcome"], verdict["gap"], verdict["reference"]) == ("loses", -1.02, "ref-18d")
+    paper = json.loads(said("compare", "lin2020hrank", "--board", judged, "--json", "--against", "same-architecture"))
+    found = {each["id"]: each["outcome"] for each in paper}
+    assert found["lin2020hrank-resnet50-000001"] == "clears the bar"
+    assert found["lin2020hrank-resnet50-000002"] == "loses"
+    assert "loses by 1.02 points" in " ".join(said("compare", "lin2020hrank", "--board", judged).split())
+
+
+def test_compare_the_whole_board(judged: Path) -> None:
+    text = " ".join(said("compare", "--board", judged).split())
+    assert (
+        "Of 2 published pruning results for resnet50 on imagenet, 2 can be judged on MACs against plain ResNets" in text
+    )
+    groups = json.loads(said("compare", "--board", judged, "--json", "--on", "params"))
+    assert [group["against"] for group in groups] == ["plain ResNets", "same architecture", "any plain CNN"]
+    assert [len(group["unknown"]) for group in groups] == [2, 2, 2]
+
+
+def test_the_exceptions_are_listed(judged: Path) -> None:
+    text = said("compare", "--board", judged, "--against", "same-architecture")
+    assert "The exceptions" not in text  # 74.98 clears 72.75, which costs too little to say anything
+    text = said("compare", "--board", default_board())
+    count = int(re.search(r"(\d+) clear the bar", " ".join(text.split()))[1])  # type: ignore[index]
+    assert text.count("-resnet50-") == min(count, 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare", "nobody2020"], r"'nobody2020' is neither a row nor a paper"),
+        (["compare", "lin2020hrank", "--top1", "76"], r"a row or paper has its own figures"),
+        (["compare", "--macs", "2G"], r"a claim needs --arch and --top1"),
+        (["compare", "--arch", "resnet51"], r"--arch resnet51: no row on imagenet has it; did you mean 'resnet50'"),
+        (["compare", "--on", "flops"], r"--on flops: one of macs, params, both, training"),
+        (["compare", "--against", "resnets"], r"--against resnets: one of same-architecture"),
+        (["holes", "--arch", "resnet51"], r"--arch resnet51: no row of this board has it"),
+        (["plot", "x.gif"], r"x\.gif: a chart ends in \.png, \.svg, \.pdf"),
+        (["plot", "x.png", "--cost", "time"], r"--cost time: one of macs, params, ratio"),
+        (["plot", "x.png", "--cost", "params"], r"nothing to draw"),
+        (["show", "--board", "nowhere.csv"], r"nowhere\.csv.*cannot be read"),
+        (["cite", "nobody2020"], r"'nobody2020' is neither a row nor a paper"),
+    ],
+)
+def test_what_is_refused_says_what_is_allowed(board: Path, arguments: list[str], message: str) -> None:
+    where = [] if "--board" in arguments else ["--board", board]
+    with pytest.raises(InputError, match=message):
+        said(*arguments, *where)
+
+
+def test_holes(board: Path) -> None:
+    text = said("holes", "--board", board)
+    assert "2 of 2 missing runs" in text
+    first = json.loads(said("holes", "--board", board, "--json", "--limit", 1))
+    assert [(hole["arch"], hole["judges"]) for hole in first] == [("resnet50", ["lin2020hrank-resnet50-000002"])]
+
+
+def test_check_names_what_is_wrong_and_ends_with_2(board: Path) -> None:
+    assert "every rule kept" in said("check", "--board", board)
+    text = board.read_text("utf-8")
+    board.write_text(text.replace("74.98", "749.8"), encoding="utf-8")
+    done = CliRunner().invoke(app, ["leaderboard", "check", "--board", str(board)])
+    assert done.exit_code == 2
+    assert f"{board}, line " in done.output
+    assert "top1_printed" in done.output
+    done = CliRunner().invoke(app, ["leaderboard", "check", "--board", str(board), "--json"])
+    assert done.exit_code == 2
+    assert json.loads(done.stdout)[0]["value"] == "749.8"
+
+
+def test_check_fix_rewrites_the_form_only(board: Path) -> None:
+    text = board.read_text("utf-8")
+    board.write_text("\ufeff" + text.replace("\n", "\r\n"), encoding="utf-8")
+    assert "every rule kept" in said("check", "--fix", "--board", board)
+    assert board.read_text("utf-8") == text
+
+
+def test_cite(board: Path) -> None:
+    assert said("cite").startswith("@misc{tessier2023thinresnet,")
+    assert said("cite", "lin2020hrank-resnet50-000001", "--board", board).startswith("@inproceedings{lin2020hrank,")
+
+
+@pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("svg", b"<svg"), ("pdf", b"%PDF")])
+def test_plot(judged: Path, tmp_path: Path, suffix: str, start: bytes) -> None:
+    file = tmp_path / f"chart.{suffix}"
+    said("plot", file, "--board", judged, "--linear")
+    data = file.read_bytes()
+    assert data.startswith(start)
+    if suffix == "svg":
+        assert b"the line is the bar: plain ResNets" in data
+        assert data.count(b'aria-roledescription="point"') == 0
+
+
+def test_page(board: Path, tmp_path: Path) -> None:
+    assert "2 rows" in said("page", "--board", board, "--output", tmp_path / "site" / "index.html")
+    assert "Content-Security-Policy" in (tmp_path / "site" / "index.html").read_text("utf-8")
+
+
+def test_add_from_flags_shows_the_row_and_its_verdict(judged: Path) -> None:
+    text = " ".join(said("add", *NEW, "--board", judged).split())
+    assert "HRank again" in text
+    assert "It cannot be judged against plain ResNets on MACs: none of plain ResNets costs as little." in text
+    assert "added lin2020hrank-resnet50-" in text
+    rows = [entry for entry in read_board(judged) if entry.method == "HRank again"]
+    assert [(str(row.top1), str(row.cost_printed_g), row.flags) for row in rows] == [("69.10", "0.98", ())]
+    assert "every rule kept" in said("check", "--board", judged)
+
+
+def test_add_asks_before_it_takes_something_odd(judged: Path) -> None:
+    before = judged.read_bytes()
+    near = [*NEW]
+    near[near.index("69.10")] = "99.10"
+    with pytest.raises(InputError, match=r"nothing added: look at the doubts, then say --yes"):
+        said("add", *near, "--board", judged)
+    assert judged.read_bytes() == before
+    assert "Doubt: " in said("add", *near, "--board", judged, "--yes")
+    assert any("accuracy-doubtful" in entry.flags for entry in read_board(judged))
+
+
+def test_add_from_yaml_with_a_new_paper(judged: Path, tmp_path: Path) -> None:
+    typed = dict(zip((flag[2:].replace("-", "_") for flag in NEW[2::2]), NEW[3::2], strict=True))
+    row = "\n".join(f"  {name}: {value!r}" for name, value in typed.items())
+    file = tmp_path / "rows.yaml"
+    bibtex = "".join(f"    {line}\n" for line in BIBTEX.splitlines())
+    file.write_text(f"-\n{row}\n  paper: new2024paper\n  bibtex: |\n{bibtex}", encoding="utf-8")
+    said("add", "--yaml", file, "--board", judged)
+    assert "A New Paper" in judged.with_suffix(".bib").read_text("utf-8")
+    assert "every rule kept" in said("check", "--board", judged)
+
+
+def test_add_refuses_what_it_cannot_take_and_changes_nothing(judged: Path, tmp_path: Path) -> None:
+    before = judged.read_bytes()
+    (tmp_path / "x.yaml").write_text("top1: 76\n", encoding="utf-8")
+    for arguments, message in (
+        ([], r"nothing to add"),
+        (["--yaml", tmp_path / "x.yaml", "--top1", "76"], r"--yaml: the file says it all"),
+        (["--top1", "760"], r"top1"),
+        ([*NEW, "--family", "prunned"], r"'prunned' is not one of .*did you mean 'pruned'"),
+        ([tmp_path], r"result\.json"),
+    ):
+        with pytest.raises(InputError, match=message):
+            said("add", *arguments, "--board", judged)
+        assert judged.read_bytes() == before
+
+
+def test_add_has_a_flag_for_every_column() -> None:
+    typed = {column: short for short, column in SHORT.items()}
+    text = said("add", "--help", terminal_width=200)
+    for name in NAMES:
+        assert (f"--{typed.get(name, name).replace('_', '-')} " in text) == (name != "id")
+
+
+def test_questions_are_asked_again_until_the_rules_are_kept(judged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = dict(zip((flag[2:].replace("-", "_") for flag in NEW[::2]), NEW[1::2], strict=True))
+    rounds: list[str] = []
+
+    def prompt(question: str, default: str = "", **_: object) -> str:
+        name = question.split(" ")[0]
+        if name == "paper":
+            rounds.append(default)
+            assert len(rounds) < 3
+        if name == "top1" and len(rounds) == 1:
+            return "691.0"
+        return typed.get(name, default)
+
+    monkeypatch.setattr(verbs.typer, "prompt", prompt)
+    monkeypatch.setattr(verbs.sys.stdin, "isatty", lambda: True, raising=False)
+    entries = read_board(judged)
+    proposal = verbs._ask(entries, verbs._read(judged)[1])
+    assert rounds == ["", "lin2020hrank"]
+    assert str(proposal.entry.top1) == "69.10"
+
+
+def test_wrong_input_is_one_line_and_code_2(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "thinresnet", "leaderboard", "show", "--board", str(tmp_path / "none.csv")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_nothing_heavy_is_imported_to_answer(tmp_path: Path) -> None:
+    program = (
+        "import sys, pkgutil, importlib, thinresnet.leaderboard as room\n"
+        "for module in pkgutil.iter_modules(room.__path__): importlib.import_module(f'{room.__name__}.{module.name}')\n"
+        "heavy = {'torch', 'timm', 'numpy', 'pandas', 'altair', 'vl_convert', 'jinja2', 'rich.table', 'accelerate'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+        "from typer.testing import CliRunner\n"
+        "from thinresnet.cli import app\n"
+        "for words in (['show'], ['compare'], ['check'], ['holes'], ['cite']):\n"
+        "    assert CliRunner().invoke(app, ['leaderboard', *words]).exit_code == 0, words\n"
+        "print(sorted((heavy - {'rich.table'}) & set(sys.modules)))\n"
+    )
+    root = Path(verbs.__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout.splitlines() == ["[]", "[]"]
