@@ -31,7 +31,9 @@ def test_reads_what_people_write(text: str, limit: int) -> None:
     assert Budget.parse("macs", text).limit(4_089_184_256) == limit
 
 
-@pytest.mark.parametrize("text", ["", "G", "2,05G", "-1G", "0", "0%", "nan", "inf", "1e999", "50 %%", "2.05GB", "٣G", "1/2"])
+@pytest.mark.parametrize(
+    "text", ["", "G", "2,05G", "-1G", "0", "0%", "nan", "inf", "1e999", "50 %%", "2.05GB", "٣G", "1/2"]
+)
 def test_refuses_the_rest_in_one_line(text: str) -> None:
     with pytest.raises(InputError, match="--params") as refusal:
         Budget.parse("params", text)
@@ -52,7 +54,8 @@ def test_a_share_is_never_exceeded(share: Fraction, dense: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(4_089_184_256, "4.089G"), (853_018, "853k"), (25_557_032, "25.56M"), (12, "12"), (1.2e13, "12T")]
+    ("count", "text"),
+    [(4_089_184_256, "4.089G"), (853_018, "853k"), (25_557_032, "25.56M"), (12, "12"), (1.2e13, "12T")],
 )
 def test_counts_as_people_write_them(count: float, text: str) -> None:
     assert short(count) == text

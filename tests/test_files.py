@@ -20,9 +20,14 @@ def test_replaces_and_leaves_nothing_beside(tmp_path: Path) -> None:
 def test_an_error_keeps_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "file.txt"
     write_atomically(target, "old")
-    with pytest.raises(RuntimeError, match="disk"), replacing(target) as part:
-        part.write_text("half")
-        raise RuntimeError("disk full")
+
+    def write_half() -> None:
+        with replacing(target) as part:
+            part.write_text("half")
+            raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError, match="disk"):
+        write_half()
     assert target.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
 

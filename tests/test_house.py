@@ -35,7 +35,7 @@ def _imported(file: Path) -> set[str]:
         else:
             assert not (isinstance(node, ast.ImportFrom) and node.level), f"{file}: relative import"
             continue
-        rooms |= {(name.split(".") + [""])[1] for name in names}
+        rooms |= {[*name.split("."), ""][1] for name in names}
     return rooms
 
 

@@ -105,7 +105,7 @@ _DEPTHS: dict[str, tuple[str, Callable[[nn.Module], list[int]]]] = {
     "CifarPreResNet": ("depths", lambda model: list(model.depths)),
     "CifarDenseNet": ("depths", lambda model: list(model.depths)),
 }
-_GROWTHS = {"DenseNet": 32, "CifarDenseNet": 12}
+_GROWING = ("DenseNet", "CifarDenseNet")
 
 
 def _structure(arch: str, kwargs: Mapping[str, Any], depth: float, growth: float) -> dict[str, Any]:
@@ -121,16 +121,16 @@ def _structure(arch: str, kwargs: Mapping[str, Any], depth: float, growth: float
         key, blocks = _DEPTHS[family]
         changed[key] = [max(1, math.floor(depth * count + 0.5 + 1e-9)) for count in blocks(model)]
     if growth != 1.0:
-        if family not in _GROWTHS:
+        if family not in _GROWING:
             raise InputError(f"growth: {arch} has no growth rate; DenseNets have")
         changed["growth_rate"] = max(1, math.floor(growth * _growth_rate(model) + 0.5 + 1e-9))
     return changed
 
 
 def _growth_rate(model: nn.Module) -> int:
-    """How many channels one layer of a DenseNet adds."""
-    first = next(name for name, _ in model.named_modules() if name.endswith("denselayer1.conv2"))
-    return int(model.get_submodule(first).out_channels)
+    """How many channels one layer of a DenseNet adds: those of the last convolution of its first dense layer."""
+    layer = next(module for module in model.modules() if "DenseLayer" in type(module).__name__)
+    return int([conv for conv in layer.modules() if isinstance(conv, nn.Conv2d)][-1].out_channels)
 
 
 def check_way(way: str) -> None:

@@ -1,0 +1,104 @@
+"""The verbs, as a shell runs them: output for people and machines, one line and code 2 for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from thinresnet.cli import main
+from thinresnet.networks import Network, build, save, scale
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["thinresnet", *words])
+    try:
+        main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def test_count_prints_the_figures(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(monkeypatch, "count", "resnet50", "--json") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["macs"], record["params"], record["macs_ratio"]) == (4_089_184_256, 25_557_032, 1.0)
+    assert _run(monkeypatch, "count", "resnet20_cifar", "--width", "0.5", "--layers") == 0
+    printed = capsys.readouterr().out
+    assert "10,249,856" in printed
+    assert "layer3.2.conv2" in printed
+
+
+def test_fit_writes_a_network_that_count_reads(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "half.json"
+    assert _run(monkeypatch, "fit", "resnet20_cifar", "--macs", "50%", "--params", "40%", "-o", str(file)) == 0
+    assert f"--network {file}" in capsys.readouterr().out.replace("\n", " ")
+    assert _run(monkeypatch, "count", str(file), "--json") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["macs"] <= 0.5 * record["dense_macs"]
+    assert record["params"] <= 0.4 * record["dense_params"]
+    assert Network.read(file).to_json() == file.read_text()
+
+
+def test_count_reads_a_run_folder(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    network = scale("resnet20_cifar", width=0.5)
+    save(tmp_path, network, build(network))
+    assert _run(monkeypatch, "count", str(tmp_path), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["params"] == 68_458
+
+
+def test_time_compares_with_dense(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["time", "resnet20_cifar", "--width", "0.25", "--runs", "3", "--batch-size", "2", "--channels-last"]
+    assert _run(monkeypatch, *words, "--json") == 0
+    dense, thin = json.loads(capsys.readouterr().out)["timings"]
+    assert (dense["macs_ratio"], dense["time_ratio"]) == (1.0, 1.0)
+    assert thin["macs_ratio"] == pytest.approx(0.0648, abs=1e-3)
+    assert thin["images_per_second"] == pytest.approx(2 / (thin["latency_ms"] / 1e3))
+
+
+def test_networks_lists_and_checks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(monkeypatch, "networks", "resnet*_cifar", "--json") == 0
+    assert "resnet110_cifar" in json.loads(capsys.readouterr().out)["CIFAR"]
+    assert _run(monkeypatch, "networks", "vit_tiny_patch16_224", "--check", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["vit_tiny_patch16_224"].startswith("refused: ")
+    assert _run(monkeypatch, "networks", "resnet10t", "--check") == 0
+    assert capsys.readouterr().out == "resnet10t: works\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["count", "resnet5"], "did you mean"),
+        (["count", "resnet18", "--width", "0"], "width: 0"),
+        (["count", "resnet18", "--width", "nan"], "width: nan"),
+        (["count", "nowhere.json"], "nowhere.json: cannot be read"),
+        (["count", "resnet18", "--input", "0"], "input_size"),
+        (["fit", "resnet18", "--macs", "2,05G"], "--macs 2,05G: not a budget"),
+        (["fit", "resnet18", "--macs", "1"], "the smallest has"),
+        (["fit", "resnet18"], "give a budget"),
+        (["time", "resnet18", "--device", "warp9"], "--device warp9"),
+        (["time", "resnet20_cifar", "--runs", "1"], "at least 1 image and 3 runs"),
+        (["networks", "nothing*"], "no known network"),
+    ],
+)
+def test_one_line_and_code_2(
+    words: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _run(monkeypatch, *words) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("verb", ["networks", "count", "fit", "time"])
+def test_help_shows_an_example(verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(monkeypatch, verb, "--help") == 0
+    assert f"Example: thinresnet {verb}" in capsys.readouterr().out
