@@ -16,7 +16,7 @@ from pathlib import Path
 
 from thinresnet.errors import InputError, nearest
 from thinresnet.files import write_atomically
-from thinresnet.leaderboard.check import IDENTITY, entry_faults
+from thinresnet.leaderboard.check import entry_faults, identity
 from thinresnet.leaderboard.figures import contradictions, implausible
 from thinresnet.leaderboard.files import read_text
 from thinresnet.leaderboard.measured import (
@@ -236,9 +236,9 @@ def _new_papers(bibtex: str, papers: Mapping[str, Paper]) -> tuple[Paper, ...]:
 
 
 def _doubts(entry: Entry, entries: Sequence[Entry]) -> Iterator[Doubt]:
-    identity = _identity(entry)
+    figures = identity(entry)
     for other in entries:
-        if _identity(other) == identity:
+        if identity(other) == figures:
             yield Doubt(f"an exact copy: row {other.id} has the same figures, and the board takes each result once")
         elif _near(entry, other):
             yield Doubt(
@@ -276,16 +276,12 @@ def _paper_doubts(new: Iterable[Paper], papers: Mapping[str, Paper]) -> Iterator
 
 
 def _refuse_copy(entry: Entry, entries: Iterable[Entry]) -> None:
-    identity = _identity(entry)
+    figures = identity(entry)
     for other in entries:
-        if _identity(other) == identity:
+        if identity(other) == figures:
             raise InputError(f"row {other.id} has the same figures already: nothing is added")
         if other.id == entry.id:
             raise InputError(f"id {entry.id!r} is taken by another row; choose another")
-
-
-def _identity(entry: Entry) -> tuple[object, ...]:
-    return tuple(getattr(entry, name) for name in IDENTITY)
 
 
 def _letters(text: str) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 
 from thinresnet.errors import InputError, nearest
@@ -23,9 +24,8 @@ TRAINED_ALONE = ("train_epochs",)
 TRAINED_IN_STAGES = ("dense_epochs", "prune_epochs", "tune_epochs")
 FLAGS_WITH_REASON = ("accuracy-doubtful", "cost-doubtful", "params-doubtful", "drop-doubtful")
 # What tells two rows apart: everything but their name, where they were read and what is remarked.
-IDENTITY = tuple(
-    name for name in NAMES if name not in ("id", "locator", "hand", "read_repo", "read_path", "read_commit", "note")
-)
+_NOT_TELLING = ("id", "locator", "hand", "read_repo", "read_path", "read_commit", "note")
+identity: Callable[[Entry], tuple[object, ...]] = attrgetter(*(name for name in NAMES if name not in _NOT_TELLING))
 
 
 @dataclass(frozen=True)
@@ -175,8 +175,8 @@ def _stage_faults(entry: Entry) -> Iterator[Fault]:
             )
 
 
-def _unknown_paper(entry: Entry, papers: object) -> Fault:
-    return Fault("paper", entry.paper, f"a key of the .bib file{nearest(entry.paper, papers)}")  # type: ignore[arg-type]
+def _unknown_paper(entry: Entry, papers: Iterable[str]) -> Fault:
+    return Fault("paper", entry.paper, f"a key of the .bib file{nearest(entry.paper, papers)}")
 
 
 def _between_rows(board: Path, lines: list[Line]) -> Iterator[Problem]:
@@ -188,12 +188,12 @@ def _between_rows(board: Path, lines: list[Line]) -> Iterator[Problem]:
         if line.entry.id in ids:
             allowed = f"unique: line {ids[line.entry.id]} has it too"
             yield Problem(str(board), line.number, "id", line.entry.id, allowed)
-        identity = tuple(getattr(line.entry, name) for name in IDENTITY)
-        if identity in seen:
-            allowed = f"another result than that of line {seen[identity]}: all figures are the same"
+        figures = identity(line.entry)
+        if figures in seen:
+            allowed = f"another result than that of line {seen[figures]}: all figures are the same"
             yield Problem(str(board), line.number, "row", line.entry.id, allowed)
         ids.setdefault(line.entry.id, line.number)
-        seen.setdefault(identity, line.number)
+        seen.setdefault(figures, line.number)
 
 
 _TIDY = "not in canonical form and order; `thinresnet leaderboard check --fix` rewrites it"

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from functools import partial
+from operator import attrgetter
 from typing import Any, Literal
 
 from thinresnet.errors import nearest
@@ -416,23 +417,22 @@ def parse(cells: Mapping[str, str]) -> tuple[Entry | None, list[Fault]]:
     """The entry that these cells hold, or every fault in them. A column that is not named is empty."""
     values: dict[str, object] = {}
     faults: list[Fault] = []
-    for column in COLUMNS:
-        text = cells.get(column.name, "")
-        if not text and not column.required:
-            continue
-        try:
-            values[column.name] = _READERS[column.kind](column, text)
-        except ValueError as error:
-            faults.append(Fault(column.name, text, str(error) or column.allowed))
-    faults += [
-        Fault("header", name, f"a column of the board{nearest(name, NAMES)}") for name in cells if name not in _KNOWN
-    ]
+    for name, text in cells.items():
+        column = _BY_NAME.get(name)
+        if column is None:
+            faults.append(Fault("header", name, f"a column of the board{nearest(name, NAMES)}"))
+        elif text:
+            try:
+                values[name] = _READERS[column.kind](column, text)
+            except ValueError as error:
+                faults.append(Fault(name, text, str(error) or column.allowed))
+    faults += [Fault(name, "", _BY_NAME[name].allowed) for name in _REQUIRED if not cells.get(name)]
     return (None, faults) if faults else (Entry(**values), [])  # type: ignore[arg-type]
 
 
 def format_row(entry: Entry) -> list[str]:
     """The cells of an entry, in canonical order; `parse` reads them back to an equal entry."""
-    return [_cell(getattr(entry, name)) for name in NAMES]
+    return [_cell(value) for value in _VALUES(entry)]
 
 
 def order(entry: Entry) -> tuple[str, ...]:
@@ -458,8 +458,6 @@ def text_fault(text: str) -> str:
 
 
 def _read_text(column: Column, text: str) -> str:
-    if not text:
-        raise ValueError
     if wrong := text_fault(text):
         raise ValueError(wrong)
     if column.pattern and not re.fullmatch(column.pattern, text):
@@ -509,12 +507,16 @@ _READERS: Mapping[Kind, Callable[[Column, str], object]] = {
     "number": _read_number,
     "count": _read_count,
 }
-_KNOWN = frozenset(NAMES)
+_BY_NAME: Mapping[str, Column] = {column.name: column for column in COLUMNS}
+_REQUIRED = tuple(column.name for column in COLUMNS if column.required)
+_VALUES: Callable[[Entry], tuple[object, ...]] = attrgetter(*NAMES)
 
 
 def _cell(value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, str):
+        return value
     if isinstance(value, Decimal):
         return format(value, "f")
     if isinstance(value, tuple):
