@@ -7,6 +7,7 @@ measured by the one counter before it is handed over, and is never over any of i
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -90,9 +91,12 @@ def _fit_widths(
     def counts(factor: float) -> dict[str, int]:
         return {**ties.dense_widths(), **rounded(moving, dict.fromkeys(moving, factor), round_to)}
 
+    def fits(factor: float, room: Costs) -> bool:
+        return limits.allow(ties.cost(counts(factor)), room)
+
     room: Costs = (0, 0)
     for _ in range(_ROUNDS):
-        factor = _largest_factor(lambda factor, room=room: limits.allow(ties.cost(counts(factor)), room))
+        factor = _largest_factor(functools.partial(fits, room=room))
         if factor is None:
             raise limits.refuse(ties.cost(counts(0.0)), f"{scaling} scaling")
         widths = _use_the_rest(ties, moving, counts(factor), factor, round_to, limits, room)
@@ -108,7 +112,13 @@ def _fit_widths(
 
 
 def _use_the_rest(
-    ties: Ties, moving: Mapping[str, Group], widths: dict[str, int], factor: float, round_to: int, limits: Limits
+    ties: Ties,
+    moving: Mapping[str, Group],
+    widths: dict[str, int],
+    factor: float,
+    round_to: int,
+    limits: Limits,
+    room: Costs,
 ) -> dict[str, int]:
     """One step more for the groups that rounding cut the most, in that order, as long as the budget holds."""
 
