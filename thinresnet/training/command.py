@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -26,6 +26,7 @@ from thinresnet.training.stopping import (
 
 if TYPE_CHECKING:
     from thinresnet.networks import Network
+    from thinresnet.training.result import Result
 
 EMBEDDED = "digits"
 _LOADERS = ("auto", "memory", "ffcv", "torch")
@@ -41,13 +42,18 @@ _GO_ON = """This was the small embedded data set (scikit-learn's digits). To go 
   plan it     thinresnet fit resnet50 --macs 50%        (any flag of a recipe: train.py --help)"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Train as the command line says; returns the exit code."""
+def main(argv: Sequence[str] | None = None, *, place: Callable[[Mapping[str, Any]], str] | None = None) -> int:
+    """Train as the command line says; returns the exit code.
+
+    `place` says in a line where a result lands on the board; the door passes it in, as rooms meet through files only.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     speaks = os.environ.get("RANK", "0") == "0"
     stop_with_launcher()
     try:
-        _train(arguments, speaks=speaks)
+        result, embedded = _train(arguments, speaks=speaks)
+        if speaks:
+            _close(result, embedded=embedded, place=place)
     except InputError as error:
         return _end(f"train.py: {error}", 2, speaks=speaks)
     except TrainingInterruptedError as error:
@@ -63,7 +69,19 @@ def _end(line: str, code: int, *, speaks: bool) -> int:
     return code
 
 
-def _train(arguments: list[str], *, speaks: bool) -> None:
+def _close(result: Result, *, embedded: bool, place: Callable[[Mapping[str, Any]], str] | None) -> None:
+    from rich.console import Console
+
+    from thinresnet.training.result import report
+
+    # The board has nothing to hold the embedded images against.
+    report(result, Console(), place(result.to_json()) if place and not embedded else None)
+    if embedded:
+        print(f"\n{_GO_ON}")
+
+
+def _train(arguments: list[str], *, speaks: bool) -> tuple[Result, bool]:
+    """The result, and whether it is that of the embedded default."""
     options, recipe, recipe_name = read_flags(arguments)
     folder, shape, holdout = options.resume or None, None, options.holdout
     network: Network | Callable[[int], Network]
@@ -76,12 +94,10 @@ def _train(arguments: list[str], *, speaks: bool) -> None:
         recipe_name, shape, holdout = settings["recipe_name"], settings["shape"], settings["holdout"]
     else:
         network, size, shape = choose_network(options, recipe)
-    if speaks and options.recipe is None and folder is None:
+    embedded = options.recipe is None and folder is None and recipe.dataset == EMBEDDED
+    if speaks and embedded:
         print(f"No recipe was named: training on the small embedded data set, with the recipe {EMBEDDED}.", flush=True)
 
-    from rich.console import Console
-
-    from thinresnet.training.result import report
     from thinresnet.training.session import train
 
     result = train(
@@ -98,10 +114,7 @@ def _train(arguments: list[str], *, speaks: bool) -> None:
         command=["train.py", *arguments],
         quiet=False,
     )
-    if speaks:
-        report(result, Console())
-        if options.recipe is None and folder is None:
-            print(f"\n{_GO_ON}")
+    return result, embedded
 
 
 def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, Recipe, str]:

@@ -269,7 +269,8 @@ class Training:
             here = self.accelerator.process_index
             saved = {**state["progress"], "epoch_loss": losses[here], "epoch_images": round(images[here])}
             self.progress = Progress(**{**saved, "images_at": Counter(saved["images_at"])})
-            notes.append(f"going on in epoch {self.progress.epoch + 1} of {self.epochs}, after update {self.progress.updates}")
+            epoch = min(self.progress.epoch + 1, self.epochs)
+            notes.append(f"going on in epoch {epoch} of {self.epochs}, after update {self.progress.updates}")
         if len(set(from_each(self.accelerator, self.progress.updates))) > 1:
             raise InputError(f"{self.run.path}: not the same on all machines; put --output on a disk that they share")
         return notes
@@ -313,7 +314,7 @@ def grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
         yield group
 
 
-@torch.inference_mode()  # type: ignore[untyped-decorator]
+@torch.inference_mode()
 def evaluate(accelerator: Accelerator, model: nn.Module, split: Iterable[Batch], classes: int) -> Score:
     """Measure a network: whole counts over all processes, each image once.
 

@@ -23,6 +23,7 @@ from torch import nn
 from thinresnet.errors import InputError
 from thinresnet.training.recipe import Recipe
 
+
 def build_optimizer(recipe: Recipe, model: nn.Module, processes: int) -> torch.optim.Optimizer:
     """timm's optimizer; biases and norms are not decayed unless `opt_kwargs` has `filter_bias_and_bn: false`."""
     settings = replace(recipe, lr=recipe.learning_rate(processes))

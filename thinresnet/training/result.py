@@ -140,7 +140,7 @@ def _score(flat: dict[str, Any], part: str, images: str) -> Score:
     return Score(flat[images], flat[f"correct1_{part}"], flat[f"correct5_{part}"], flat[f"loss_{part}"])
 
 
-def report(result: Result, console: Console) -> None:
+def report(result: Result, console: Console, place: str | None = None) -> None:
     """The closing report: accuracy, cost, time, and where everything lies."""
     console.print(
         f"\n[bold]{result.arch} {result.shape}[/bold] on {result.dataset}, seed {result.seed}", highlight=False
@@ -157,6 +157,8 @@ def report(result: Result, console: Console) -> None:
     _line(console, "network", cost)
     work = f"{result.epochs} epochs of {result.images_train:,} images, {short(result.training_macs)} MACs"
     _line(console, "training", f"{work}, {duration(result.seconds_total)}, {result.images_per_second:,.0f} images/s")
+    if place is not None:
+        _line(console, "board", place)
     _line(console, "run", str(result.folder))
 
 

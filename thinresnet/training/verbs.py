@@ -1,4 +1,4 @@
-"""The verbs of this room: `plot` and `recipes`."""
+"""The verbs of this room: `plot`, `recipes` and `data`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Annotated, Optional
 
 import typer
 
+from thinresnet.training.data import verbs as data_verbs
+
 
 def add_to(app: typer.Typer) -> None:
     """Add this room's verbs to the command line."""
     app.command()(plot)
     app.command()(recipes)
+    data_verbs.add_to(app)
 
 
 def plot(
@@ -59,8 +62,7 @@ def recipes(
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in rows[0]:
-        justify = "left" if column in ("recipe", "data", "optimizer") else "right"
-        table.add_column(column, justify=justify, no_wrap=True)
+        table.add_column(column, justify="left" if column in ("recipe", "data", "optimizer") else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     Console().print(table, highlight=False)
