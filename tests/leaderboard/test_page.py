@@ -52,7 +52,7 @@ NAMELESS = """() => [...document.querySelectorAll("input, select, button, [tabin
   !each.textContent.trim() && !each.getAttribute("aria-label")).map((each) => each.outerHTML)"""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of the real board."""
     path = tmp_path_factory.mktemp("page") / "leaderboard.html"

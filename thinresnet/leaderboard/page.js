@@ -55,8 +55,8 @@
     const other = `${name(verdict.reference)}${size} (${figure(verdict.reference.top1, 5)} %, ${cost})`;
     if (verdict.outcome === "loses") return `loses by ${points(verdict.gap)} points to ${other}`;
     if (verdict.outcome === "ties") return `ties with ${other}`;
-    return `clears the bar by ${points(verdict.gap)} points: ${other}` +
-      (verdict.near ? "" : "; that costs much less, and no reference is near this cost");
+    return verdict.near ? `clears the bar by ${points(verdict.gap)} points: ${other}`
+      : `not judged: ${points(verdict.gap)} points above ${other}, but that costs less than ${data.near}`;
   };
 
   /* What is chosen, and what follows from it. */
@@ -170,6 +170,7 @@
   };
   const pick = (row) => {
     state.picked = row;
+    tip.hidden = true;
     const panel = byId("picked");
     const actions = element("div", null, {class: "actions"});
     actions.append(

@@ -25,7 +25,9 @@ from thinresnet.leaderboard.show import plain
 from thinresnet.leaderboard.verdicts import (
     BUDGETS,
     CLEARS,
+    LARGEST_ROUNDING,
     LOSES,
+    NEAR,
     PRUNING,
     REFERENCES,
     SAME_ARCHITECTURE,
@@ -69,6 +71,7 @@ def page(entries: Sequence[Entry], papers: Mapping[str, Paper]) -> str:
         "families": list(REFERENCES),
         "budgets": list(BUDGETS),
         "outcomes": _OUTCOMES,
+        "near": f"{100 * NEAR:.0f} % as much",
         "marks": plot.FAMILY_MARKS,
         "specs": {f"{axis} {log}": plot.specification(axis, log=log == "log") for axis in plot.AXES for log in _SCALES},
     }
@@ -89,6 +92,8 @@ def page(entries: Sequence[Entry], papers: Mapping[str, Paper]) -> str:
         holes=holes(entries, bar)[:_HOLES_SHOWN],
         baseline=cite.BASELINE,
         project=cite.PROJECT,
+        near=f"{100 * NEAR:.0f} %",
+        rounding=f"{100 * LARGEST_ROUNDING:.0f} %",
         version=thinresnet.__version__,
         runtime=runtime,
         script=script,

@@ -162,8 +162,9 @@ class Verdict:
             return f"loses by {-self.gap} points to {against}"
         if self.outcome == TIES:
             return f"ties (gap {self.gap:+} within ±{self.uncertainty}) with {against}"
-        far = "" if self.near else f"; but that costs much less, and there is no reference above {NEAR:.0%} of the cost"
-        return f"clears the bar by {self.gap} points: {against}{far}"
+        if self.near:
+            return f"clears the bar by {self.gap} points: {against}"
+        return f"is not judged: {self.gap} points above {against}, but that costs less than {NEAR:.0%} as much"
 
     @property
     def settled(self) -> bool:
