@@ -290,6 +290,8 @@ def test_a_run_is_placed_in_one_line(make: Make, tmp_path: Path) -> None:
     assert place({**result, "dataset": "cifar10"}, board).endswith("none of plain ResNets costs as little")
     missing = place(result, tmp_path / "none.csv")
     assert re.match(r"not placed on the board: .*none\.csv.*cannot be read", missing)
+    assert place({**result, "top1_test": None}, board) == "not placed on the board: it was not tested"
+    assert place({**result, "top1_test": float("nan")}, board).startswith("not placed on the board: top1_printed")
 
 
 def test_words_about_a_row(make: Make) -> None:

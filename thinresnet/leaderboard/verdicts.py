@@ -355,19 +355,16 @@ def place(result: Mapping[str, Any], board: Path | None = None) -> str:
     dataset, arch = str(result["dataset"]), str(result["arch"])
     if dataset not in DATASETS:
         return f"not placed on the board: it has no data set {dataset!r}"
+    if result.get("top1_test") is None:
+        return "not placed on the board: it was not tested"
+    macs, params = (str(result[name]) for name in ("macs", "params"))
     try:
-        entries = read_board(board or default_board())
+        entry = typed_in(arch=arch, dataset=dataset, top1=f"{result['top1_test']:.3f}", macs=macs, params=params)
+        verdict = Bar(read_board(board or default_board())).verdict(entry)
     except InputError as error:
+        # A run that is finished does not fail because of the board.
         return f"not placed on the board: {error}"
-    entry = typed_in(
-        arch=arch,
-        dataset=dataset,
-        top1=f"{result['top1_test']:.3f}",
-        macs=str(result["macs"]),
-        params=str(result["params"]),
-    )
-    own = f"{entry.top1} % top-1 at {short(result['macs'])} MACs on {dataset}"
-    return f"{own}: {Bar(entries).verdict(entry).says}"
+    return f"{entry.top1} % top-1 at {short(result['macs'])} MACs on {dataset}: {verdict.says}"
 
 
 def describe(entry: Entry) -> str:
