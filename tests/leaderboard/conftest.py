@@ -105,7 +105,7 @@ def run_result() -> Callable[..., dict[str, object]]:
             "correct5_test_ema": 356,
             "seed": seed,
             "recipe": "digits",
-            "recipe_sha256": "cd" * 32,
+            "recipe_hash": "cd" * 32,
             "initial_checkpoint": None,
             **changes,
         }

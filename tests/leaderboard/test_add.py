@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -244,6 +246,20 @@ def test_seeds_of_a_run_become_one_measured_row(
         add(board, [proposal])
 
 
+def test_what_is_read_of_a_run_is_what_a_run_writes(run_result: Callable[..., dict[str, object]]) -> None:
+    from thinresnet.training.result import PARTS, Result
+
+    written = {field.name for field in dataclasses.fields(Result)} | {"format"}
+    written |= {f"{figure}_{part}" for figure in ("top1", "top5", "correct1", "correct5") for part in PARTS}
+    assert set(run_result()) <= written
+
+
+def test_few_classes_have_no_top5(
+    known: tuple, runs: Callable[..., list[Path]], run_result: Callable[..., dict[str, object]]
+) -> None:
+    assert propose_run(runs(run_result(correct5_test=None)), known[0]).entry.top5 is None
+
+
 def test_the_average_of_weights_has_its_own_row(
     board: Path, known: tuple, runs: Callable[..., list[Path]], run_result: Callable[..., dict[str, object]]
 ) -> None:
@@ -277,6 +293,7 @@ def test_a_tuned_run_is_pruned_and_its_author_says_the_rest(
         ({"macs": True}, "not a whole number"),
         ({"dataset": "cifar-10"}, "not one of"),
         ({"format": 2}, "not a result of format 1"),
+        ({"classes": 5}, "classes: 5, but digits has 10"),
         ({"training_macs": "many"}, "must be numbers"),
         ({"recipe": 5}, "not a text"),
         ({"recipe": "=1+1"}, "formula"),
@@ -296,8 +313,8 @@ def test_a_result_that_cannot_be_is_refused(
 def test_runs_that_are_not_one_are_not_averaged(
     runs: Callable[..., list[Path]], run_result: Callable[..., dict[str, object]], tmp_path: Path
 ) -> None:
-    one, two, three = runs(run_result(1), run_result(2, recipe_sha256="ee" * 32), run_result(1, run="copy"))
-    with pytest.raises(InputError, match=r"recipe_sha256.*one row averages seeds of one run"):
+    one, two, three = runs(run_result(1), run_result(2, recipe_hash="ee" * 32), run_result(1, run="copy"))
+    with pytest.raises(InputError, match=r"recipe_hash.*one row averages seeds of one run"):
         propose_run([one, two], [])
     with pytest.raises(InputError, match="the same seed twice"):
         propose_run([one, three], [])
@@ -312,6 +329,28 @@ def test_runs_that_are_not_one_are_not_averaged(
     (two / "result.json").write_text("{")
     with pytest.raises(InputError, match="line 1: not JSON"):
         propose_run([two], [])
+
+
+def test_evidence_of_one_row_is_never_mixed_with_anothers(
+    board: Path, known: tuple, runs: Callable[..., list[Path]], run_result: Callable[..., dict[str, object]]
+) -> None:
+    one, two, three = runs(run_result(1, 320), run_result(2, 330), run_result(3, 340))
+    first = propose_run([one, two], known[0])
+    stranger = board.parent / first.entry.evidence / "notes"
+    stranger.mkdir(parents=True)
+    with pytest.raises(InputError, match="other evidence stands there already"):
+        add(board, [first])
+    stranger.rmdir()
+    # What an addition that was killed has left is taken as it is.
+    shutil.copytree(one, board.parent / first.entry.evidence / one.name, ignore=shutil.ignore_patterns("*.safetensors"))
+    add(board, [first])
+    assert not check(board)
+    before = board.read_bytes()
+    for more in ([three], [one, two, three]):
+        with pytest.raises(InputError, match="averages seeds of this run already"):
+            add(board, [propose_run(more, known[0])])
+    assert board.read_bytes() == before
+    assert not check(board)
 
 
 def test_a_link_in_a_run_folder_takes_no_file_along(

@@ -166,7 +166,8 @@ def add(board: str | os.PathLike[str], proposals: Sequence[Proposal]) -> list[En
                 raise InputError(f"{bib}: {entry.paper} is not there; give its BibTeX")
             added.append(entry)
         for proposal in proposals:
-            keep_evidence(board, proposal.entry.evidence, proposal.run_folders)
+            if proposal.run_folders:
+                keep_evidence(board, proposal.entry.evidence, proposal.run_folders)
         # The papers go first: a kill in between leaves a paper without rows, which is no fault, never the reverse.
         write_atomically(bib, render_bib(papers.values()))
         write_board(board, entries + added)
@@ -280,6 +281,10 @@ def _refuse_copy(entry: Entry, entries: Iterable[Entry]) -> None:
     for other in entries:
         if identity(other) == figures:
             raise InputError(f"row {other.id} has the same figures already: nothing is added")
+        if entry.evidence and other.evidence == entry.evidence:
+            raise InputError(
+                f"row {other.id} averages seeds of this run already; remove it with its evidence and add all seeds together"
+            )
         if other.id == entry.id:
             raise InputError(f"id {entry.id!r} is taken by another row; choose another")
 
@@ -290,7 +295,7 @@ def _letters(text: str) -> str:
 
 def _slug(result: Mapping[str, object], *, ema: bool) -> str:
     stem = "-".join(str(result[name]) for name in ("arch", "shape", "dataset", "recipe"))
-    contents = f"{result['network_sha256']}{result['recipe_sha256']}{ema}"
+    contents = f"{result['network_sha256']}{result['recipe_hash']}{ema}"
     return f"{re.sub(r'[^A-Za-z0-9._-]', '-', stem)}-{hashlib.sha256(contents.encode()).hexdigest()[:6]}"
 
 

@@ -24,7 +24,7 @@ EVIDENCE_FOLDER = "baselines/results"
 EVIDENCE_FILES = ("result.json", "network.json", "recipe.yaml", "metrics.csv")
 PROJECT_KEY = "thinresnet"
 EMA = " (EMA)"
-_SAME = ("arch", "dataset", "network_sha256", "recipe_sha256", "epochs", "macs", "params", "test_resolution", "shape")
+_SAME = ("arch", "dataset", "network_sha256", "recipe_hash", "epochs", "macs", "params", "test_resolution", "shape")
 _COUNTS = ("macs", "params", "dense_macs", "dense_params", "epochs", "images_test", "test_resolution", "seed")
 _SCALED = re.compile(r"[wi][0-9.]+|(macs|params)-[0-9.a-zA-Z]+")
 _MILLI, _MICRO = Decimal("0.001"), Decimal("0.000001")
@@ -53,7 +53,7 @@ def cells_of(results: Sequence[Mapping[str, Any]], family: str, *, ema: bool) ->
     first = results[0]
     part = "test_ema" if ema else "test"
     top1 = [_percent(result, f"correct1_{part}") for result in results]
-    top5 = [_percent(result, f"correct5_{part}") for result in results] if f"correct5_{part}" in first else []
+    top5 = [_percent(result, f"correct5_{part}") for result in results if result.get(f"correct5_{part}") is not None]
     # Seeds of one run may stop at slightly different updates when they are gone on with; the bill is their mean.
     training = sum((Decimal(str(result["training_macs"])) for result in results), Decimal(0)) / len(results)
     cells = {
@@ -74,7 +74,7 @@ def cells_of(results: Sequence[Mapping[str, Any]], family: str, *, ema: bool) ->
     if family != "dense":
         cells["dense_cost_printed_g"] = _giga(first["dense_macs"])
         cells["dense_params_printed_m"] = _mega(first["dense_params"])
-    if top5 and DATASETS[first["dataset"]].classes > 5:
+    if len(top5) == len(results):
         cells["top5_printed"] = _text(_mean(top5))
     if len(top1) > 1:
         cells["top1_std"] = _text(_deviation(top1))
@@ -96,19 +96,36 @@ def family_of(result: Mapping[str, Any]) -> str:
 
 
 def keep_evidence(board: Path, evidence: str, folders: Sequence[Path]) -> None:
-    """Copy what proves a row beside the board, one folder a seed, no weights; a folder appears whole or not at all."""
-    targets = [board.parent / evidence / folder.resolve().name for folder in folders]
-    if standing := [target for target in targets if target.exists()]:
-        raise InputError(f"{standing[0]}: evidence of a row stands there already")
-    for folder, target in zip(folders, targets, strict=True):
+    """Copy what proves a row beside the board, one folder a seed, no weights; a folder appears whole or not at all.
+
+    What a killed addition has left there is taken as it is if it is the same; anything else there is refused.
+    """
+    home = board.parent / evidence
+    targets = {home / folder.resolve().name: folder for folder in folders}
+    for standing in home.glob("[!.]*"):
+        if standing not in targets or not _same_files(targets[standing], standing):
+            raise InputError(
+                f"{standing}: other evidence stands there already; move it away, or give the run another name"
+            )
+    for target, folder in targets.items():
+        if target.exists():
+            continue
         part = target.with_name(f".{target.name}.part")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        for name in EVIDENCE_FILES:
-            # A link could carry any file of this machine along.
-            if (folder / name).is_file() and not (folder / name).is_symlink():
-                shutil.copyfile(folder / name, part / name)
+        for name in _proofs(folder):
+            shutil.copyfile(folder / name, part / name)
         part.rename(target)
+
+
+def _proofs(folder: Path) -> list[str]:
+    # A link could carry any file of this machine along.
+    return [name for name in EVIDENCE_FILES if (folder / name).is_file() and not (folder / name).is_symlink()]
+
+
+def _same_files(one: Path, two: Path) -> bool:
+    names = _proofs(one)
+    return names == _proofs(two) and all((one / name).read_bytes() == (two / name).read_bytes() for name in names)
 
 
 def evidence_faults(root: Path, entry: Entry) -> Iterator[Fault]:
@@ -143,11 +160,16 @@ def _read_result(folder: Path) -> dict[str, Any]:
     for name in (*_COUNTS, "correct1_test"):
         if not isinstance(result.get(name), int) or isinstance(result.get(name), bool) or result[name] < 0:
             raise InputError(f"{path}, {name}: {result.get(name)!r} is not a whole number")
-    for name in ("arch", "dataset", "recipe", "shape", "network_sha256", "recipe_sha256"):
+    for name in ("arch", "dataset", "recipe", "shape", "network_sha256", "recipe_hash"):
         if not isinstance(result.get(name), str):
             raise InputError(f"{path}, {name}: {result.get(name)!r} is not a text")
     if result["dataset"] not in DATASETS:
         raise InputError(f"{path}, dataset: {result['dataset']!r} is not one of {', '.join(DATASETS)}")
+    if result.get("classes") != DATASETS[result["dataset"]].classes:
+        raise InputError(
+            f"{path}, classes: {result.get('classes')!r}, but {result['dataset']} has "
+            f"{DATASETS[result['dataset']].classes}: a part of a data set has its own name"
+        )
     if not isinstance(result.get("training_macs"), (int, float)) or not isinstance(result.get("train_resolution"), int):
         raise InputError(f"{path}: training_macs and train_resolution must be numbers")
     return result
