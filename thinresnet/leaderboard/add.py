@@ -283,7 +283,7 @@ def _refuse_copy(entry: Entry, entries: Iterable[Entry]) -> None:
             raise InputError(f"row {other.id} has the same figures already: nothing is added")
         if entry.evidence and other.evidence == entry.evidence:
             raise InputError(
-                f"row {other.id} averages seeds of this run already; remove it with its evidence and add all seeds together"
+                f"row {other.id} averages seeds of this run already; remove it with its evidence and add all at once"
             )
         if other.id == entry.id:
             raise InputError(f"id {entry.id!r} is taken by another row; choose another")
