@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from thinresnet.leaderboard.cite import BASELINE
 from thinresnet.leaderboard.page import page
@@ -21,7 +23,6 @@ from thinresnet.leaderboard.schema import Entry
 from thinresnet.leaderboard.store import default_board, read_board
 from thinresnet.leaderboard.verdicts import ANY_PLAIN_CNN, Bar, headline, may_be_the_bar
 
-pytestmark = pytest.mark.xdist_group("browser")
 Make = Callable[..., Entry]
 HOSTILE = "</script><script>window.hacked=1</script><img src=http://evil.example/x onerror=window.hacked=2>"
 TEMPLATE = "{{ 7*7 }} {% raw %} {{headline}} &lt;b&gt; &amp; ]]> <!-- ${window.hacked=3} `'\" "
@@ -54,10 +55,13 @@ NAMELESS = """() => [...document.querySelectorAll("input, select, button, [tabin
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of the real board."""
-    path = tmp_path_factory.mktemp("page") / "leaderboard.html"
-    text = page(read_board(default_board()), read_bib(bib_beside(default_board())))
-    path.write_text(text, encoding="utf-8")
+    """The page of the real board, made once for all workers."""
+    folder = tmp_path_factory.getbasetemp()
+    path = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "leaderboard.html"
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            text = page(read_board(default_board()), read_bib(bib_beside(default_board())))
+            path.write_text(text, encoding="utf-8")
     return path
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from thinresnet.leaderboard.schema import Entry
-from thinresnet.leaderboard.verdicts import BUDGETS, NEAR, PRUNING, Bar, Point, Verdict, headline
+from thinresnet.leaderboard.verdicts import BUDGETS, NEAR, Bar, Point, Verdict, counts_for_headline, headline
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,7 @@ def holes(
     pairs = {
         (entry.dataset, entry.arch)
         for entry in entries
-        if entry.source == "published"
-        and entry.family in PRUNING
-        and dataset in ("", entry.dataset)
-        and arch in ("", entry.arch)
+        if counts_for_headline(entry) and dataset in ("", entry.dataset) and arch in ("", entry.arch)
     }
     found = [
         hole

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,15 +28,15 @@ from thinresnet.leaderboard.verdicts import (
     LARGEST_ROUNDING,
     LOSES,
     NEAR,
-    PRUNING,
     REFERENCES,
     SAME_ARCHITECTURE,
     TIES,
     UNJUDGED,
     Bar,
+    Headline,
     Verdict,
     caveats,
-    headline,
+    counts_for_headline,
     may_be_the_bar,
     uncertainty_of,
     usual_references,
@@ -57,10 +57,11 @@ def page(entries: Sequence[Entry], papers: Mapping[str, Paper]) -> str:
     index = {entry.id: number for number, entry in enumerate(entries)}
     pairs = _pairs(entries)
     reasons: list[str] = [""]
-    headlines = _headlines(entries, bar, pairs)
+    verdicts = {entry.id: bar.all_verdicts(entry) for entry in entries if not may_be_the_bar(entry)}
+    headlines = _headlines(verdict for group in verdicts.values() for verdict in group)
     first = f"{pairs[0][0]} {pairs[0][1]} {usual_references(pairs[0][1])} MACs" if pairs else ""
     data = {
-        "rows": [_row(entry, bar, index, reasons) for entry in entries],
+        "rows": [_row(entry, verdicts.get(entry.id), index, reasons) for entry in entries],
         "reasons": reasons,
         "papers": {entry.paper: _paper(papers[entry.paper]) for entry in entries if entry.paper in papers},
         "pairs": pairs,
@@ -135,7 +136,7 @@ def _pairs(entries: Sequence[Entry]) -> list[tuple[str, str]]:
     return sorted(counts, key=lambda pair: (pair != _FIRST, -counts[pair], pair))
 
 
-def _row(entry: Entry, bar: Bar, index: Mapping[str, int], reasons: list[str]) -> dict[str, Any]:
+def _row(entry: Entry, verdicts: list[Verdict] | None, index: Mapping[str, int], reasons: list[str]) -> dict[str, Any]:
     figures = {
         "top1": entry.top1, "drop": entry.top1_drop, "macs": entry.macs_g, "ratio": entry.macs_ratio,
         "params": entry.params_m,
@@ -146,14 +147,12 @@ def _row(entry: Entry, bar: Bar, index: Mapping[str, int], reasons: list[str]) -
         "recipe": entry.recipe, "note": entry.note, "evidence": entry.evidence, "spread": uncertainty_of(entry),
         "macsBasis": entry.macs_basis, "paramsBasis": entry.params_basis, "caveats": "; ".join(caveats(entry)),
     }  # fmt: skip
-    reference = may_be_the_bar(entry)
-    verdicts = None if reference else [_verdict(verdict, index, reasons) for verdict in bar.all_verdicts(entry)]
     return {
         **{name: None if value is None else float(f"{value:.6g}") for name, value in figures.items()},
         **{name: text for name, text in texts.items() if text},
         "pixels": entry.resolution if entry.resolution_scaled else None,
         "link": _link(entry),
-        "verdicts": verdicts,
+        "verdicts": None if verdicts is None else [_verdict(verdict, index, reasons) for verdict in verdicts],
     }
 
 
@@ -210,20 +209,17 @@ def _bars(bar: Bar, pairs: Sequence[tuple[str, str]], index: Mapping[str, int]) 
     }
 
 
-def _headlines(entries: Sequence[Entry], bar: Bar, pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, object]]:
-    pruned = {(entry.dataset, entry.arch) for entry in entries if entry.family in PRUNING}
+def _headlines(verdicts: Iterable[Verdict]) -> dict[str, dict[str, object]]:
+    """What is said of every data set and network under every family and every budget that an axis shows."""
+    shown = {budget for _, budget in plot.AXES.values()}
+    groups: dict[tuple[str, str, str, str], list[Verdict]] = {}
+    for verdict in verdicts:
+        entry = verdict.entry
+        if counts_for_headline(entry) and verdict.budget in shown:
+            groups.setdefault((entry.dataset, entry.arch, verdict.family, verdict.budget), []).append(verdict)
     found = {}
-    for dataset, arch in pairs:
-        if (dataset, arch) not in pruned:
-            continue
-        for family in REFERENCES:
-            for budget in sorted({budget for _, budget in plot.AXES.values()}):
-                said = headline(entries, bar, dataset, arch, family, budget)
-                found[f"{dataset} {arch} {family} {budget}"] = {
-                    "says": said.says,
-                    "counts": [
-                        len(group) for group in (said.beaten, said.tied, said.stand, said.no_reference, said.unknown)
-                    ],
-                    "lead": plain(said.median_lead),
-                }
+    for key, group in groups.items():
+        said = Headline(*key, tuple(group))
+        counts = [len(each) for each in (said.beaten, said.tied, said.stand, said.no_reference, said.unknown)]
+        found[" ".join(key)] = {"says": said.says, "counts": counts, "lead": plain(said.median_lead)}
     return found

@@ -308,6 +308,11 @@ class Headline:
         )
 
 
+def counts_for_headline(entry: Entry) -> bool:
+    """Whether a row is a published pruning result: what the headline speaks of and a missing run would judge."""
+    return entry.source == "published" and entry.family in PRUNING
+
+
 def headline(
     entries: Iterable[Entry],
     bar: Bar,
@@ -319,9 +324,7 @@ def headline(
     """The headline over the published pruning points of one architecture."""
     family = family or usual_references(arch)
     points = [
-        entry
-        for entry in entries
-        if (entry.dataset, entry.arch, entry.source) == (dataset, arch, "published") and entry.family in PRUNING
+        entry for entry in entries if (entry.dataset, entry.arch) == (dataset, arch) and counts_for_headline(entry)
     ]
     return Headline(dataset, arch, family, budget, tuple(bar.verdict(entry, family, budget) for entry in points))
 
