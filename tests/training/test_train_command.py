@@ -167,6 +167,8 @@ MISTAKES = [
     (["--resume", "nowhere"], "--resume nowhere: no run there"),
     (["--initial-checkpoint", "nowhere.safetensors"], "no such file"),
     (["--dataset", "", "--data-dir", "nowhere"], "nowhere"),
+    (["--batch-size", "5000"], "use a smaller --batch-size"),
+    (["--model-kwargs", "widht=0.5"], "unexpected keyword argument 'widht'"),
     (["--amp", "--amp-dtype", "float16"], "float16 needs a GPU"),
 ]
 
@@ -187,6 +189,12 @@ def test_a_mistake_is_one_line_code_2_and_changes_nothing(
     assert "\n" not in line
     assert line.startswith("train.py: ")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert command.main(["--width", "0.125", "--output", str(tmp_path / "file")]) == 2
+    assert "cannot be made (Not a directory); give another --output" in capfd.readouterr().err
 
 
 def test_only_the_main_process_speaks(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,6 +168,9 @@ def choose_network(
     if len(ways) > 1:
         raise InputError(f"{' and '.join(ways)} each say what the shape is; give one of them")
 
+    def input_of(size: tuple[int, int, int]) -> tuple[int, int, int]:
+        return size if recipe.img_size is None else (size[0], recipe.img_size, recipe.img_size)
+
     if options.network is not None:
         described = networks.Network.read(options.network)
         name = options.network.parent.name if options.network.name == "network.json" else options.network.stem
@@ -176,11 +179,11 @@ def choose_network(
             return networks.describe(
                 described.arch,
                 channels=described.channels,
-                input_size=described.input_size,
+                input_size=input_of(described.input_size),
                 **{**described.kwargs, "num_classes": classes},
             )
 
-        return transferred, described.input_size, name
+        return transferred, input_of(described.input_size), name
 
     # A recipe that timm's train.py can run names this project's networks as timm knows them: thin_*, with a width.
     arch = recipe.model.removeprefix("thin_")
@@ -188,9 +191,7 @@ def choose_network(
     of_recipe: dict[str, Any] = {name: kwargs.pop(name) for name in ("width", "interior") if name in kwargs}
     if not ways:
         factors = of_recipe
-    size = networks.scale(arch, **kwargs).input_size
-    if recipe.img_size is not None:
-        size = (size[0], recipe.img_size, recipe.img_size)
+    size = input_of(networks.scale(arch, **kwargs).input_size)
 
     def scaled(classes: int) -> Network:
         given = {**kwargs, "num_classes": classes, "input_size": size, "round_to": options.round_to}

@@ -42,10 +42,12 @@ class RunFolder:
 
     def lock(self) -> AbstractContextManager[object]:
         """Held by the main process while it trains: two runs in one folder would ruin each other."""
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.checkpoints / ".lock", blocking=False)
         try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
             return lock.acquire()
+        except (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError) as error:
+            raise InputError(f"{self.path}: cannot be made ({error.strerror}); give another --output") from None
         except filelock.Timeout:
             raise InputError(
                 f"{self.path}: another process is training in this folder; wait for it, or use another --output"
