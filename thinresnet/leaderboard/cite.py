@@ -15,7 +15,7 @@ BASELINE = Paper(
     "misc",
     {
         "title": "{ThinResNet}: A New Baseline for Structured Convolutional Networks Pruning",
-        "author": "Tessier, Hugo and Boukli Hacene, Ghouthi and Gripon, Vincent",
+        "author": "Tessier, Hugo and Boukli Hacene, Ghouti and Gripon, Vincent",
         "year": "2023",
         "eprint": "2309.12854",
         "archiveprefix": "arXiv",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -150,7 +150,7 @@ class Verdict:
     gap: Decimal | None = None
     uncertainty: Decimal = Decimal(0)
     near: bool = True
-    rests_on: str = ""
+    matched: tuple[Point, Point] | None = field(default=None, compare=False, repr=False)
 
     @property
     def says(self) -> str:
@@ -165,6 +165,11 @@ class Verdict:
         if self.near:
             return f"clears the bar by {self.gap} points: {against}"
         return f"is not judged: {self.gap} points above {against}, but that costs less than {NEAR:.0%} as much"
+
+    @property
+    def rests_on(self) -> str:
+        """Where the matched costs come from, and how far rounding was forgiven."""
+        return _rests_on(*self.matched, self.budget) if self.matched else ""
 
     @property
     def settled(self) -> bool:
@@ -208,7 +213,7 @@ class Bar:
             gap=gap,
             uncertainty=uncertainty,
             near=theirs[0].value >= NEAR * own[0].value,
-            rests_on=_rests_on(point, best, budget),
+            matched=(point, best),
         )
 
     def all_verdicts(self, entry: Entry) -> list[Verdict]:
@@ -415,7 +420,6 @@ def _why_not(point: Point, budget: str) -> str:
 
 
 def _rests_on(point: Point, reference: Point, budget: str) -> str:
-    """Where the matched costs come from, and how far rounding was forgiven."""
     parts = []
     for name, own, other in zip(BUDGETS[budget], point.costs(budget) or (), reference.costs(budget) or (), strict=True):
         unit = {"macs": "G MACs", "params": "M parameters", "training": "training MACs"}[name]
