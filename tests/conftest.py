@@ -33,3 +33,11 @@ def chromium() -> str:
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     optional_part("Chromium", found is not None, "apt-get install -y chromium")
     return str(found)
+
+
+@pytest.fixture
+def pdflatex() -> str:
+    """The path of a LaTeX to compile tables with."""
+    found = shutil.which("pdflatex")
+    optional_part("LaTeX", found is not None, "apt-get install -y texlive-latex-recommended")
+    return str(found)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -160,13 +159,11 @@ def test_latex_has_booktabs_and_no_command_from_a_cell(board: list[Entry]) -> No
         assert line.replace(r"\&", "").count("&") == len(SHOWN) - 2
 
 
-def test_latex_compiles(board: list[Entry], tmp_path: Path) -> None:
-    if not shutil.which("pdflatex"):
-        pytest.skip("pdflatex is not installed: apt-get install texlive-latex-recommended")
+def test_latex_compiles(board: list[Entry], tmp_path: Path, pdflatex: str) -> None:
     table = as_latex(rows(board, Bar(board), PAPERS))
     document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{table}\end{{document}}"
     (tmp_path / "table.tex").write_text(document, encoding="utf-8")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
+    command = [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
     assert done.returncode == 0, done.stdout[-1500:]
     assert (tmp_path / "table.pdf").exists()

@@ -41,6 +41,7 @@ def test_resnet50_by_hand() -> None:
         ("wrn16_2_cifar", "0.69", "101"),
         ("wrn40_1_cifar", "0.56", "83"),
         ("densenetbc100_cifar", "0.769", "288"),
+        ("densenet40_cifar", "1.06", "283"),
     ],
 )
 def test_cifar_networks(arch: str, params_m: str, macs_m: str) -> None:

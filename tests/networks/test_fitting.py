@@ -58,6 +58,12 @@ def test_nothing_more_fits() -> None:
     assert cheapest > limit or limit - count(network).macs < 0.005 * limit
 
 
+@pytest.mark.parametrize("arch", ["resnet18", "regnetx_004", "ecaresnet50t"])
+def test_the_same_answer_every_time(arch: str) -> None:
+    first = fit(arch, [_macs("30%")], input_size=(3, 64, 64))
+    assert fit(arch, [_macs("30%")], input_size=(3, 64, 64)) == first
+
+
 def test_interior_fit_keeps_the_stream() -> None:
     network = fit("resnet50", [_macs("60%")], scaling="interior")
     assert network.channels["layer4.0.conv3"] == 2048

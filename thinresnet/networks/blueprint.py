@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from thinresnet.errors import InputError
 from thinresnet.networks.network import Network
-from thinresnet.networks.ties import Ties, find_ties
+from thinresnet.networks.ties import Ties, find_ties, shapes_only
 
 DEFAULT_SIDE_PX = 224
 
@@ -83,14 +83,61 @@ def create(arch: str, kwargs: Mapping[str, Any], input_size: tuple[int, int, int
 def construct(network: Network, device: str = "cpu") -> nn.Module:
     """A freshly initialised network of these channel counts; proven to run before it is handed out."""
     plan = blueprint(network.arch, network.kwargs, network.input_size)
-    trial = _construct_on(plan, network, "meta")
-    facts = _try_out(trial, network)
-    if device == "meta":
-        _state(trial, facts)
-        return trial
+    facts = _prove(network.to_json())
     model = _construct_on(plan, network, device)
-    _state(model, facts)
+    for name in ("num_features", "head_hidden_size"):
+        if name in facts.widths and isinstance(getattr(model, name, None), int):
+            setattr(model, name, facts.widths[name])
+    for info in _feature_info(model):
+        if info["module"] in facts.feature_widths:
+            info["num_chs"] = facts.feature_widths[info["module"]]
     return model
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What a network's attributes say about its channels, for whoever replaces its classifier or reads its features."""
+
+    widths: dict[str, int]
+    feature_widths: dict[str, int]
+
+
+@functools.lru_cache(maxsize=256)
+def _prove(network_json: str) -> _Facts:
+    """Run the network on shapes alone, once: what does not run is refused here."""
+    content = json.loads(network_json)
+    size: tuple[int, int, int] = tuple(content["input_size"])
+    network = Network(content["arch"], content["kwargs"], size, content["channels"])
+    model = _construct_on(blueprint(network.arch, network.kwargs, size), network, "meta")
+    seen: dict[str, int] = {}
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and output.dim() == 4:
+                seen[name] = output.shape[1]
+
+        return hook
+
+    for info in _feature_info(model):
+        model.get_submodule(info["module"]).register_forward_hook(note(info["module"]))
+    image = torch.empty(1, *size, device="meta")
+    model.eval()
+    try:
+        with torch.no_grad(), shapes_only(model):
+            features = model.forward_features(image) if hasattr(model, "forward_features") else None
+            model(image) if features is None else model.forward_head(features)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{network.arch} cannot be served: it does not run at these channel counts ({reason})"
+        ) from error
+    widths: dict[str, int] = {}
+    classifier = model.get_classifier() if hasattr(model, "get_classifier") else None
+    if isinstance(features, Tensor) and features.dim() == 4:
+        widths["num_features"] = features.shape[1]
+    if isinstance(classifier, nn.Linear):
+        widths["head_hidden_size"] = classifier.in_features
+    return _Facts(widths, seen)
 
 
 def _construct_on(plan: Blueprint, network: Network, device: str) -> nn.Module:
@@ -255,58 +302,6 @@ _FOLLOW: dict[str, Callable[[Any], None]] = {
     "CrossStage3": _follow_cross_stage,
     "SelectiveKernel": _follow_selective_kernel,
 }
-
-
-def _try_out(model: nn.Module, network: Network) -> dict[str, Any]:
-    """Run the network on shapes alone; what its attributes should say about its channels afterwards."""
-    image = torch.empty(1, *network.input_size, device="meta")
-    seen: dict[str, int] = {}
-
-    def note(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and output.dim() == 4:
-                seen[name] = output.shape[1]
-
-        return hook
-
-    names = [info["module"] for info in _feature_info(model)]
-    handles = [model.get_submodule(name).register_forward_hook(note(name)) for name in names]
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            if hasattr(model, "forward_features"):
-                features = model.forward_features(image)
-                model.forward_head(features)
-            else:
-                features = model(image)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"{network.arch} cannot be served: it does not run at these channel counts ({reason})"
-        ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, mode in modes.items():
-            module.training = mode
-    facts: dict[str, Any] = {"feature_channels": seen}
-    classifier = model.get_classifier() if hasattr(model, "get_classifier") else None
-    if isinstance(features, Tensor) and features.dim() == 4:
-        facts["num_features"] = features.shape[1]
-    if isinstance(classifier, nn.Linear):
-        facts["head_hidden_size"] = classifier.in_features
-    return facts
-
-
-def _state(model: nn.Module, facts: dict[str, Any]) -> None:
-    """timm's attributes that tell a network's widths, for whoever replaces its classifier or reads its features."""
-    for name in ("num_features", "head_hidden_size"):
-        if name in facts and isinstance(getattr(model, name, None), int):
-            setattr(model, name, facts[name])
-    for info in _feature_info(model):
-        if info["module"] in facts["feature_channels"]:
-            info["num_chs"] = facts["feature_channels"][info["module"]]
 
 
 def _feature_info(model: nn.Module) -> list[dict[str, Any]]:

@@ -317,7 +317,10 @@ class _Transition(nn.Module):
 
 
 class CifarDenseNet(_CifarNet):
-    """DenseNet-BC (bottlenecks, halving transitions, a stem of twice the growth) or the plain DenseNet (neither)."""
+    """DenseNet-BC (bottlenecks, halving transitions) or the plain DenseNet (neither); the stem is twice the growth.
+
+    Huang et al. give the plain one a stem of 16; the code that pruning papers measure DenseNet-40 with has 24.
+    """
 
     def __init__(
         self,
@@ -332,7 +335,7 @@ class CifarDenseNet(_CifarNet):
     ):
         super().__init__(num_classes, drop_rate, global_pool)
         self.depths = list(depths)
-        width = 2 * growth_rate if bottleneck else 16
+        width = 2 * growth_rate
         self.conv1 = nn.Conv2d(in_chans, width, 3, 1, 1, bias=False)
         stages: list[nn.Module] = []
         for stage, depth in enumerate(depths):

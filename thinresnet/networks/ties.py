@@ -196,13 +196,10 @@ def find_ties(model: nn.Module, input_size: tuple[int, int, int], name: str) -> 
     `name` is what error messages call the network. The model's mode is restored.
     """
     tracer = _Tracer(model, name)
-    norms = [module for module in model.modules() if isinstance(module, NORMS)]
-    for norm in norms:  # norms keep every shape; their arithmetic on the meta device is what would take the time
-        norm.forward = torch.empty_like
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with torch.no_grad(), tracer.watching():
+        with torch.no_grad(), shapes_only(model), tracer.watching():
             outputs = model(tracer.image(input_size))
     except InputError:
         raise
@@ -213,8 +210,6 @@ def find_ties(model: nn.Module, input_size: tuple[int, int, int], name: str) -> 
             f"{name} cannot be served at input size {input_size}: its forward failed{where}: {reason}"
         ) from error
     finally:
-        for norm in norms:
-            del norm.forward
         for module, mode in modes.items():
             module.training = mode
     for output in tree_leaves(outputs):
@@ -230,6 +225,30 @@ class Found:
     channels: Labels  # equal: they are the same channel
     parts: tuple[tuple[Labels, ...], ...]  # what is cut into parts of one width: the labels of each part
     lost: frozenset[int]  # widths that went through a channel shuffle: which channel came out where is not known
+
+
+@contextmanager
+def shapes_only(model: nn.Module) -> Iterator[None]:
+    """Norms pass their input's shape on after a look at its width: arithmetic on shapes is what takes the time."""
+
+    def forward_of(norm: nn.Module) -> Callable[[Tensor], Tensor]:
+        width = next((p.numel() for p in (*norm.parameters(), *norm.buffers()) if p.dim()), None)
+
+        def forward(x: Tensor) -> Tensor:
+            if width is not None and width not in x.shape:
+                raise ValueError(f"a norm of {width} channels got a map of shape {tuple(x.shape)}")
+            return torch.empty_like(x)
+
+        return forward
+
+    norms = [module for module in model.modules() if isinstance(module, NORMS)]
+    for norm in norms:
+        norm.forward = forward_of(norm)
+    try:
+        yield
+    finally:
+        for norm in norms:
+            del norm.forward
 
 
 class _Labels:
