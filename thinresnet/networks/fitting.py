@@ -7,6 +7,7 @@ measured by the one counter before it is handed over, and is never over any of i
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -65,9 +66,14 @@ class Limits:
             for budget in budgets
         ]
 
-    def allow(self, cost: Costs, room: Costs = (0, 0)) -> bool:
-        """Whether a cost, and this much room besides, is within every budget."""
-        return all(cost[index] + room[index] <= limit for index, limit in self.limits)
+    def allow(self, cost: Costs) -> bool:
+        return all(cost[index] <= limit for index, limit in self.limits)
+
+    def tighter(self, over: Costs) -> Limits:
+        """The same with less room: the counter found so much more than the closed form of the cost had said."""
+        limits = copy.copy(self)
+        limits.limits = [(index, limit - max(0, over[index])) for index, limit in self.limits]
+        return limits
 
     def refuse(self, smallest: Costs, what: str) -> InputError:
         broken = next(b for b, (index, limit) in zip(self.budgets, self.limits, strict=True) if smallest[index] > limit)
@@ -91,15 +97,12 @@ def _fit_widths(
     def counts(factor: float) -> dict[str, int]:
         return {**ties.dense_widths(), **rounded(moving, dict.fromkeys(moving, factor), round_to)}
 
-    def fits(factor: float, room: Costs) -> bool:
-        return limits.allow(ties.cost(counts(factor)), room)
-
-    room: Costs = (0, 0)
+    within = limits
     for _ in range(_ROUNDS):
-        factor = _largest_factor(functools.partial(fits, room=room))
+        factor = _largest_factor(functools.partial(_factor_fits, ties, counts, within))
         if factor is None:
             raise limits.refuse(ties.cost(counts(0.0)), f"{scaling} scaling")
-        widths = _use_the_rest(ties, moving, counts(factor), factor, round_to, limits, room)
+        widths = _use_the_rest(ties, moving, counts(factor), factor, round_to, within)
         network = describe(arch, channels=widths, input_size=size, **kwargs)
         measured = macs_and_params(network)
         if limits.allow(measured):
@@ -107,18 +110,16 @@ def _fit_widths(
         # The closed form knows every layer; what a forward computes besides (ECA's convolution along the channels)
         # only the counter finds: leave room for it.
         expected = ties.cost(widths)
-        room = (measured[0] - expected[0], measured[1] - expected[1])
+        within = limits.tighter((measured[0] - expected[0], measured[1] - expected[1]))
     raise InputError(f"fit: {arch} costs more than its layers explain, by an amount that does not settle")
 
 
+def _factor_fits(ties: Ties, counts: Callable[[float], dict[str, int]], limits: Limits, factor: float) -> bool:
+    return limits.allow(ties.cost(counts(factor)))
+
+
 def _use_the_rest(
-    ties: Ties,
-    moving: Mapping[str, Group],
-    widths: dict[str, int],
-    factor: float,
-    round_to: int,
-    limits: Limits,
-    room: Costs,
+    ties: Ties, moving: Mapping[str, Group], widths: dict[str, int], factor: float, round_to: int, limits: Limits
 ) -> dict[str, int]:
     """One step more for the groups that rounding cut the most, in that order, as long as the budget holds."""
 
@@ -128,7 +129,7 @@ def _use_the_rest(
     for name in sorted(moving, key=cut, reverse=True):
         wider = {**widths, name: widths[name] + step_of(moving[name], round_to)}
         within_dense = factor > 1 or wider[name] <= moving[name].width
-        if within_dense and limits.allow(ties.cost(wider), room):
+        if within_dense and limits.allow(ties.cost(wider)):
             widths = wider
     return widths
 
