@@ -7,7 +7,6 @@ import pytest
 from thinresnet.leaderboard.dense import dense_cost, table
 
 # One worker imports torch, once.
-pytestmark = pytest.mark.xdist_group("dense table")
 
 # Closed forms. A CIFAR ResNet of 6n+2 layers with shortcuts that pad, 32 px, 10 classes.
 STAGES = ((16, 32), (32, 16), (64, 8))

@@ -26,7 +26,7 @@ def test_resnet50_within_a_hair(text: str) -> None:
     assert 0.999 * limit <= count(fit("resnet50", [_macs(text)])).macs <= limit
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(share=st.floats(1, 300), params=st.booleans(), interior=st.booleans())
 def test_never_over(share: float, params: bool, interior: bool) -> None:
     budget = (_params if params else _macs)(f"{share:.3f}%")
@@ -70,7 +70,7 @@ def test_interior_fit_keeps_the_stream() -> None:
     assert 0.985 * 0.6 <= count(network).macs / 4_089_184_256 <= 0.6
 
 
-@pytest.mark.parametrize(("scaling", "arch"), [("depth", "resnet56_cifar"), ("growth", "densenetbc100_cifar")])
+@pytest.mark.parametrize(("scaling", "arch"), [("depth", "resnet56_cifar"), ("growth", "densenet40_cifar")])
 def test_steps(scaling: str, arch: str) -> None:
     dense = count(scale(arch)).macs
     network = fit(arch, [_macs("50%")], scaling=scaling)

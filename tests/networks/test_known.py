@@ -14,12 +14,10 @@ from thinresnet.networks.known import KNOWN
 
 WIDTHS = (0.25, 0.5, 0.77, 1.5)
 NAMES = [name for names in KNOWN.values() for name in names]
-# The forward pass of this one needs a larger image than the others.
-SIDES = {"inception_v3": 96}
 
 
 def _size(arch: str) -> tuple[int, int, int]:
-    side = 32 if arch.endswith("_cifar") else SIDES.get(arch, 64)
+    side = 32 if arch.endswith("_cifar") else 64
     return (3, side, side)
 
 

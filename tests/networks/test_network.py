@@ -37,7 +37,7 @@ def test_build_takes_names_json_and_files(tmp_path: Path) -> None:
     file.write_text(NETWORK.to_json())
     built = [build(NETWORK), build(NETWORK.to_json()), build(file), build(str(file)), build(tmp_path)]
     built += [build("resnet20_cifar", width=0.5), build("resnet20_cifar", channels=NETWORK.channels)]
-    assert {sum(p.numel() for p in model.parameters()) for model in built} == {68_458}
+    assert {sum(p.numel() for p in model.parameters()) for model in built} == {68_050}
 
 
 def test_tied_layers_may_be_named_instead_of_their_group() -> None:
@@ -89,6 +89,7 @@ def _changed(**changes: Any) -> str:
         (_changed(kwargs={"pretrained": True}), "not a property of an architecture"),
         (_changed(kwargs={"checkpoint_path": "/etc/passwd"}), "not a property of an architecture"),
         (_changed(kwargs={"nonsense": 1}), "cannot be made"),
+        (_changed(kwargs={"shortcut": None}), "leave it out"),
         (_changed(kwargs={"depths": "many"}), "cannot be made"),
         (_changed(input_size=[3, 32]), "input_size"),
         (_changed(input_size=[3, 32, 10**9]), "input_size"),

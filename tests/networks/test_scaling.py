@@ -86,9 +86,10 @@ def test_depth(arch: str, key: str, expected: list[int]) -> None:
 def test_growth_and_resolution() -> None:
     assert scale("densenet121", growth=0.5).kwargs["growth_rate"] == 16
     assert scale("resnet50", resolution=160).input_size == (3, 160, 160)
-    # Half the side, a quarter of the work; the classifier does not see the resolution.
-    quarter = (count(scale("resnet50", resolution=112)).macs - 2048 * 1000) * 4 + 2048 * 1000
-    assert quarter == count(scale("resnet50")).macs
+    # Twice the side, four times the work; the classifier does not see the resolution.
+    classifier = 512 * 1000
+    single, double = (count(scale("resnet18", resolution=side)).macs for side in (64, 128))
+    assert double - classifier == 4 * (single - classifier)
 
 
 @pytest.mark.parametrize(

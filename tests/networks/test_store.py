@@ -76,7 +76,7 @@ def test_hostile_weights_are_never_unpickled(kind: str, tmp_path: Path, monkeypa
     assert not (tmp_path / "exploded").exists()
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "mobilenetv2_100", "densenet121", "regnety_004"])
+@pytest.mark.parametrize("arch", ["resnet18", "mobilenetv2_100", "regnety_004"])
 def test_reads_off_what_torch_pruning_pruned(arch: str, tmp_path: Path) -> None:
     model = timm.create_model(arch, num_classes=7).eval()
     image = torch.randn(1, 3, 64, 64)

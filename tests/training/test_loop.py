@@ -30,7 +30,6 @@ from thinresnet.training.stopping import Wish
 
 NETWORK = networks.scale("resnet20_cifar", width=0.125, num_classes=10, input_size=(3, 8, 8))
 torch.set_num_threads(1)
-pytestmark = pytest.mark.xdist_group("training-loop")  # one worker makes the shared run once
 
 
 def digits(**changes: Any) -> Recipe:

@@ -169,7 +169,7 @@ CLOSED_FORMS: dict[str, tuple[int, int, Callable[[float], float]]] = {
     "cifar-classic-160": (1, 160, lambda time: 0.1 * 0.1 ** sum(time >= step for step in (80, 120))),
     "cifar-classic-200": (1, 200, lambda time: 0.1 * 0.2 ** sum(time >= step for step in (60, 120, 160))),
     "cifar-modern": (1, 300, cosine(0.1, 0, 300, 5, 1e-3, after=False)),
-    "digits": (1, 30, cosine(0.1, 0, 30, 2, 0.01, after=False)),
+    "digits": (1, 20, cosine(0.1, 0, 20, 2, 0.01, after=False)),
 }
 
 

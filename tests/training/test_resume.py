@@ -68,7 +68,6 @@ def outcome(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.xdist_group("resume")
 def test_killed_at_random_moments_it_ends_bit_identical(runner: Runner, whole: Path, tmp_path: Path) -> None:
     folder, draw = tmp_path / "run", random.Random()
     for _ in range(5):
@@ -84,7 +83,6 @@ def test_killed_at_random_moments_it_ends_bit_identical(runner: Runner, whole: P
     assert not (folder / "checkpoints").exists()
 
 
-@pytest.mark.xdist_group("resume")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_asked_to_stop_it_saves_within_the_epoch_and_goes_on(
     runner: Runner, whole: Path, tmp_path: Path, name: str
@@ -97,7 +95,6 @@ def test_asked_to_stop_it_saves_within_the_epoch_and_goes_on(
     assert outcome(folder) == outcome(whole)
 
 
-@pytest.mark.xdist_group("resume")
 def test_a_truncated_checkpoint_falls_back_to_the_one_before(runner: Runner, whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert runner(folder, "SIGTERM", saves=4) == REQUEUE_EXIT_CODE

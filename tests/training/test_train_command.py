@@ -37,7 +37,6 @@ def readme(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Complet
     return launch("--width", 0.5, "--output", output), output
 
 
-@pytest.mark.xdist_group("launched")
 def test_the_readme_command_trains_the_embedded_default(
     readme: tuple[subprocess.CompletedProcess[str], Path],
 ) -> None:
@@ -53,7 +52,6 @@ def test_the_readme_command_trains_the_embedded_default(
     assert f"epoch {found['epochs']}/{found['epochs']}" in answer.stderr
 
 
-@pytest.mark.xdist_group("launched")
 def test_two_processes_reach_the_same_and_count_each_image_once(
     readme: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path
 ) -> None:
@@ -73,7 +71,6 @@ def test_two_processes_reach_the_same_and_count_each_image_once(
     assert answer.stdout.count("top-1") == 2  # test and hold-out, from the main process only
 
 
-@pytest.mark.xdist_group("launched")
 def test_interrupted_it_ends_with_the_code_to_requeue_on_and_resumes_from_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,12 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from fvcore.nn import FlopCountAnalysis
 from torch import nn
 
 from thinresnet.errors import InputError
 from thinresnet.networks.blueprint import construct
 from thinresnet.networks.network import Network
+
+with warnings.catch_warnings():  # fvcore imports what torch is about to retire, and that is not the user's concern
+    warnings.simplefilter("ignore", FutureWarning)
+    from fvcore.nn import FlopCountAnalysis
 
 # fvcore's names of convolution and linear layers (addmm is a linear layer that was called as a function).
 _COUNTED = ("conv", "linear", "addmm")

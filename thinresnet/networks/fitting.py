@@ -151,19 +151,15 @@ def _fit_structure(
     arch: str, limits: Limits, scaling: str, size: tuple[int, int, int], kwargs: Mapping[str, Any]
 ) -> Network:
     """Depth, growth and resolution move in whole blocks, channels and pixels; the steps are tried from below."""
-    best: Network | None = None
-    smallest: Costs | None = None
+    fitting: list[Network] = []
     for network in _steps(arch, scaling, size, kwargs):
         cost = blueprint(network.arch, network.kwargs, network.input_size).ties.cost(dict(network.channels))
-        smallest = smallest or cost
         if not limits.allow(cost):
+            if not fitting:
+                raise limits.refuse(cost, f"{scaling} scaling")
             break
-        if limits.allow(macs_and_params(network)):
-            best = network
-    if best is None:
-        assert smallest is not None
-        raise limits.refuse(smallest, f"{scaling} scaling")
-    return best
+        fitting.append(network)
+    return next(network for network in reversed(fitting) if limits.allow(macs_and_params(network)))
 
 
 def _steps(arch: str, scaling: str, size: tuple[int, int, int], kwargs: Mapping[str, Any]) -> Any:

@@ -6,10 +6,17 @@ Others of timm's CNNs are served by the same rules or refused with the reason: `
 from __future__ import annotations
 
 KNOWN: dict[str, tuple[str, ...]] = {
-    "ResNet": ("resnet18", "resnet34", "resnet50", "resnet101", "resnet50d", "wide_resnet50_2"),
-    "ResNet relatives": ("resnext50_32x4d", "seresnet50", "ecaresnet50t", "resnetblur50", "resnetv2_50", "resnest14d"),
-    "split and aggregated": ("res2net50_26w_4s", "skresnet18", "dla34", "cspresnet50", "vovnet39a", "hrnet_w18_small"),
-    "DenseNet, VGG, Inception": ("densenet121", "vgg16_bn", "inception_v3", "xception41", "repvgg_a0"),
+    "ResNet": ("resnet18", "resnet34", "resnet50", "resnet18d", "wide_resnet50_2"),
+    "ResNet relatives": ("resnext50_32x4d", "seresnet50", "ecaresnet26t", "resnetblur18", "resnetv2_50", "resnest14d"),
+    "split and aggregated": (
+        "res2net50_26w_4s",
+        "skresnet18",
+        "dla34",
+        "cspresnet50",
+        "ese_vovnet19b_dw",
+        "hrnet_w18_small",
+    ),
+    "DenseNet, VGG, RepVGG": ("densenet121", "vgg16_bn", "repvgg_a0"),
     "mobile": (
         "mobilenetv1_100",
         "mobilenetv2_100",
@@ -22,7 +29,6 @@ KNOWN: dict[str, tuple[str, ...]] = {
     ),
     "EfficientNet and RegNet": (
         "efficientnet_b0",
-        "efficientnet_lite0",
         "tf_efficientnetv2_b0",
         "regnetx_004",
         "regnety_004",
@@ -31,7 +37,6 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "CIFAR": (
         "resnet20_cifar",
         "resnet56_cifar",
-        "resnet110_cifar",
         "preresnet164_cifar",
         "wrn16_2_cifar",
         "wrn40_2_cifar",

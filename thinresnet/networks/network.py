@@ -195,7 +195,8 @@ def as_network(
     """What `build` takes, as a network."""
     from thinresnet.networks.scaling import scale
 
-    if isinstance(what, str) and not what.lstrip().startswith("{") and not _is_file(what):
+    is_json = isinstance(what, str) and what.lstrip().startswith("{")
+    if isinstance(what, str) and not is_json and not _is_file(what):
         if channels is not None:
             if width is not None:
                 raise InputError("give either width or channels: both set the same counts")
@@ -205,7 +206,7 @@ def as_network(
         raise InputError("a network that is described already takes no width, channels or options")
     if isinstance(what, Network):
         return what
-    return Network.from_json(what) if isinstance(what, str) and not _is_file(what) else Network.read(what)
+    return Network.from_json(what) if isinstance(what, str) and is_json else Network.read(what)
 
 
 def _is_file(what: str) -> bool:
@@ -218,10 +219,10 @@ def check_arch(arch: Any) -> None:
 
     import thinresnet.networks.zoo  # noqa: F401  # registers this project's architectures with timm
 
+    base = str(arch).split(".")[0]
+    if base != arch and timm.is_model(base):
+        raise InputError(f"architecture {arch!r} names pretrained weights; the architecture is {base!r}")
     if not isinstance(arch, str) or not timm.is_model(arch):
-        base = str(arch).split(".")[0]
-        if base != arch and timm.is_model(base):
-            raise InputError(f"architecture {arch!r} names pretrained weights; the architecture is {base!r}")
         raise InputError(f"unknown architecture {arch!r:.80}{nearest(str(arch)[:80], timm.list_models())}")
     if arch.startswith("thin_"):
         raise InputError(
@@ -232,6 +233,8 @@ def check_arch(arch: Any) -> None:
 def check_kwargs(arch: str, kwargs: Mapping[str, Any]) -> None:
     """Refuse keyword arguments that are not properties of an architecture, or that JSON does not hold."""
     for key, value in kwargs.items():
+        if value is None:
+            raise InputError(f"kwargs: {key!r} of {arch} is null, which timm takes for its default; leave it out")
         if key in _NOT_KEYWORDS:
             raise InputError(f"kwargs: {key!r} is not a property of an architecture; leave it out")
         try:

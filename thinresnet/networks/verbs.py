@@ -187,7 +187,8 @@ def time_verb(
 
     network, dense = _network_and_dense(what, width, interior, round_to, input_px, num_classes)
     pair = [dense] if network == dense else [dense, network]
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(f"timing {network.arch}", total=runs * len(pair))
         timings = measure(
             pair,
