@@ -35,7 +35,9 @@ class Budget:
         where = f"--{quantity} {text}"
         found = _FIGURE.fullmatch(str(text).strip())
         if not found:
-            raise InputError(f"{where}: not a budget; write an amount such as 2.05G, 12M or 131k, or a share such as 50%")
+            raise InputError(
+                f"{where}: not a budget; write an amount such as 2.05G, 12M or 131k, or a share such as 50%"
+            )
         figure, exponent, unit = found.groups()
         amount = Fraction(figure if figure[-1] != "." else figure[:-1]) * Fraction(10) ** int(exponent or 0)
         relative = unit == "%"

@@ -120,7 +120,7 @@ class Channels:
         kept = self.full()
         for group, span in self.slices.items():
             count = widths[group] / self.positions[group] / self.lane_count(group)
-            kept[span] = rank_in_lane(self.lanes[span]) < count
+            kept[span] = rank_in_lane(self.lanes[span]) < math.ceil(count)
         return kept
 
 
@@ -136,17 +136,20 @@ def rank_in_lane(lanes: Labels) -> Labels:
 def channels_of(network: Network) -> Channels:
     """The channels of a network, thin or not."""
     ties = blueprint(network.arch, network.kwargs, network.input_size).ties
-    widths = dict(network.channels)
-    if any(count > ties.groups[name].width for name, count in widths.items()):
-        # Wider than the architecture: its channels can only be read off the network itself.
-        ties = find_ties(construct(network, device="meta"), network.input_size, network.arch)
-        if {name: group.width for name, group in ties.groups.items()} != widths:
-            raise InputError(
-                f"{network.arch}: at these counts its channels cannot be told apart (groups of one channel)"
-            )
     channels = _dense_channels(ties)
-    # A thinner network is the architecture with channels left out; which ones does not matter to where the rest stand.
-    return channels if ties.dense_widths() == widths else channels.without(channels.first(widths))
+    widths = dict(network.channels)
+    if ties.dense_widths() == widths:
+        return channels
+    if all(widths[name] <= group.width for name, group in ties.groups.items()) and all(
+        widths[name] == ties.groups[name].width for name in channels.locked
+    ):
+        # A thinner network is the architecture with channels left out; which ones does not matter to where the rest
+        # stand, except where a shuffle or an uneven split deals them out anew.
+        return channels.without(channels.first(widths))
+    own = find_ties(construct(network, device="meta"), network.input_size, network.arch)
+    if own.dense_widths() != widths:
+        raise InputError(f"{network.arch}: at these counts its channels cannot be told apart (groups of one channel)")
+    return _dense_channels(own)
 
 
 def cut(model: nn.Module, network: Network, keep: Mapping[str, Sequence[int]] | Kept) -> tuple[Network, nn.Module]:

@@ -51,7 +51,8 @@ class Fisher(Method):
         sums = torch.zeros(job.channels.total, dtype=torch.float64)
         for derivatives in gate_derivatives(job, self.images):
             sums += derivatives.square().sum(0).double().cpu()
-        return (sums / (2 * self.images)).numpy() / saved(job, job.channels.full(), self.cost)
+        scores: Scores = (sums / (2 * self.images)).numpy() / saved(job, job.channels.full(), self.cost)
+        return scores
 
 
 @register
@@ -97,7 +98,7 @@ class FisherTune(Method):
                             removed.append(_lowest(job, target, alive, job.checked(scores)))
                             alive[removed[-1]] = False
                     job.progress("removed, % of what has to go", round(100 * target.progress(channels, alive)), 100)
-                job.notes |= {**tuning.bill(), "removed_in_order": [number for step in removed for number in step]}
+                job.notes["removed_in_order"] = [number for step in removed for number in step]
                 yield job.cut(alive)
 
     def _tune(self, job: Job, tuning: Tuning, batches: Iterator[list[Batch]], gates: Gates) -> Scores:
@@ -114,7 +115,7 @@ class FisherTune(Method):
 
 
 def saved(job: Job, alive: Kept, cost: str) -> Scores:
-    """What removing one channel saves in millions of MACs or parameters, as the network is now; 1 where cost is none."""
+    """What removing one channel saves now, in millions of MACs or parameters; 1 where cost is none."""
     channels = job.channels
     shares = np.ones(channels.total)
     if cost == "none":

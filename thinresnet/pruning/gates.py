@@ -63,7 +63,7 @@ def gated(model: nn.Module, channels: Channels) -> Iterator[Gates]:
             handle.remove()
 
 
-class _Watch(torch.autograd.Function):  # type: ignore[misc]  # torch comes without types
+class _Watch(torch.autograd.Function):
     """Passes a map on as it is; on the way back it hands over activation times gradient, summed over places.
 
     The map is kept for the backward pass anyway, by the layer that reads it: this needs no memory of its own.

@@ -21,10 +21,10 @@ from thinresnet.pruning.method import Method, Scores, in_range, register
 class GroupNorm(Method):
     """Channels of least group norm leave: over every weight, in every layer, that is tied to the channel.
 
-    Training with a penalty goes first: each update adds `sparsity` · 2^(alpha · (max - I) / (max - min)) times the weight
-    to the gradient of every weight of a channel whose group norm is I, with the largest and the least of its group, so
-    that weak channels shrink most. The shares are renewed every epoch. The ranking is global, each norm divided by the
-    mean of its group. The paper divides by the mean over the channels that are to stay; its library, and this, by all.
+    Training with a penalty goes first: each update adds `sparsity` * 2^(alpha * (max - I) / (max - min)) times the
+    weight to the gradient of every weight of a channel whose group norm is I, where max and min are those of its group:
+    weak channels shrink most. The shares are renewed every epoch. The ranking is global, each norm divided by the mean
+    of its group. The paper divides by the mean over the channels that are to stay; its library, and this, by all.
     """
 
     name: ClassVar[str] = "group-norm"
@@ -51,7 +51,6 @@ class GroupNorm(Method):
             tuning.step(batches, penalty.add)
             if tuning.ends_epoch:
                 penalty = self._penalty(job)
-        job.notes |= tuning.bill()
 
     def scores(self, job: Job) -> Scores:
         """Group norms, relative to the mean of their group."""
@@ -66,7 +65,7 @@ class GroupNorm(Method):
 
 
 def strengths(job: Job, alpha: float) -> Scores:
-    """2^(alpha · (max - I) / (max - min)) for the group norm I of each channel of the movable groups; 0 elsewhere."""
+    """2^(alpha * (max - I) / (max - min)) for the group norm I of each channel of the movable groups; 0 elsewhere."""
     norms = np.sqrt(squares(job.model, job.channels))
     found = np.zeros_like(norms)
     for group in job.movable:
@@ -87,7 +86,7 @@ class Penalty:
             if (job.channels.places[role] != STAYS).any()
         ]
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
+    @torch.no_grad()
     def add(self) -> None:
         """Add the penalty's gradient to the gradients."""
         for weight, factors in self._terms:

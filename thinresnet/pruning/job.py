@@ -39,6 +39,8 @@ class Job:
     seed: int
     progress: Report  # what is being done, how much of it is done, how much there is
     notes: dict[str, Any] = field(default_factory=dict)  # what there is to say about it, as JSON values
+    _images: int = 0
+    _tunings: list[Tuning] = field(default_factory=list)
 
     @property
     def device(self) -> torch.device:
@@ -59,8 +61,8 @@ class Job:
             channel = int(wrong[0])
             group = next(name for name, span in self.channels.slices.items() if span.start <= channel < span.stop)
             raise InputError(
-                f"prune {self.method}: the score of channel {channel - self.channels.slices[group].start} of {group!r} is "
-                f"{scores[channel]} ({len(wrong)} such channels): are there weights or images that are not finite?"
+                f"prune {self.method}: the score of channel {channel - self.channels.slices[group].start} of {group!r} "
+                f"is {scores[channel]} ({len(wrong)} such channels): are there weights or images that are not finite?"
             )
         return scores
 
@@ -73,14 +75,14 @@ class Job:
         """So many training images with their classes, the same ones for the same seed."""
         data = self.opened()
         if images > data.train.images_per_epoch:
-            raise InputError(
-                f"prune {self.method}: images is {images}, but {data.name} has {data.train.images_per_epoch} to train on"
-            )
+            most = data.train.images_per_epoch
+            raise InputError(f"prune {self.method}: images is {images}, but {data.name} has {most} to train on")
         done = 0
         for image, target in data.train.epoch(0):
             taken = min(len(target), images - done)
             yield image[:taken], target[:taken]
             done += taken
+            self._images += taken
             self.progress("images", done, images)
             if done == images:
                 return
@@ -99,7 +101,21 @@ class Job:
         """
         assert self.recipe is not None, f"{self.method} trains without saying so in `needs`"
         progress = (lambda what, done, total: None) if quiet else self.progress
-        return Tuning(self.model, self.recipe, self.opened(), epochs=epochs, updates=updates, lr=lr, progress=progress)
+        tuning = Tuning(
+            self.model, self.recipe, self.opened(), epochs=epochs, updates=updates, lr=lr, progress=progress
+        )
+        self._tunings.append(tuning)
+        return tuning
+
+    @property
+    def images_seen(self) -> int:
+        """Images that went forward and backward, in criteria and in training."""
+        return self._images + sum(tuning.images_seen for tuning in self._tunings)
+
+    @property
+    def updates(self) -> int:
+        """Updates of the weights."""
+        return sum(tuning.updates for tuning in self._tunings)
 
     def opened(self) -> Data:
         """The data, which a method without `data` among its needs must not ask for."""

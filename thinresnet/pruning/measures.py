@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from thinresnet.networks.cutting import STAYS, Channels
@@ -14,7 +13,7 @@ from thinresnet.pruning.method import Scores
 
 
 def slices_of(model: nn.Module, channels: Channels, role: Role) -> Tensor:
-    """The weights of each position of a dimension, one row a position: a filter of `out`, what reads a channel of `in`."""
+    """The weights of each position of a dimension, a row each: of `out` its filter, of `in` all that reads it."""
     name, side = role
     if side == "vector":
         return model.get_parameter(name).detach().reshape(-1, 1)

@@ -53,6 +53,7 @@ class Method:
     needs: ClassVar[frozenset[str]] = frozenset()  # of NEEDS
     scope: ClassVar[str] = "layer"  # by default: the same fraction of every group, or one ranking of all channels
     serves: ClassVar[str] = "any network"
+    removes: ClassVar[str] = "channels"  # or blocks, or weights (masks)
 
     def check(self, job: Job) -> None:
         """Refuse (InputError) a network that the method cannot serve."""
@@ -136,7 +137,7 @@ def _convert(name: str, key: str, hint: Any, value: Any) -> Any:
         if isinstance(value, bool):
             raise ValueError
         converted = kind(value)
-        if kind is float and not math.isfinite(converted):
+        if isinstance(converted, float) and not math.isfinite(converted):
             raise ValueError
     except (ValueError, TypeError, KeyError):
         kind_name = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]

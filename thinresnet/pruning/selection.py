@@ -1,14 +1,13 @@
 """From scores to the channels that stay: budgets met, nothing empty, grouped and split channels kept even.
 
 Channels leave a group in *steps*: the lowest scored of every lane together (one channel, in most groups). Over all
-groups the steps form one ranking (scope `global`), or every group gives up the same fraction (scope `layer`). How far to
-go is bisected on the closed form of the cost; what then is left of the budget goes to the steps that fit, best first;
-and what comes out is measured by the one counter before it is handed on.
+groups the steps form one ranking (scope `global`), or every group gives up the same fraction (scope `layer`). How far
+to go is bisected on the closed form of the cost; what then is left of the budget goes to the steps that fit, best
+first; and what comes out is measured by the one counter before it is handed on.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,7 +42,7 @@ class Target:
         """How many channels of each movable group stay: by one ranking of `scores`, or the same fraction of each."""
         if self.limits is None:
             return {group: self.wanted.get(group, channels.count(group)) for group in movable}
-        limits = copy.copy(self.limits)
+        limits = self.limits
         by_rank = scores is not None and self.scope == "global"
         while True:
             if by_rank:
@@ -55,10 +54,10 @@ class Target:
             measured = macs_and_params(
                 describe(self.network.arch, channels=widths, input_size=self.network.input_size, **self.network.kwargs)
             )
-            if limits.allow(measured):
+            if self.limits.allow(measured):
                 return counts
             expected = channels.ties.cost(widths)
-            limits.tighten((measured[0] - expected[0], measured[1] - expected[1]))
+            limits = self.limits.tighter((measured[0] - expected[0], measured[1] - expected[1]))
 
     def allows(self, channels: Channels, kept: Kept) -> bool:
         """Whether the network that keeps these channels is within the limits, by the closed form."""
@@ -128,7 +127,7 @@ def _even_counts(channels: Channels, movable: Sequence[str], limits: Limits, rou
 
 
 def _ranked_counts(channels: Channels, movable: Sequence[str], scores: Scores, limits: Limits, round_to: int) -> Counts:
-    """What is left when the lowest ranked steps are gone, as few as the limits ask for; then those that fit come back."""
+    """What is left without the lowest ranked steps, as few as the limits ask for; then those that fit come back."""
     ladders = {group: _ladder(channels, group, scores, round_to) for group in movable}
     owners = np.repeat(np.arange(len(movable)), [len(ladder) for ladder in ladders.values()])
     # Stable: within a group, equal scores leave in the order of its ladder.

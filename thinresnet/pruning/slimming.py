@@ -60,7 +60,6 @@ class Slimming(Method):
         tuning = job.tuning(epochs=self.epochs)
         for batches in tuning.batches():
             tuning.step(batches, lambda: _penalise(scales, self.sparsity))
-        job.notes |= tuning.bill()
 
     def scores(self, job: Job) -> Scores:
         """Absolute batch-norm scales."""
@@ -81,4 +80,5 @@ def _scales(job: Job) -> Scores:
         values = job.model.get_parameter(f"{name}.weight").detach().abs().double().cpu().numpy()
         np.add.at(sums, places[found], values[found])
         np.add.at(times, places[found], 1)
-    return np.divide(sums, times, out=np.full(len(sums), np.nan), where=times > 0)
+    means: Scores = np.divide(sums, times, out=np.full(len(sums), np.nan), where=times > 0)
+    return means

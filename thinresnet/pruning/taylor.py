@@ -40,7 +40,7 @@ class Taylor(Method):
         sums = torch.zeros(job.channels.total, dtype=torch.float64)
         for derivatives in gate_derivatives(job, self.images):
             sums += derivatives.abs().sum(0).double().cpu()
-        scores = (sums / self.images).numpy()
+        scores: Scores = (sums / self.images).numpy()
         for span in job.channels.slices.values():
             length = np.linalg.norm(scores[span])
             scores[span] /= length if length else 1.0

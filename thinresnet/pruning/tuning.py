@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -107,7 +106,3 @@ class Tuning:
         self.images_seen += images
         self._progress("updates", self.updates, self.total_updates)
         return total
-
-    def bill(self) -> dict[str, Any]:
-        """What the training took, for the notes."""
-        return {"updates": self.updates, "images_seen": self.images_seen}
