@@ -26,7 +26,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         part.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
         with part.open("rb") as written:
             os.fsync(written.fileno())
-        os.replace(part, target)
+        part.replace(target)
         _sync_folder(target.parent)
     finally:
         part.unlink(missing_ok=True)
