@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import torch
 from filelock import FileLock
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -31,6 +32,7 @@ from thinresnet.training.data.torch_loader import test_transform
 from thinresnet.training.recipe import Recipe
 
 _AHEAD = 3
+_Cut = Callable[[int, int], NDArray[np.uint8]]
 _Rest = TypeVar("_Rest")
 
 
@@ -114,18 +116,18 @@ class FfcvLoader:
         """The images of those indices (of `split`: train or test) as a test sees them."""
         source, transform = self.betons[split], test_transform(self.recipe, size, crop_pct)
 
-        def cut(place: int, index: int) -> Tensor:
-            found: Tensor = transform(Image.fromarray(source.pixels(index)))
-            return found.permute(1, 2, 0)
+        def cut(place: int, index: int) -> NDArray[np.uint8]:
+            found: NDArray[np.uint8] = transform(Image.fromarray(source.pixels(index))).numpy()
+            return found.transpose(1, 2, 0)
 
         for batch in _ahead(self._start(indices, size, cut, None) for indices in batches):
             yield self._finished(batch)
 
-    def _cut(self, source: beton.Beton, crops: Crops, size: int) -> Callable[[int, int], Tensor]:
+    def _cut(self, source: beton.Beton, crops: Crops, size: int) -> _Cut:
         boxes, cubic = (crops.boxes.tolist() if crops.boxes is not None else None), crops.cubic.tolist()
 
-        def cut(place: int, index: int) -> Tensor:
-            pixels = source.pixels(index)
+        def cut(place: int, index: int) -> NDArray[np.uint8]:
+            pixels: NDArray[np.uint8] = source.pixels(index)
             if boxes is not None:
                 top, left, height, width = boxes[place]
                 pixels = pixels[top : top + height, left : left + width]
@@ -137,18 +139,19 @@ class FfcvLoader:
                     f"{source.path}: image {index} is {pixels.shape[1]}x{pixels.shape[0]}; crop_padding takes images "
                     f"of {size}x{size} only"
                 )
-            return torch.from_numpy(np.array(pixels))
+            return pixels
 
         return cut
 
-    def _start(self, indices: Tensor, size: int, cut: Callable[[int, int], Tensor], rest: _Rest) -> _Batch[_Rest]:
+    def _start(self, indices: Tensor, size: int, cut: _Cut, rest: _Rest) -> _Batch[_Rest]:
         """Hand a batch to the threads, a part of it to each."""
         images = torch.empty(len(indices), size, size, 3, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
-        asked = indices.tolist()
+        # numpy does the copying: torch would start threads of its own under each of these.
+        asked, array = indices.tolist(), images.numpy()
 
         def fill(part: range) -> None:
             for place in part:
-                images[place] = cut(place, asked[place])
+                array[place] = cut(place, asked[place])
 
         parts = (range(start, len(asked), self.threads) for start in range(self.threads))
         return _Batch(images, [self.pool.submit(fill, part) for part in parts if len(part)], rest)
