@@ -117,8 +117,8 @@ class FfcvLoader:
         source, transform = self.betons[split], test_transform(self.recipe, size, crop_pct)
 
         def cut(place: int, index: int) -> NDArray[np.uint8]:
-            found: NDArray[np.uint8] = transform(Image.fromarray(source.pixels(index))).numpy()
-            return found.transpose(1, 2, 0)
+            found: NDArray[np.uint8] = transform(Image.fromarray(source.pixels(index))).permute(1, 2, 0).numpy()
+            return found
 
         for batch in _ahead(self._start(indices, size, cut, None) for indices in batches):
             yield self._finished(batch)
