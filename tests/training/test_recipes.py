@@ -52,10 +52,7 @@ def timm_parser() -> argparse.ArgumentParser:
 
 
 def real_train() -> Any:
-    path = os.environ.get("TIMM_TRAIN")
-    if not path:
-        pytest.skip("TIMM_TRAIN names no train.py of timm")
-    spec = importlib.util.spec_from_file_location("timm_train", path)
+    spec = importlib.util.spec_from_file_location("timm_train", os.environ["TIMM_TRAIN"])
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -85,6 +82,7 @@ def test_every_field_is_a_flag_of_timm_with_timm_s_default() -> None:
             )
 
 
+@pytest.mark.real_timm
 def test_the_flags_stated_here_are_those_of_the_real_one() -> None:
     actions = {action.dest: action for action in real_train().parser._actions}
     for field in dataclasses.fields(Recipe):
@@ -99,6 +97,7 @@ def test_timm_s_parser_takes_each_recipe(name: str) -> None:
     check_parsed(name, parser.parse_args([]))
 
 
+@pytest.mark.real_timm
 @pytest.mark.parametrize("name", FOR_TIMM)
 def test_the_real_parser_takes_each_recipe(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module = real_train()
@@ -192,6 +191,7 @@ def test_the_moving_average_of_torchvision_a_step() -> None:
     assert recipes.load("imagenet-torchvision-v2").model_ema_decay == round(every_32_steps ** (1 / 32), 6)
 
 
+@pytest.mark.real_timm
 @pytest.mark.parametrize(("name", "side"), [("cifar-modern", 32), ("imagenet-a3", 64)])
 def test_the_real_train_py_trains_with_it(name: str, side: int, tmp_path: Path) -> None:
     """Unchanged but for what the machine and the time ask for: folder, device, few and small images, few epochs."""
