@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "thinresnet"
-GROUND = {"budget", "errors", "files", ""}
+GROUND = {"budget", "charts", "errors", "files", ""}
 MAY_IMPORT = {
     "networks": GROUND,
     "pruning": GROUND | {"networks", "training"},

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import altair
 
+from thinresnet.charts import COLOURS, write_chart
 from thinresnet.errors import InputError
-from thinresnet.files import write_atomically
 
-FORMATS = ("png", "svg", "html")
 # What is measured, by the name of its columns: how it is called, and how its line is drawn.
 _PARTS = {
     "train": ("train", [1, 3]),
@@ -22,29 +20,21 @@ _PARTS = {
     "holdout": ("hold-out", [2, 2]),
     "holdout_ema": ("hold-out, EMA", [6, 2, 2, 2]),
 }
-# Colours that differ in lightness too, for readers who do not see all of them (Okabe and Ito), as far as they reach.
-_COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000"]
 _WIDTH, _HEIGHT = 420, 240
 _MOST_TICKS = 10
 
 
 def plot(folders: Sequence[Path], target: Path) -> list[Path]:
-    """Draw the curves of some runs to `target` with the suffixes of `FORMATS`; returns the files."""
+    """Draw the curves of some runs to `target` as PNG, SVG and HTML; returns the files."""
     metrics = [row for folder in folders for row in _long(folder)]
     timing = [row for folder in folders for row in _speed(folder)]
-    chart = draw(metrics, timing)
-    written = []
-    for suffix in FORMATS:
-        path = target.with_name(f"{target.name}.{suffix}")
-        write_atomically(path, _rendered(chart, suffix, [folder.name for folder in folders]))
-        written.append(path)
-    return written
+    return write_chart(draw(metrics, timing), target, [folder.name for folder in folders])
 
 
 def draw(metrics: list[dict[str, Any]], timing: list[dict[str, Any]]) -> altair.VConcatChart:
     """Four panels: top-1, loss, learning rate, images per second."""
     runs = list(dict.fromkeys(row["run"] for row in metrics))
-    colour = altair.Color("run:N", title=None, scale=altair.Scale(domain=runs, range=_COLOURS)).legend(
+    colour = altair.Color("run:N", title=None, scale=altair.Scale(domain=runs, range=COLOURS)).legend(
         orient="bottom", columns=1, labelLimit=800, symbolType="stroke", symbolStrokeWidth=3
     )
     named = [name for name, _ in _PARTS.values() if any(row["part"] == name for row in metrics)]
@@ -75,20 +65,6 @@ def draw(metrics: list[dict[str, Any]], timing: list[dict[str, Any]]) -> altair.
     top = panel(of("top1"), "top-1 (%)", ".6~g", dash) | panel(of("loss"), "cross-entropy", ".6~g", dash)
     below = panel(of("lr"), "learning rate", ".6~g") | panel(timing, "images per second, training", ",.0f")
     return (top & below).configure_axis(gridOpacity=0.4).configure_view(strokeOpacity=0.3)
-
-
-def _rendered(chart: altair.VConcatChart, suffix: str, runs: Sequence[str]) -> str | bytes:
-    import vl_convert
-
-    if suffix == "html":
-        page = str(chart.to_html(inline=True))
-        for run in runs:  # a folder's name stands in a script element, where `<` could open another
-            page = page.replace(json.dumps(run), json.dumps(run).replace("<", "\\u003c"))
-        return page
-    specification = chart.to_json()
-    if suffix == "svg":
-        return str(vl_convert.vegalite_to_svg(specification))
-    return bytes(vl_convert.vegalite_to_png(specification, scale=2))
 
 
 def _long(folder: Path) -> Iterator[dict[str, Any]]:
