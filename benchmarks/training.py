@@ -122,7 +122,7 @@ def _measure(args: argparse.Namespace, job: Job, place: Path) -> dict[str, list[
         return float(_run([__file__, "--child", json.dumps(asked)], environment).splitlines()[-1])
 
     def ours(*flags: str) -> float:
-        output = place / f"run{next(numbers)}"
+        output = place / f"{job.name}-run{next(numbers)}"
         model = ["--arch", job.arch, "--width", str(job.width), "--crop-padding", "0", "--output", str(output)]
         _run([str(ROOT / "train.py"), *job.flags(2, args.workers), *model, *flags], environment)
         with next(output.glob("*/timing.csv")).open() as file:
@@ -183,7 +183,9 @@ def time_step(asked: dict[str, Any]) -> float:
 
     from thinresnet.networks import zoo  # noqa: F401  # registers the thin networks
     from thinresnet.training import optim, recipe
+    from thinresnet.training.memory import keep_freed_memory
 
+    keep_freed_memory()  # as training does: what is compared is the loop and the input
     job, torch_layout = asked["job"], torch.channels_last if asked.get("channels_last") else torch.contiguous_format
     settings = recipe.load(job["recipe"])
     import timm
@@ -222,11 +224,11 @@ def time_loader(asked: dict[str, Any]) -> float:
 
 
 def _rate(step: Callable[[], object], images: int) -> float:
-    """Images a second over at least 4 seconds, after a warm-up."""
-    for _ in range(5):
+    """Images a second over at least 6 seconds, after a warm-up."""
+    for _ in range(10):
         step()
     steps, begun = 0, time.perf_counter()
-    while (seconds := time.perf_counter() - begun) < 4 or steps < 5:
+    while (seconds := time.perf_counter() - begun) < 6 or steps < 5:
         step()
         steps += 1
     return images * steps / seconds

@@ -117,6 +117,20 @@ def summary(kind: type[Method]) -> str:
     return str(inspect.getdoc(kind)).splitlines()[0]
 
 
+def facts(kind: type[Method]) -> dict[str, Any]:
+    """What there is to know about a method before using it, as JSON values."""
+    return {
+        "method": kind.name,
+        "does": summary(kind),
+        "paper": kind.paper,
+        "removes": kind.removes,
+        "needs": sorted(kind.needs),
+        "scope": kind.scope,
+        "serves": kind.serves,
+        "settings": {one.name: one.default for one in dataclasses.fields(kind)},  # type: ignore[arg-type]  # as above
+    }
+
+
 def in_range(name: str, key: str, value: float, low: float, high: float) -> None:
     """Refuse a setting outside of its range; for the `__post_init__` of a method."""
     if not low <= value <= high:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class Outcome:
     parent_cost: Costs
     dense_cost: Costs  # of the architecture as it is: what relative budgets are shares of
     scope: str
+    movable: tuple[str, ...]  # groups that might be cut
     locked: Mapping[str, str]  # groups that cannot be cut, and why
     images_seen: int  # forward and backward, by criteria and training
     updates: int
@@ -96,6 +98,7 @@ def prune(
         targets = [Target(network, wanted=_wanted(network, channels, movable, to), scope=scope)]
     else:
         limits = [_limits(method, network, channels, movable, own, parent, dense, round_to) for own in budgets]
+        _check_order(limits)
         targets = [Target(network, limits=own, scope=scope, round_to=round_to) for own in limits]
     job = Job(
         method.name, network, copy.deepcopy(model), channels, movable, tuple(targets), recipe, data, seed, progress
@@ -119,6 +122,7 @@ def _outcomes(
             parent_cost=parent,
             dense_cost=dense,
             scope=target.scope,
+            movable=job.movable,
             locked=job.channels.locked,
             images_seen=job.images_seen,
             updates=job.updates,
@@ -165,6 +169,16 @@ def _limits(
         kept = len(movable) < len(channels.slices)
         raise limits.refuse(smallest, "pruned network that keeps its residual stream" if kept else "pruned network")
     return limits
+
+
+def _check_order(limits: Sequence[Limits]) -> None:
+    """What leaves for a loose budget is gone for a tighter one."""
+    for looser, tighter in itertools.pairwise(limits):
+        quantities = [index for index, _ in looser.limits]
+        if quantities != [index for index, _ in tighter.limits] or any(
+            after > before for (_, before), (_, after) in zip(looser.limits, tighter.limits, strict=True)
+        ):
+            raise InputError("prune: several budgets bound the same quantities and go from the loosest to the tightest")
 
 
 def _wanted(network: Network, channels: Channels, movable: Sequence[str], to: Network) -> dict[str, int]:

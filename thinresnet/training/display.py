@@ -72,6 +72,23 @@ class Display:
         self.note(text)
 
 
+class Timed:
+    """Progress in plain lines, for logs: a tenth at a time, with the time left."""
+
+    def __init__(self, console: Console):
+        self._console = console
+        self._begun: dict[str, float] = {}
+
+    def say(self, what: str, done: int, total: int) -> None:
+        """So much of it is done."""
+        now = time.monotonic()
+        begun = self._begun.setdefault(what, now)
+        tenth = max(1, total // 10)
+        if done and (done % tenth == 0 or done == total):
+            left = f", {duration((now - begun) / done * (total - done))} left" if now > begun and done < total else ""
+            self._console.print(f"{what}: {done:,} of {total:,}{left}", markup=False)
+
+
 def show_preparation(what: str, done: int, total: int) -> None:
     """What goes before training and takes time (decoding, writing, fetching): a tenth at a time."""
     tenth = max(1, total // 10)

@@ -11,6 +11,7 @@ from accelerate.utils import broadcast
 from torch import nn
 
 from thinresnet.errors import InputError
+from thinresnet.training.memory import keep_freed_memory
 from thinresnet.training.recipe import Recipe
 
 _PRECISION = {"float16": "fp16", "bfloat16": "bf16"}
@@ -38,6 +39,8 @@ def start_accelerator(recipe: Recipe) -> Accelerator:
         ) from error
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         raise InputError("float16 needs a GPU; on a CPU use --amp-dtype bfloat16, or leave out --amp")
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
     if accelerator.device.type == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")

@@ -1,0 +1,133 @@
+"""What a user points at to be pruned: the folder of a run, a network file, or an architecture; its weights and data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from thinresnet import networks
+from thinresnet.errors import InputError
+from thinresnet.networks import Network
+from thinresnet.networks.network import as_network
+from thinresnet.training import recipe as recipes
+from thinresnet.training.provenance import file_sha256
+from thinresnet.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from thinresnet.training.data import Data
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A network, where its weights are (None: they are drawn from the seed), and how it was trained, if it was."""
+
+    name: str
+    network: Network
+    weights: Path | None
+    recipe: Recipe | None
+    holdout: float
+    result: dict[str, Any] | None  # what the run says of itself
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run, or of the recipe."""
+        return self.recipe.seed if self.recipe else 42
+
+    def model(self, seed: int, device: torch.device) -> nn.Module:
+        """The network with its weights."""
+        model = networks.build(self.network, seed=seed)
+        if self.weights is not None:
+            networks.load_weights(model, self.network, self.weights)
+        return model.to(device)
+
+    def weights_sha256(self) -> str | None:
+        """What tells these weights from others."""
+        return None if self.weights is None else file_sha256(self.weights)
+
+    @contextmanager
+    def data(self, device: torch.device, *, needed: bool) -> Iterator[Data | None]:
+        """The images; None where there are none at hand and nothing needs them."""
+        from thinresnet.training.data import open_data
+        from thinresnet.training.display import show_preparation
+
+        if self.recipe is None:
+            yield None
+            return
+        try:
+            data = open_data(
+                self.recipe,
+                input_size=self.network.input_size,
+                holdout=self.holdout,
+                device=device,
+                progress=show_preparation,
+            )
+        except InputError:
+            if needed:
+                raise
+            yield None
+            return
+        with data:
+            if data.num_classes != self.network.kwargs.get("num_classes", data.num_classes):
+                raise InputError(
+                    f"{self.name}: the network has {self.network.kwargs['num_classes']} classes, {data.name} has "
+                    f"{data.num_classes}; give the data that it was trained on"
+                )
+            yield data
+
+
+def read_parent(
+    what: str,
+    *,
+    weights: Path | None = None,
+    recipe: str | None = None,
+    data_dir: Path | None = None,
+    holdout: float | None = None,
+) -> Parent:
+    """The parent that a user names; flags go before what the run's folder says.
+
+    A hold-out belongs to how a run was trained: of images that its weights have seen there is none to make.
+    """
+    path = Path(what)
+    is_run = path.is_dir() and (path / "recipe.yaml").is_file()
+    own = path / WEIGHTS if path.is_dir() else None
+    if own is not None and weights is None and not own.is_file():
+        raise InputError(f"{own}: no such file; is the run complete? (--weights FILE reads others)")
+    if weights is not None and not weights.is_file():
+        raise InputError(f"--weights {weights}: no such file; give a .safetensors file")
+    changes: dict[str, Any] = {} if data_dir is None else {"data_dir": str(data_dir)}
+    source: str | Path | None = recipe if recipe is not None else path / "recipe.yaml" if is_run else None
+    if source is None and data_dir is not None:
+        raise InputError("--data-dir: say how the images are read with --recipe NAME, such as --recipe cifar-modern")
+    if is_run and holdout is not None:
+        raise InputError("--holdout: the run's own is used; it cannot be made after training")
+    return Parent(
+        name=path.resolve().name if path.exists() else what,
+        network=as_network(path) if path.exists() else networks.scale(what),
+        weights=weights or own,
+        recipe=None if source is None else recipes.load(source, changes),
+        holdout=float(_read(path, "run.json").get("holdout", 0.0)) if is_run else holdout or 0.0,
+        result=_read(path, "result.json") or None if is_run else None,
+    )
+
+
+def _read(folder: Path, name: str) -> dict[str, Any]:
+    """A JSON object of a run's folder; empty where the file is not there."""
+    path = folder / name
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: not a JSON object")
+    return found
