@@ -21,7 +21,7 @@ from torch import nn
 
 from thinresnet import networks
 from thinresnet.errors import InputError
-from thinresnet.training import TrainingError, loop, train
+from thinresnet.training import TrainingError, loop, session, train
 from thinresnet.training import recipe as recipes
 from thinresnet.training.recipe import Recipe
 from thinresnet.training.result import Result
@@ -221,6 +221,25 @@ def test_compiled_it_learns_the_same(tmp_path: Path) -> None:
     compiled = train(digits(epochs=1, torchcompile="eager"), NETWORK, output=tmp_path)
     assert plain.folder != compiled.folder
     assert compiled.test.loss == pytest.approx(plain.test.loss, rel=1e-2)
+
+
+def test_a_long_training_on_a_cpu_is_compiled_unless_it_is_told_not_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backends: list[str] = []
+    # Noted, not done: inductor's compiler would take twenty seconds.
+    monkeypatch.setattr(nn.Module, "compile", lambda self, backend, mode: backends.append(backend))
+    train(digits(epochs=1), NETWORK, output=tmp_path)
+    assert backends == []
+    monkeypatch.setattr(session, "_LONG_TRAINING_MACS", 0)
+    monkeypatch.setattr(session.shutil, "which", lambda name: "a compiler")
+    folder = train(digits(epochs=1, seed=1), NETWORK, output=tmp_path).folder
+    assert recipes.load(folder / "recipe.yaml").torchcompile == "inductor"
+    train(digits(epochs=1, torchcompile="eager"), NETWORK, output=tmp_path)
+    assert backends == ["inductor", "eager"]
+    monkeypatch.setattr(session.shutil, "which", lambda name: None)
+    train(digits(epochs=1, seed=2), NETWORK, output=tmp_path)
+    assert backends == ["inductor", "eager"]
 
 
 def test_memory_is_flat_over_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

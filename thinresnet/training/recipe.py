@@ -98,7 +98,9 @@ class Recipe:
     )
     initial_checkpoint: str = _option("model", "", "weights to start from: a .safetensors or .pth file")
     channels_last: bool = _option("model", False, "keep images and weights in channels-last order")
-    torchcompile: str | None = _option("model", None, "compile the network with this backend, such as inductor")
+    torchcompile: str | None = _option(
+        "model", None, "torch.compile backend; inductor for long CPU runs if not given; eager: none"
+    )
     torchcompile_mode: str | None = _option("model", None, "mode of torch.compile, such as max-autotune")
 
     img_size: int | None = _option(
