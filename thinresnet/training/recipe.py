@@ -471,7 +471,7 @@ def _check_together(recipe: Recipe) -> None:
             raise InputError(f"{name}: takes 1 or 3 values, got 2")
 
 
-class _Loader(yaml.SafeLoader):
+class PlainLoader(yaml.SafeLoader):
     """Plain YAML without what a recipe has no use for: aliases (which can grow without bound) and a key given twice."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
@@ -495,7 +495,7 @@ def _read_yaml(path: Path) -> dict[str, object]:
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise InputError(f"recipe {path}: larger than {_LARGEST_FILE:,} bytes; a recipe is a short flat YAML file")
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=PlainLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = f" line {mark.line + 1}" if mark else ""
