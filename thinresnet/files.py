@@ -32,6 +32,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def cache_folder() -> Path:
+    """Where goes what can be made again: $THINRESNET_CACHE, or ~/.cache/thinresnet."""
+    return Path(os.environ.get("THINRESNET_CACHE") or Path.home() / ".cache" / "thinresnet")
+
+
 def write_atomically(path: str | os.PathLike[str], data: str | bytes) -> None:
     """Replace `path` by `data` in one step; text is UTF-8 with `\\n` line ends."""
     with replacing(path) as part:

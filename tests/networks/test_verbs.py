@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +11,13 @@ import pytest
 
 from thinresnet.cli import main
 from thinresnet.networks import Network, build, save, scale
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of this test's own, with nothing in it."""
+    monkeypatch.setenv("THINRESNET_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "counted"
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
@@ -51,6 +59,30 @@ def test_count_reads_a_run_folder(
     save(tmp_path, network, build(network))
     assert _run(monkeypatch, "count", str(tmp_path), "--json") == 0
     assert json.loads(capsys.readouterr().out)["params"] == 68_050
+
+
+def test_what_was_counted_is_answered_again_without_torch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, cache: Path
+) -> None:
+    file = tmp_path / "network.json"
+    file.write_text(scale("resnet20_cifar", width=0.5).to_json())
+    assert _run(monkeypatch, "count", str(file), "--json", "--layers") == 0
+    first = capsys.readouterr().out
+    code = (
+        "import sys; from thinresnet.cli import main\n"
+        f"sys.argv = ['thinresnet', 'count', {str(file)!r}, '--json', '--layers']\n"
+        "main(); assert 'torch' not in sys.modules"
+    )
+    again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (again.stdout, again.returncode) == (first, 0), again.stderr
+    # Another network under the same name is another question; a damaged answer is none.
+    file.write_text(scale("resnet20_cifar", width=0.25).to_json())
+    assert _run(monkeypatch, "count", str(file), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["macs"] < json.loads(first)["macs"]
+    for answer in cache.iterdir():
+        answer.write_text('{"asked": ')
+    assert _run(monkeypatch, "count", str(file), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["macs"] < json.loads(first)["macs"]
 
 
 def test_time_compares_with_dense(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,17 +109,23 @@ def count_verb(
 
     Example: thinresnet count resnet50 --width 0.5
     """
-    from thinresnet.networks import count
+    from thinresnet.networks.counted import remembered
 
-    network, dense = _network_and_dense(what, width, interior, round_to, input_px, num_classes)
-    cost = count(network)
-    reference = cost if network == dense else count(dense)
+    def counted() -> dict[str, Any]:
+        from thinresnet.networks import count
+
+        network, dense = _network_and_dense(what, width, interior, round_to, input_px, num_classes)
+        cost = count(network)
+        return _as_record(network, cost, cost if network == dense else count(dense))
+
+    options = {"width": str(width), "interior": str(interior), "round_to": round_to, "px": input_px}
+    record = remembered({"count": what, "file": _text_of(what), "classes": num_classes, **options}, counted)
     if as_json:
-        print(json.dumps(_as_record(network, cost, reference, with_layers=layers), indent=1))
+        print(json.dumps({key: value for key, value in record.items() if layers or key != "layers"}, indent=1))
         return
-    _print_cost(network, cost, reference)
+    _print_cost(record)
     if layers:
-        _print_layers(cost)
+        _print_layers(record)
 
 
 def fit_verb(
@@ -145,14 +151,15 @@ def fit_verb(
     network = fit(arch, budgets, scaling=scaling, round_to=round_to, input_size=_input_size(arch, input_px), **kwargs)
     cost = count(network)
     reference = count(scale(arch, input_size=_input_size(arch, input_px), **kwargs))
+    record = _as_record(network, cost, reference)
     if output is not None:
         from thinresnet.files import write_atomically
 
         write_atomically(output, network.to_json())
     if as_json:
-        print(json.dumps(_as_record(network, cost, reference), indent=1))
+        print(json.dumps({key: value for key, value in record.items() if key != "layers"}, indent=1))
         return
-    _print_cost(network, cost, reference)
+    _print_cost(record)
     for budget in budgets:
         limit = budget.limit(reference.macs if budget.quantity == "macs" else reference.params)
         used = cost.macs if budget.quantity == "macs" else cost.params
@@ -229,6 +236,15 @@ def time_verb(
     Console().print(table)
 
 
+def _text_of(what: str) -> str | None:
+    """What a network file says; None for the name of an architecture, and for what cannot be read."""
+    path = Path(what) / "network.json" if Path(what).is_dir() else Path(what)
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
 def _network_and_dense(
     what: str, width: float, interior: float, round_to: int, input_px: int | None, num_classes: int | None
 ) -> tuple[Network, Network]:
@@ -259,42 +275,40 @@ def _input_size(arch: str, input_px: int | None) -> tuple[int, int, int] | None:
     return check_input_size((default_input_size(arch)[0], input_px, input_px))
 
 
-def _as_record(network: Network, cost: Cost, reference: Cost, with_layers: bool = False) -> dict[str, Any]:
-    record = {
+def _as_record(network: Network, cost: Cost, reference: Cost) -> dict[str, Any]:
+    return {
         "network": json.loads(network.to_json()),
         "macs": cost.macs,
         "params": cost.params,
         "activations": cost.activations,
         "dense_macs": reference.macs,
         "dense_params": reference.params,
+        "dense_activations": reference.activations,
         "macs_ratio": cost.macs / reference.macs,
         "params_ratio": cost.params / reference.params,
+        "layers": [{**vars(layer), "shape": list(layer.shape)} for layer in cost.layers],
     }
-    if with_layers:
-        record["layers"] = [vars(layer) for layer in cost.layers]
-    return record
 
 
-def _print_cost(network: Network, cost: Cost, reference: Cost) -> None:
+def _print_cost(record: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    side = "×".join(str(size) for size in network.input_size)
-    table = Table("", "this network", "dense", "ratio", title=f"{network.arch} at {side}")
-    for name, own, dense in (
-        ("MACs", cost.macs, reference.macs),
-        ("parameters", cost.params, reference.params),
-        ("activations", cost.activations, reference.activations),
-    ):
+    network = record["network"]
+    side = "×".join(str(size) for size in network["input_size"])
+    table = Table("", "this network", "dense", "ratio", title=f"{network['arch']} at {side}")
+    for name, key in (("MACs", "macs"), ("parameters", "params"), ("activations", "activations")):
+        own, dense = record[key], record[f"dense_{key}"]
         table.add_row(name, f"{own:,} ({short(own)})", f"{dense:,} ({short(dense)})", f"{own / dense:.4f}")
     Console().print(table)
 
 
-def _print_layers(cost: Cost) -> None:
+def _print_layers(record: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("layer", "kind", "weight", "MACs", "parameters")
-    for layer in cost.layers:
-        table.add_row(layer.name, layer.kind, "×".join(map(str, layer.shape)), f"{layer.macs:,}", f"{layer.params:,}")
+    for layer in record["layers"]:
+        shape = "×".join(map(str, layer["shape"]))
+        table.add_row(layer["name"], layer["kind"], shape, f"{layer['macs']:,}", f"{layer['params']:,}")
     Console().print(table)

@@ -18,7 +18,8 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 
-from thinresnet.errors import InputError, nearest
+from thinresnet.errors import InputError
+from thinresnet.files import cache_folder, nearest
 from thinresnet.training.data import holdout
 from thinresnet.training.recipe import Recipe
 
@@ -94,11 +95,6 @@ def read_image(path: Path) -> Image.Image:
     except Exception as error:  # Pillow's decoders raise many kinds for a broken file
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"{path}: not an image that can be decoded ({reason}); remove or replace the file") from None
-
-
-def cache_folder() -> Path:
-    """Where downloads and .beton files go unless told otherwise: $THINRESNET_CACHE, or ~/.cache/thinresnet."""
-    return Path(os.environ.get("THINRESNET_CACHE") or Path.home() / ".cache" / "thinresnet")
 
 
 def _digits() -> Dataset:

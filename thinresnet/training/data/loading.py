@@ -16,10 +16,11 @@ from timm.data.scheduled_sampler import ScheduledBatchSampler
 from torch import Tensor
 
 from thinresnet.errors import InputError
+from thinresnet.files import cache_folder
 from thinresnet.training.data import LOADERS, beton
 from thinresnet.training.data import holdout as holdouts
 from thinresnet.training.data.augment import Augment, Normalise, on_device
-from thinresnet.training.data.datasets import Dataset, Images, cache_folder, open_dataset
+from thinresnet.training.data.datasets import Dataset, Images, open_dataset
 from thinresnet.training.data.ffcv_loader import FfcvLoader
 from thinresnet.training.data.memory import MemoryLoader, Progress, UnevenError
 from thinresnet.training.data.plan import Plan, share
