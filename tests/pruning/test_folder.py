@@ -23,7 +23,7 @@ from thinresnet.training import recipe as recipes
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network trained for two epochs on the embedded images, a tenth of them held out."""
     recipe = recipes.load("digits", {"epochs": 2, "warmup_epochs": 0})
-    network = networks.scale("resnet20_cifar", width=0.5, input_size=(1, 8, 8), num_classes=10, in_chans=1)
+    network = networks.scale("resnet20_cifar", width=0.5, input_size=(3, 8, 8), num_classes=10)
     return train(recipe, network, holdout=0.1, output=tmp_path_factory.mktemp("runs")).folder
 
 
@@ -83,7 +83,7 @@ def test_a_network_without_a_run_and_a_papers_list(tmp_path: Path) -> None:
     assert code == 0
     assert "No weights were given" in printed
     (folder,) = tmp_path.iterdir()
-    assert "R56-A" in folder.name
+    assert folder.name.startswith("resnet56_cifar-l1_R56_A-")
     assert (count(Network.read(folder)).params, read_pruning(folder)["holdout_before"]) == (773_270, None)
 
 

@@ -68,7 +68,7 @@ def prune_to_folders(
     with parent.data(accelerator.device, needed=bool(method.needs)) if looks else nullcontext() as data:
         known = {tag: _identity(method, parent, how, budgets, data) for tag, budgets in _tags(how)}
         folders = {tag: output / _name(method, parent, tag, how.seed, data, known[tag]) for tag in known}
-        if all((folder / FILE).exists() for folder in folders.values()):
+        if folders and all((folder / FILE).exists() for folder in folders.values()):
             for folder in folders.values():
                 yield folder, read_pruning(folder)
             return

@@ -18,8 +18,8 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 
-from thinresnet.errors import InputError
-from thinresnet.files import cache_folder, nearest
+from thinresnet.errors import InputError, nearest
+from thinresnet.files import cache_folder
 from thinresnet.training.data import holdout
 from thinresnet.training.recipe import Recipe
 
