@@ -131,24 +131,23 @@ def _list(name: str, as_json: bool) -> None:
         print(json.dumps(found, indent=1))
         return
     from rich.console import Console
-    from rich.table import Table
 
-    console = Console()
-    if name:
-        (one,) = found
-        console.print(f"[bold]{name}[/bold]: {one['does']}\n{one['paper']}", highlight=False)
-        console.print(f"needs {', '.join(one['needs']) or 'weights only'}; serves {one['serves']}", highlight=False)
-        for key, default in one["settings"].items():
-            console.print(f"  --set {key}={default}", highlight=False)
-        return
-    table = Table("method", "removes", "needs", "ranks by", "serves", "settings", show_lines=True)
+    console = Console(highlight=False)
     for one in found:
-        set_ = ", ".join(f"{key}={value}" for key, value in one["settings"].items())
-        needs = ", ".join(one["needs"]) or "weights only"
-        table.add_row(
-            f"[bold]{one['method']}[/bold]\n{one['does']}", one["removes"], needs, one["scope"], one["serves"], set_
-        )
-    console.print(table)
+        console.print(f"[bold]{one['method']}[/bold]  {one['does']}")
+        facts_ = {
+            "needs": ", ".join(one["needs"]) or "weights only",
+            "ranks by": one["scope"],
+            "removes": one["removes"],
+            "serves": one["serves"],
+        }
+        console.print("    " + "; ".join(f"{key} {value}" for key, value in facts_.items()), style="dim")
+        if name:
+            console.print(f"    {one['paper']}")
+            for key, default in one["settings"].items():
+                console.print(f"    --set {key}={default}")
+    if not name:
+        console.print("\nThe settings of one of them: thinresnet prune METHOD --list")
 
 
 @contextmanager
@@ -181,7 +180,7 @@ def _report(folder: Path, record: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Console()
-    table = Table("", "before", "after", "of dense", title=f"{record['method']}: {folder.name}")
+    table = Table("", "before", "after", "of dense", title=record["method"])
     for name, key in (("MACs", "macs"), ("parameters", "params")):
         share = f"{record[key] / record[f'dense_{key}']:.2%}"
         table.add_row(name, short(record[f"parent_{key}"]), short(record[key]), share)
