@@ -29,7 +29,7 @@ Scores = np.ndarray[Any, np.dtype[np.float64]]
 NEEDS = ("data", "gradients", "training")
 SCOPES = ("layer", "global")
 # The files of this room that hold methods.
-_MODULES = ("norms", "fpgm", "taylor", "fisher", "slimming", "group_norm")
+_MODULES = ("norms", "fpgm", "taylor", "fisher", "slimming", "group_norm", "thinet", "regression")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,143 @@
+"""Channel pruning by regression: LASSO finds the channels that the next layer needs, least squares its new weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.linear_model import Lasso as LassoFit
+from sklearn.linear_model import RidgeCV
+from torch import Tensor
+
+from thinresnet.networks.cutting import STAYS, Kept
+from thinresnet.pruning.method import Scores, register
+from thinresnet.pruning.reconstruction import Lane, Reading, Reconstruction
+
+Matrix = np.ndarray[Any, np.dtype[np.float64]]
+# Penalties on the change of weights to choose from, relative to the mean square of an input.
+_STRENGTHS = np.logspace(-6, 2, 5)
+
+
+@register
+@dataclass(frozen=True)
+class Lasso(Reconstruction):
+    """Channels that a LASSO regression of the next layer's responses drops leave; the layer is fitted anew.
+
+    With the weights as they are, a factor beta on each channel minimises |Y - sum beta_i X_i W_i|^2 + lambda |beta|_1;
+    Y are the responses of the network before pruning, X what the layer reads in the network as pruned so far, all
+    outputs at `locations` places an image. Lambda is doubled until few enough factors differ from zero and bisected
+    until exactly as many as shall stay do; where no lambda gives that number, the largest factors of the next larger
+    set stay, and after them the channels that left last. Then the reading layer's weights are fitted to Y on what
+    stays by linear regression. The change of the weights bears a penalty that the last quarter of the images chooses,
+    next to none to almost no change: deep layers have fewer places than weights, where plain least squares (the
+    paper's, with many more images) learns the images by heart. How many channels stay is the same fraction of each
+    layer. A channel with several readers is chosen by the first, and every one of them is fitted; sums of residual
+    branches are not. All images pass together: memory for their maps. Several budgets start each from the weights as
+    they were.
+    """
+
+    name: ClassVar[str] = "lasso"
+    paper: ClassVar[str] = "He et al. 2017, Channel Pruning for Accelerating Very Deep Networks, arXiv:1707.06168"
+    compares: ClassVar[bool] = True
+
+    def rebuild(self, reading: Reading, lanes: Sequence[Lane], kept: Kept) -> Tensor:
+        """Choose by LASSO, and fit."""
+        assert reading.original is not None
+        if lanes:
+            members = np.concatenate([lane.members for lane in lanes])
+            stay = len(members) - sum(lane.leave for lane in lanes)
+            factors, left_at = selection(*_problem(reading, kept, members), stay)
+            for lane in lanes:
+                own = np.isin(members, lane.members)
+                order = np.lexsort((left_at[own], np.abs(factors[own])))  # the first leave
+                kept[members[own][order[: lane.leave]]] = False
+        inputs = np.flatnonzero((reading.places == STAYS) | kept[reading.places])
+        patches, weights = (
+            part[:, inputs].flatten(1).double().cpu().numpy() for part in (reading.patches, reading.weights)
+        )
+        original = reading.original.double().cpu().numpy()
+        change = torch.from_numpy(fitted(patches, original - patches @ weights.T)).to(reading.weights)
+        fresh = reading.weights.clone()
+        fresh[:, inputs] += change.unflatten(1, (len(inputs), -1))
+        return fresh
+
+
+def selection(gram: Matrix, products: Matrix, stay: int) -> tuple[Scores, Scores]:
+    """The LASSO solution with so many factors that are not zero, and the lambda up to which each factor was not.
+
+    Minimised is factors' gram factors - 2 products' factors + lambda |factors|_1. Where no lambda gives the number,
+    the solution has more (or it is zero throughout, where even at lambda 0 there are too few).
+    """
+    if not products.any():
+        return np.zeros(len(gram)), np.zeros(len(gram))
+    problem = _compressed(gram, products)
+    fit = LassoFit(fit_intercept=False, warm_start=True, max_iter=10_000, tol=1e-8)
+    factors, left_at = np.zeros(len(gram)), np.zeros(len(gram))
+
+    def survivors(penalty: float) -> int:
+        nonlocal factors
+        # scikit-learn minimises |y - Xw|^2 / 2n + alpha |w|_1.
+        found = fit.set_params(alpha=penalty / (2 * len(problem[0]))).fit(*problem).coef_
+        left_at[found != 0] = np.maximum(left_at[found != 0], penalty)
+        count = int(np.count_nonzero(found))
+        if count >= stay:
+            factors = found.copy()
+        return count
+
+    largest = 2 * np.abs(products).max()  # nothing is left there
+    low, high = 1e-9 * largest, largest / 2**10
+    while survivors(high) > stay:
+        low, high = high, 2 * high
+    while np.count_nonzero(factors) != stay and high - low > 1e-6 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if survivors(middle) > stay else (low, middle)
+    return factors, left_at
+
+
+def fitted(patches: Matrix, missing: Matrix) -> Matrix:
+    """The change of weights, [output, input], that makes up for what is missing of the responses, [sample, output]."""
+    scale = np.square(patches).sum(0).mean()
+    if scale == 0:
+        return np.zeros((missing.shape[1], patches.shape[1]))
+    held = len(patches) // 4
+    split = [(np.arange(len(patches) - held), np.arange(len(patches) - held, len(patches)))]
+    fit = RidgeCV(_STRENGTHS * scale, fit_intercept=False, cv=split, scoring="neg_mean_squared_error")
+    change: Matrix = fit.fit(patches, missing).coef_.reshape(missing.shape[1], -1)
+    return change
+
+
+def _problem(reading: Reading, kept: Kept, members: np.ndarray[Any, Any]) -> tuple[Matrix, Matrix]:
+    """The regression of what the candidates have to answer on their shares: inner products of shares, and with it.
+
+    The shares are [sample and output, channel], which is too much to hold; their products are sums over pairs of taps
+    of the products of patches times those of weights.
+    """
+    assert reading.original is not None
+    own = np.flatnonzero(np.isin(reading.places, members))
+    rest = np.flatnonzero((reading.places == STAYS) | kept[reading.places] & ~np.isin(reading.places, members))
+    patches, weights = reading.patches[:, own].double().cpu(), reading.weights[:, own].double().cpu()
+    others = reading.patches[:, rest].flatten(1) @ reading.weights[:, rest].flatten(1).T
+    wanted = (reading.original - others).double().cpu()
+    gram, products = torch.zeros(len(own), len(own), dtype=torch.float64), torch.zeros(len(own), dtype=torch.float64)
+    taps = patches.shape[2]
+    for one in range(taps):
+        products += ((patches[:, :, one].T @ wanted) * weights[:, :, one].T).sum(1)
+        for other in range(one, taps):
+            block = (patches[:, :, one].T @ patches[:, :, other]) * (weights[:, :, one].T @ weights[:, :, other])
+            gram += block if one == other else block + block.T
+    # Where a channel stands at several inputs, its share is the sum of theirs.
+    order = np.argsort(members)
+    into = torch.zeros(len(members), len(own), dtype=torch.float64)
+    into[order[np.searchsorted(members[order], reading.places[own])], torch.arange(len(own))] = 1
+    return (into @ gram @ into.T).numpy(), (into @ products).numpy()
+
+
+def _compressed(gram: Matrix, products: Matrix) -> tuple[Matrix, Matrix]:
+    """A least squares problem with as many rows as unknowns that has these products."""
+    values, vectors = np.linalg.eigh(gram)
+    roots = np.sqrt(np.maximum(values, 0))
+    held = roots > np.sqrt(np.finfo(float).eps * len(gram)) * roots[-1]
+    return roots[held, None] * vectors[:, held].T, vectors[:, held].T @ products / roots[held]

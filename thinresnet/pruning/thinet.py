@@ -1,0 +1,95 @@
+"""ThiNet: channels leave whose joint share of the next layer's responses is least; the rest is scaled to make up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thinresnet.networks.cutting import STAYS, Kept
+from thinresnet.pruning.method import register
+from thinresnet.pruning.reconstruction import Lane, Reading, Reconstruction
+
+Matrix = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@register
+@dataclass(frozen=True)
+class ThiNet(Reconstruction):
+    """Channels that the next layer's responses miss least, together, leave; least squares then scale the others.
+
+    Sampled are `locations` entries (image, place, output channel) an image of the layer that reads the channels; each
+    is a sum of shares, one a channel. The set that leaves grows greedily, always by the channel that leaves the square
+    of its summed shares least; then a factor for each channel that stays, least far from 1 of those that bring the sum
+    of squared errors to its minimum, is multiplied into the reading layer's kernels. Layers one after another, each on
+    the network as it is by then; how many channels stay is the same fraction of each, decided beforehand. A channel
+    with several readers is chosen by the first, and every one of them is scaled. All images pass together: memory for
+    their maps. Several budgets start each from the weights as they were. The paper tunes between layers, which is left
+    out here; the authors' journal version, which adds channels instead of removing them, is another method.
+    """
+
+    name: ClassVar[str] = "thinet"
+    paper: ClassVar[str] = "Luo et al. 2017, ThiNet: A Filter Level Pruning Method, arXiv:1707.06342"
+
+    def rebuild(self, reading: Reading, lanes: Sequence[Lane], kept: Kept) -> Tensor:
+        """Choose greedily, and scale."""
+        numbers, columns = np.unique(reading.places, return_inverse=True)
+        shares = _by_channel(self._shares(reading), columns, len(numbers))
+        gone = np.where(numbers == STAYS, False, ~kept[numbers])
+        own = [Lane(np.flatnonzero(np.isin(numbers, lane.members)), lane.leave) for lane in lanes]
+        gone |= greedy(shares.T @ shares, gone, own)
+        kept[numbers[gone]] = False
+        fixed = numbers == STAYS
+        factors = np.ones(len(numbers))
+        factors[~gone & ~fixed] = scales(shares[:, ~gone & ~fixed], shares[:, gone].sum(1))
+        return reading.weights * torch.from_numpy(factors[columns]).to(reading.weights)[:, None]
+
+    def _shares(self, reading: Reading) -> Matrix:
+        """What each input adds to each of the sampled entries, [entry, input]."""
+        per_image = math.ceil(len(reading.patches) / self.images)
+        shares = []
+        for _ in range(math.ceil(self.locations / per_image)):  # more outputs of a place where places are few
+            outputs = torch.randint(len(reading.weights), (len(reading.patches),), generator=reading.generator)
+            weights = reading.weights[outputs.to(reading.weights.device)]
+            shares.append((reading.patches * weights).sum(2).double().cpu())
+        entries: Matrix = torch.cat(shares).numpy()
+        return entries
+
+
+def greedy(gram: Matrix, gone: Kept, lanes: Sequence[Lane]) -> Kept:
+    """The channels to remove beside those that are gone, so many of each lane.
+
+    `gram` holds the products of the channels' shares: the squared length of the summed shares of a set is the sum of
+    its block. One after another that channel joins which leaves this sum least.
+    """
+    owner, left = np.full(len(gram), len(lanes)), np.array([*(lane.leave for lane in lanes), 0])
+    for index, lane in enumerate(lanes):
+        owner[lane.members] = index
+    chosen, with_gone = np.zeros(len(gram), dtype=bool), gram @ gone
+    while left.any():
+        growth = gram.diagonal() + 2 * with_gone
+        channel = int(np.where((left[owner] > 0) & ~chosen, growth, np.inf).argmin())
+        chosen[channel] = True
+        with_gone = with_gone + gram[channel]
+        left[owner[channel]] -= 1
+    return chosen
+
+
+def scales(shares: Matrix, missing: Matrix) -> Matrix:
+    """The factors on the shares that are left which make up best for what is missing; of many, the nearest to 1."""
+    change: Matrix = np.asarray(np.linalg.lstsq(shares, missing, rcond=None)[0], dtype=np.float64)
+    return 1 + change
+
+
+def _by_channel(shares: Matrix, columns: np.ndarray[Any, Any], count: int) -> Matrix:
+    """Shares of inputs summed over those where the same channel stands."""
+    if count == len(columns):
+        return shares[:, np.argsort(columns)]
+    sums = np.zeros((len(shares), count))
+    np.add.at(sums.T, columns, shares.T)
+    return sums
