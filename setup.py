@@ -1,12 +1,13 @@
-"""What pyproject.toml cannot say: the recipes of the repository's root travel inside the package, and data files."""
+"""What pyproject.toml cannot say: recipes and baselines of the repository's root travel inside the package, and data."""
 
 from setuptools import find_packages, setup
 
 setup(
-    packages=[*find_packages(include=["thinresnet*"]), "thinresnet.recipes"],
-    package_dir={"thinresnet.recipes": "recipes"},
+    packages=[*find_packages(include=["thinresnet*"]), "thinresnet.recipes", "thinresnet.baselines"],
+    package_dir={"thinresnet.recipes": "recipes", "thinresnet.baselines": "baselines"},
     package_data={
         "thinresnet.recipes": ["*.yaml"],
+        "thinresnet.baselines": ["*.yaml", "*.json"],
         "thinresnet.leaderboard": ["*.csv", "*.html", "*.css", "*.js"],
     },
 )

@@ -1,4 +1,4 @@
-"""The verbs: `thinresnet networks | count | fit | time | prune | leaderboard | data | plot …`.
+"""The verbs: `thinresnet networks | count | fit | time | prune | baseline | leaderboard | data | plot …`.
 
 Each room keeps its own verbs in `verbs.py`, which imports nothing heavy before a verb is called, so that help and the
 leaderboard answer in a blink. Here they are put together, and what a user got wrong becomes one line and exit code 2.
@@ -13,8 +13,10 @@ import typer
 import thinresnet
 from thinresnet.errors import InputError
 from thinresnet.leaderboard import verbs as leaderboard_verbs
+from thinresnet.leaderboard.cite import BASELINE, PROJECT
 from thinresnet.networks import verbs as network_verbs
 from thinresnet.pruning import verbs as pruning_verbs
+from thinresnet.studies import baseline_verbs
 from thinresnet.training import verbs as training_verbs
 
 app = typer.Typer(
@@ -26,6 +28,7 @@ app = typer.Typer(
 )
 for verbs in (network_verbs, training_verbs, pruning_verbs, leaderboard_verbs):
     verbs.add_to(app)
+baseline_verbs.add_to(app, [BASELINE.bibtex, PROJECT.bibtex])
 
 
 def _print_version(wanted: bool) -> None:
