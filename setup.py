@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: recipes and baselines of the repository's root travel inside the package, and data."""
+"""What pyproject.toml cannot say: recipes and baselines of the root travel inside the package, and data files."""
 
 from setuptools import find_packages, setup
 
