@@ -17,6 +17,7 @@ from thinresnet.leaderboard.cite import BASELINE, PROJECT
 from thinresnet.networks import verbs as network_verbs
 from thinresnet.pruning import verbs as pruning_verbs
 from thinresnet.studies import baseline_verbs
+from thinresnet.studies import verbs as study_verbs
 from thinresnet.training import verbs as training_verbs
 
 app = typer.Typer(
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verbs in (network_verbs, training_verbs, pruning_verbs, leaderboard_verbs):
+for verbs in (network_verbs, training_verbs, pruning_verbs, study_verbs, leaderboard_verbs):
     verbs.add_to(app)
 baseline_verbs.add_to(app, [BASELINE.bibtex, PROJECT.bibtex])
 

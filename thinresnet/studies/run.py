@@ -1,0 +1,179 @@
+"""Running a plan: every stage that is not finished, after those that it needs, with progress over all of them."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Protocol
+
+import filelock
+from rich.console import Console
+
+from thinresnet.errors import InputError
+from thinresnet.studies.plan import Plan, Stage
+from thinresnet.studies.stages import Work, do
+from thinresnet.studies.store import Store
+from thinresnet.studies.table import write_table
+from thinresnet.training.display import duration
+from thinresnet.training.stopping import TrainingError
+
+Answer = dict[str, Any]
+
+
+class Workers(Protocol):
+    """Who does the stages."""
+
+    count: int  # how many at a time
+    one_machine: bool  # then timing waits until the others rest
+
+    def submit(self, work: Work) -> Future[Answer]: ...
+
+
+class ThisProcess:
+    """One stage after another, here."""
+
+    count, one_machine = 1, True
+
+    def submit(self, work: Work) -> Future[Answer]:
+        """Done before it returns."""
+        done: Future[Answer] = Future()
+        try:
+            done.set_result(do(work))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
+class Processes:
+    """Several processes of this machine, each with a stage at a time; they stop when this one does."""
+
+    one_machine = True
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_stop_with_parent)
+
+    def submit(self, work: Work) -> Future[Answer]:
+        return self._pool.submit(do, work)
+
+
+def _stop_with_parent() -> None:
+    """Be sent SIGTERM, on which a training saves itself, when the parent ends; on Linux only."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+
+
+def run(plan: Plan, root: Path, workers: Workers, console: Console) -> dict[str, str]:
+    """Do what is left to do; returns what could not be done and why, by the stage's name.
+
+    Raises:
+        InputError: The images are not here, or the folder is in use.
+        TrainingInterruptedError: Asked to stop; the same call goes on.
+    """
+    if missing := next((images.missing for images in plan.data() if images.missing), None):
+        raise InputError(f"study {plan.study.name}: {missing}")
+    store = Store(root)
+    with _locked(root):
+        try:
+            return _Running(plan, store, workers, console).go()
+        finally:
+            write_table(plan, store)
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(root / ".lock", blocking=False):
+            yield
+    except filelock.Timeout:
+        raise InputError(
+            f"{root}: this study is being run by another process; wait for it, or use another --output"
+        ) from None
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"{root}: cannot be made ({error.strerror}); give another --output") from None
+
+
+class _Running:
+    """What is waiting, what is being done, and how far it all is."""
+
+    def __init__(self, plan: Plan, store: Store, workers: Workers, console: Console) -> None:
+        self.store, self.workers, self.console = store, workers, console
+        for stage in plan.stages.values():
+            if wrong := store.state(stage).wrong:
+                self._say(f"{stage.folder}: {wrong}: done again")
+                store.clear(stage)
+        every = list(plan.stages.values())
+        self.waiting = [stage for stage in every if not store.finished(stage)]
+        self.count, self.done = len(every), len(every) - len(self.waiting)
+        self.failed: dict[str, str] = {}
+        self.running: dict[Future[Answer], tuple[Stage, int]] = {}
+        self._started = self.done
+        self._work = sum(stage.training_macs for stage in self.waiting)
+        self._worked = 0
+        self._begun = time.monotonic()
+        if self.done:
+            self._say(f"{self.done} of {self.count} stages are finished already")
+
+    def go(self) -> dict[str, str]:
+        """Until nothing is left that can be done."""
+        while self.waiting or self.running:
+            while len(self.running) < self.workers.count and (stage := self._next()):
+                self._start(stage)
+            if not self.running:
+                break
+            for future in wait(self.running, return_when=FIRST_COMPLETED).done:
+                self._end(future)
+        for stage in self.waiting:
+            self.failed.setdefault(stage.name, "what it goes on from could not be done")
+        return self.failed
+
+    def _next(self) -> Stage | None:
+        """A stage whose inputs are all there; timing comes last, and alone where the workers share a machine."""
+        ready = [stage for stage in self.waiting if all(self.store.finished(s.stage) for s in stage.inputs.values())]
+        others = [stage for stage in ready if stage.kind != "time"]
+        if others or not self.workers.one_machine:
+            return next(iter(others or ready), None)
+        return ready[0] if ready and not self.running else None
+
+    def _start(self, stage: Stage) -> None:
+        self.waiting.remove(stage)
+        self._started += 1
+        self._say(f"[{self._started}/{self.count}] {stage.name}: begun")
+        inputs = {role: str(self.store.path(source).resolve()) for role, source in stage.inputs.items()}
+        folder = str(self.store.folder(stage).resolve())
+        quiet = self.workers.count > 1
+        work = Work(stage.kind, dict(stage.spec), dict(stage.here), inputs, folder, quiet)
+        self.running[self.workers.submit(work)] = (stage, self._started)
+
+    def _end(self, future: Future[Answer]) -> None:
+        stage, number = self.running.pop(future)
+        try:
+            answer = future.result()
+        except (InputError, TrainingError) as error:
+            self.failed[stage.name] = str(error)
+            self._say(f"[{number}/{self.count}] {stage.name}: {error}")
+            return
+        self.store.write(stage, answer)
+        self.done += 1
+        self._worked += stage.training_macs
+        self._say(f"[{number}/{self.count}] {stage.name}: done in {duration(answer['seconds'])}{self._left()}")
+
+    def _left(self) -> str:
+        """How much of the training is done, and how long the rest may take."""
+        if not self._worked or not self._work:
+            return ""
+        share = self._worked / self._work
+        left = (time.monotonic() - self._begun) * (1 - share) / share
+        return f"; {share:.0%} of the training to do, about {duration(left)} left"
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,53 @@
+"""Networks that are made out of found ones before they are trained: families, guided shapes, rewound weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from thinresnet import networks
+from thinresnet.budget import Budget
+from thinresnet.files import write_atomically
+from thinresnet.networks import Network
+from thinresnet.networks.cutting import channels_of, cut
+from thinresnet.pruning.folder import read_pruning
+from thinresnet.studies.families import family
+from thinresnet.studies.guided import guided
+
+Inputs = Mapping[str, Path]  # folders by role
+
+
+def _family(spec: Mapping[str, Any], inputs: Inputs, folder: Path) -> None:
+    _write(folder, family(Network.read(inputs["network"]), _budgets(spec)))
+
+
+def _guided(spec: Mapping[str, Any], inputs: Inputs, folder: Path) -> None:
+    references = [Network.read(path) for path in inputs.values()]
+    dense = Network.from_json(json.dumps(spec["dense"]))
+    _write(folder, guided(references, dense.arch, _budgets(spec), input_size=dense.input_size, **dense.kwargs))
+
+
+def _rewind(spec: Mapping[str, Any], inputs: Inputs, folder: Path) -> None:
+    """The kept channels of the parent as training began with it, which its seed tells."""
+    network = Network.read(inputs["parent"])
+    channels = channels_of(network)
+    kept = channels.mask(read_pruning(inputs["network"])["kept"])
+    smaller, model = cut(networks.build(network, seed=spec["seed"]), network, kept)
+    networks.save(folder, smaller, model)
+
+
+RULES: dict[str, Callable[[Mapping[str, Any], Inputs, Path], None]] = {
+    "family": _family,
+    "guided": _guided,
+    "rewind": _rewind,
+}
+
+
+def _budgets(spec: Mapping[str, Any]) -> list[Budget]:
+    return [Budget.parse(quantity, text) for quantity, text in spec["budgets"].items()]
+
+
+def _write(folder: Path, network: Network) -> None:
+    write_atomically(folder / "network.json", network.to_json())

@@ -1,0 +1,138 @@
+"""Where stages lie, and whether what lies there is what was written.
+
+A stage's folder is finished when it has `stage.json`, written last, with the hash of every file and of what the stage
+went on from. A folder whose files are not those any more (changed by hand, cut off) is noticed, said, and done again.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from thinresnet.files import write_atomically
+from thinresnet.studies.plan import Source, Stage
+from thinresnet.training.provenance import canonical_sha256, file_sha256, now
+
+FORMAT = 1
+FILE = "stage.json"
+# What later stages read of a folder; times and pictures may differ without making them another stage's result.
+_HANDED_ON = ("network.json", "model.safetensors", "masks.safetensors", "pruning.json")
+_PASSING = ("checkpoints",)
+
+
+@dataclass(frozen=True)
+class State:
+    """What there is of a stage: its record if it is finished, and otherwise what is wrong, if anything is."""
+
+    record: Mapping[str, Any] | None
+    wrong: str = ""
+
+
+class Store:
+    """The stages of one study, below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._known: dict[str, State] = {}
+
+    def folder(self, stage: Stage) -> Path:
+        """Where a stage works."""
+        return self.root / stage.folder
+
+    def path(self, source: Source) -> Path:
+        """What a finished stage leaves under this name."""
+        if not source.output:
+            return self.folder(source.stage)
+        record = self.state(source.stage).record
+        assert record is not None, f"{source.stage.name} is asked for before it is finished"
+        return self.folder(source.stage) / str(record["outputs"][source.output])
+
+    def state(self, stage: Stage) -> State:
+        """Whether a stage is finished; every file is read, once."""
+        if stage.key not in self._known:
+            self._known[stage.key] = self._look(stage)
+        return self._known[stage.key]
+
+    def finished(self, stage: Stage) -> bool:
+        """Whether it need not be done."""
+        return self.state(stage).record is not None
+
+    def forget(self, stage: Stage) -> None:
+        """Look again: somebody has worked on it."""
+        self._known.pop(stage.key, None)
+
+    def clear(self, stage: Stage) -> None:
+        """Remove what is wrong, so that it is done from the beginning."""
+        shutil.rmtree(self.folder(stage))
+        self.forget(stage)
+
+    def write(self, stage: Stage, said: Mapping[str, Any]) -> None:
+        """Say that a stage is finished; `said` is what its work has to say of itself."""
+        folder = self.folder(stage)
+        record = {
+            "format": FORMAT,
+            "key": stage.key,
+            "kind": stage.kind,
+            "name": stage.name,
+            "spec": stage.spec,
+            "inputs": self._inputs(stage),
+            "files": _hashes(folder),
+            **said,
+            "finished": now(),
+        }
+        write_atomically(folder / FILE, json.dumps(record, indent=1, allow_nan=False) + "\n")
+        self.forget(stage)
+
+    def _look(self, stage: Stage) -> State:
+        folder = self.folder(stage)
+        if not (folder / FILE).exists():
+            return State(None)
+        try:
+            record = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            whole = isinstance(record, dict) and record["format"] == FORMAT and record["key"] == stage.key
+            if not whole or not isinstance(record["files"], dict) or not isinstance(record["outputs"], dict):
+                return State(None, f"{FILE} is not this stage's")
+        except (OSError, ValueError, KeyError):
+            return State(None, f"{FILE} cannot be read")
+        found = _hashes(folder)
+        if differing := sorted(
+            name for name in {*found, *record["files"]} if found.get(name) != record["files"].get(name)
+        ):
+            how = (
+                "is gone"
+                if differing[0] not in found
+                else "is new"
+                if differing[0] not in record["files"]
+                else "was changed"
+            )
+            return State(None, f"{differing[0]} {how}")
+        if not all(self.finished(source.stage) for source in stage.inputs.values()):
+            return State(None, "what it goes on from is to be done again")
+        if record["inputs"] != self._inputs(stage):
+            return State(None, "what it goes on from is not what it was")
+        return State(record)
+
+    def _inputs(self, stage: Stage) -> dict[str, Any]:
+        """The content of what a stage goes on from."""
+        return {role: _handed_on(self.path(source)) for role, source in stage.inputs.items()}
+
+
+def _handed_on(folder: Path) -> dict[str, str]:
+    found = {name: file_sha256(folder / name) for name in _HANDED_ON if (folder / name).is_file()}
+    if "pruning.json" in found:
+        pruning = json.loads((folder / "pruning.json").read_text(encoding="utf-8"))
+        found["pruning.json"] = canonical_sha256(pruning["kept"])  # the rest holds times
+    return found
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """Every file of a folder by its path in it, but for what passes and for the record itself."""
+    return {
+        str(path.relative_to(folder)): file_sha256(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.relative_to(folder).parts[0] not in (*_PASSING, FILE)
+    }
