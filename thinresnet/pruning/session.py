@@ -80,17 +80,50 @@ def prune(
     Raises:
         InputError: The method cannot do that: nothing was changed.
     """
+    channels, movable, targets, parent, dense = _targets(
+        method, network, budgets, to=to, scope=scope, stream=stream, round_to=round_to
+    )
+    if method.needs and (data is None or recipe is None):
+        raise InputError(
+            f"prune {method.name}: needs {', '.join(sorted(method.needs))}: give the folder of a run whose data are at "
+            "hand, or --recipe and --data-dir"
+        )
+    job = Job(method.name, network, copy.deepcopy(model), channels, movable, targets, recipe, data, seed, progress)
+    method.check(job)
+    return _outcomes(method, job, [tuple(own) for own in budgets] or [()], parent, dense)
+
+
+def check_targets(
+    method: Method,
+    network: Network,
+    budgets: Sequence[Sequence[Budget]] = (),
+    *,
+    to: Network | None = None,
+    scope: str | None = None,
+    stream: bool = False,
+    round_to: int = 1,
+) -> None:
+    """Refuse what `prune` would refuse of these targets; neither weights nor images are needed for that."""
+    _targets(method, network, budgets, to=to, scope=scope, stream=stream, round_to=round_to)
+
+
+def _targets(
+    method: Method,
+    network: Network,
+    budgets: Sequence[Sequence[Budget]],
+    *,
+    to: Network | None,
+    scope: str | None,
+    stream: bool,
+    round_to: int,
+) -> tuple[Channels, tuple[str, ...], tuple[Target, ...], Costs, Costs]:
+    """What may be cut and how far, checked; and what the network and its architecture cost."""
     if (to is None) == (not budgets):
         raise InputError("prune: give budgets, such as --macs 50%, or the counts to prune to with --to; one of the two")
     scope = scope or method.scope
     if scope not in SCOPES:
         raise InputError(f"--scope {scope}: it is one of {', '.join(SCOPES)}{nearest(scope, SCOPES)}")
     check_round_to(round_to)
-    if method.needs and (data is None or recipe is None):
-        raise InputError(
-            f"prune {method.name}: needs {', '.join(sorted(method.needs))}: give the folder of a run whose data are at "
-            "hand, or --recipe and --data-dir"
-        )
     channels = channels_of(network)
     movable = _movable(network, channels, stream)
     parent, dense = macs_and_params(network), macs_and_params(_dense(network))
@@ -100,11 +133,7 @@ def prune(
         limits = [_limits(method, network, channels, movable, own, parent, dense, round_to) for own in budgets]
         _check_order(limits)
         targets = [Target(network, limits=own, scope=scope, round_to=round_to) for own in limits]
-    job = Job(
-        method.name, network, copy.deepcopy(model), channels, movable, tuple(targets), recipe, data, seed, progress
-    )
-    method.check(job)
-    return _outcomes(method, job, [tuple(own) for own in budgets] or [()], parent, dense)
+    return channels, movable, tuple(targets), parent, dense
 
 
 def _outcomes(
