@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.linear_model import Lasso as LassoFit
-from sklearn.linear_model import RidgeCV
+from sklearn.linear_model import RidgeCV, lars_path_gram
 from torch import Tensor
 
 from thinresnet.networks.cutting import STAYS, Kept
@@ -28,15 +27,17 @@ class Lasso(Reconstruction):
 
     With the weights as they are, a factor beta on each channel minimises |Y - sum beta_i X_i W_i|^2 + lambda |beta|_1;
     Y are the responses of the network before pruning, X what the layer reads in the network as pruned so far, all
-    outputs at `locations` places an image. Lambda is doubled until few enough factors differ from zero and bisected
-    until exactly as many as shall stay do; where no lambda gives that number, the largest factors of the next larger
-    set stay, and after them the channels that left last. Then the reading layer's weights are fitted to Y on what
-    stays by linear regression. The change of the weights bears a penalty that the last quarter of the images chooses,
-    next to none to almost no change: deep layers have fewer places than weights, where plain least squares (the
-    paper's, with many more images) learns the images by heart. How many channels stay is the same fraction of each
-    layer. A channel with several readers is chosen by the first, and every one of them is fitted; sums of residual
-    branches are not. All images pass together: memory for their maps. Several budgets start each from the weights as
-    they were.
+    outputs at `locations` places an image. Of all solutions that one decides in which first, as lambda falls, exactly
+    as many factors differ from zero as channels shall stay (the authors bisect lambda for up to a tenth more). Where
+    none has so many (some channels are zero on all images), the largest factors stay, then those that joined first.
+
+    Then the reading layer's weights are fitted to Y on what stays by linear regression. The change of the weights bears
+    a penalty, next to none to almost forbidding, that the last quarter of the images chooses: deep layers have fewer
+    places than weights, where the paper's plain least squares, without its many images, would learn them by heart.
+
+    How many channels stay is the same fraction of each layer. A channel with several readers is chosen by the first,
+    and every one of them is fitted; the sum of a block and its shortcut is not. All images pass together: memory for
+    their maps. Several budgets start each from the weights as they were.
     """
 
     name: ClassVar[str] = "lasso"
@@ -49,10 +50,10 @@ class Lasso(Reconstruction):
         if lanes:
             members = np.concatenate([lane.members for lane in lanes])
             stay = len(members) - sum(lane.leave for lane in lanes)
-            factors, left_at = selection(*_problem(reading, kept, members), stay)
+            factors, joined_at = selection(*_problem(reading, kept, members), stay)
             for lane in lanes:
                 own = np.isin(members, lane.members)
-                order = np.lexsort((left_at[own], np.abs(factors[own])))  # the first leave
+                order = np.lexsort((joined_at[own], np.abs(factors[own])))  # the first leave
                 kept[members[own][order[: lane.leave]]] = False
         inputs = np.flatnonzero((reading.places == STAYS) | kept[reading.places])
         patches, weights = (
@@ -66,35 +67,16 @@ class Lasso(Reconstruction):
 
 
 def selection(gram: Matrix, products: Matrix, stay: int) -> tuple[Scores, Scores]:
-    """The LASSO solution with so many factors that are not zero, and the lambda up to which each factor was not.
+    """The first LASSO solution, as lambda falls, with so many factors that are not zero, and where each joined.
 
-    Minimised is factors' gram factors - 2 products' factors + lambda |factors|_1. Where no lambda gives the number,
-    the solution has more (or it is zero throughout, where even at lambda 0 there are too few).
+    Minimised is factors' gram factors - 2 products' factors + lambda |factors|_1. Where so many never are at once
+    (channels that are zero on all images never join), it is the last solution.
     """
-    if not products.any():
-        return np.zeros(len(gram)), np.zeros(len(gram))
-    problem = _compressed(gram, products)
-    fit = LassoFit(fit_intercept=False, warm_start=True, max_iter=10_000, tol=1e-8)
-    factors, left_at = np.zeros(len(gram)), np.zeros(len(gram))
-
-    def survivors(penalty: float) -> int:
-        nonlocal factors
-        # scikit-learn minimises |y - Xw|^2 / 2n + alpha |w|_1.
-        found = fit.set_params(alpha=penalty / (2 * len(problem[0]))).fit(*problem).coef_
-        left_at[found != 0] = np.maximum(left_at[found != 0], penalty)
-        count = int(np.count_nonzero(found))
-        if count >= stay:
-            factors = found.copy()
-        return count
-
-    largest = 2 * np.abs(products).max()  # nothing is left there
-    low, high = 1e-9 * largest, largest / 2**10
-    while survivors(high) > stay:
-        low, high = high, 2 * high
-    while np.count_nonzero(factors) != stay and high - low > 1e-6 * high:
-        middle = (low + high) / 2
-        low, high = (middle, high) if survivors(middle) > stay else (low, middle)
-    return factors, left_at
+    # Half of scikit-learn's objective for one sample; on its path the factors change one at a time.
+    alphas, _, path = lars_path_gram(products, gram, n_samples=1, method="lasso")
+    enough = np.flatnonzero(np.count_nonzero(path, axis=0) >= stay)
+    joined_at = np.where(path != 0, 2 * alphas, 0).max(1)
+    return path[:, enough[0] if len(enough) else -1], joined_at
 
 
 def fitted(patches: Matrix, missing: Matrix) -> Matrix:
@@ -133,11 +115,3 @@ def _problem(reading: Reading, kept: Kept, members: np.ndarray[Any, Any]) -> tup
     into = torch.zeros(len(members), len(own), dtype=torch.float64)
     into[order[np.searchsorted(members[order], reading.places[own])], torch.arange(len(own))] = 1
     return (into @ gram @ into.T).numpy(), (into @ products).numpy()
-
-
-def _compressed(gram: Matrix, products: Matrix) -> tuple[Matrix, Matrix]:
-    """A least squares problem with as many rows as unknowns that has these products."""
-    values, vectors = np.linalg.eigh(gram)
-    roots = np.sqrt(np.maximum(values, 0))
-    held = roots > np.sqrt(np.finfo(float).eps * len(gram)) * roots[-1]
-    return roots[held, None] * vectors[:, held].T, vectors[:, held].T @ products / roots[held]

@@ -23,14 +23,16 @@ Matrix = np.ndarray[Any, np.dtype[np.float64]]
 class ThiNet(Reconstruction):
     """Channels that the next layer's responses miss least, together, leave; least squares then scale the others.
 
-    Sampled are `locations` entries (image, place, output channel) an image of the layer that reads the channels; each
-    is a sum of shares, one a channel. The set that leaves grows greedily, always by the channel that leaves the square
-    of its summed shares least; then a factor for each channel that stays, least far from 1 of those that bring the sum
-    of squared errors to its minimum, is multiplied into the reading layer's kernels. Layers one after another, each on
-    the network as it is by then; how many channels stay is the same fraction of each, decided beforehand. A channel
-    with several readers is chosen by the first, and every one of them is scaled. All images pass together: memory for
-    their maps. Several budgets start each from the weights as they were. The paper tunes between layers, which is left
-    out here; the authors' journal version, which adds channels instead of removing them, is another method.
+    Sampled are `locations` entries (place and output channel) an image of the layer that reads the channels; each entry
+    is a sum of shares, one a channel. The set that leaves grows greedily, always by the channel with which the squares
+    of its summed shares are least; then least squares find a factor for each channel that stays (of several solutions
+    the one nearest to 1), which is multiplied into the reading layer's kernels. Layers go one after another, each on
+    the network as it is by then. The paper tunes between layers, which is left out; the authors' later version, which
+    adds channels where this removes them, is another method.
+
+    How many channels stay is the same fraction of each layer. A channel with several readers is chosen by the first,
+    and every one of them is scaled. All images pass together: memory for their maps. Several budgets start each from
+    the weights as they were.
     """
 
     name: ClassVar[str] = "thinet"
