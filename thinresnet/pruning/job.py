@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,14 @@ class Job:
                 f"is {scores[channel]} ({len(wrong)} such channels): are there weights or images that are not finite?"
             )
         return scores
+
+    def one_by_one(self) -> Iterator[Target]:
+        """The targets, each with the weights as they came and nothing counted yet: for training towards one target."""
+        start = copy.deepcopy(self.model.state_dict())
+        for target in self.targets:
+            self.model.load_state_dict(start)
+            self._images, self._tunings, self.notes = 0, [], {}
+            yield target
 
     def cut(self, kept: Kept) -> Pruned:
         """The smaller network with the weights as they are now."""

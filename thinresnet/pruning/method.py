@@ -29,7 +29,19 @@ Scores = np.ndarray[Any, np.dtype[np.float64]]
 NEEDS = ("data", "gradients", "training")
 SCOPES = ("layer", "global")
 # The files of this room that hold methods.
-_MODULES = ("norms", "fpgm", "taylor", "fisher", "slimming", "group_norm", "thinet", "regression")
+_MODULES = (
+    "norms",
+    "fpgm",
+    "taylor",
+    "fisher",
+    "slimming",
+    "group_norm",
+    "thinet",
+    "regression",
+    "sfp",
+    "sss",
+    "magnitude",
+)
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,17 @@ class Tuning:
         """Whether the update just made was the last one of its epoch."""
         return self.updates % self._per_epoch == 0
 
+    @property
+    def rate(self) -> float:
+        """The learning rate of the update to come."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    def gradient(self, tensor: Tensor) -> Tensor:
+        """The gradient of a tensor that the optimizer does not know, without the factor of float16's loss scale."""
+        assert tensor.grad is not None
+        scaler = self._accelerator.scaler
+        return tensor.grad if scaler is None else tensor.grad / scaler.get_scale()
+
     def step(self, batches: list[Batch], penalty: Callable[[], None] | None = None) -> float:
         """One update; returns the loss, which has to be a number."""
         images = sum(len(target) for _, target in batches)

@@ -1,0 +1,174 @@
+"""Depth surgery: the residual blocks that may leave, scales on their branches, and the network without some of them.
+
+Behind the first block of a stage every shortcut is the identity: without its branch such a block hands on what it was
+given, and the stage is one block shorter. The shallower network is built by its architecture's own constructor and
+receives the weights of the blocks that are left, under their new numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thinresnet.errors import InputError
+from thinresnet.networks.blueprint import construct
+from thinresnet.networks.cost import count
+from thinresnet.networks.network import Network, build, describe
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A class of residual blocks."""
+
+    ends: tuple[str, ...]  # the last layer of the branch: the first of these that the block has
+    after: str | None = None  # the activation behind the sum
+
+
+# class of the network: the keyword that sets the blocks of each stage, and its classes of blocks
+_FAMILIES: dict[str, tuple[str, dict[str, _Kind]]] = {
+    "CifarResNet": ("depths", {"_BasicBlock": _Kind(("bn2",), "act2")}),
+    "CifarPreResNet": ("depths", {"_PreBlock": _Kind(("conv3", "conv2"))}),
+    "ResNet": ("layers", {"BasicBlock": _Kind(("bn2",), "act2"), "Bottleneck": _Kind(("bn3",), "act3")}),
+    "ResNetV2": (
+        "layers",
+        {
+            "PreActBasic": _Kind(("conv2",)),
+            "PreActBottleneck": _Kind(("conv3",)),
+            "Bottleneck": _Kind(("norm3",), "act3"),
+        },
+    ),
+    "ConvNeXt": ("depths", {"ConvNeXtBlock": _Kind(("mlp.fc2",))}),
+}
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The residual blocks of a network by the names of their modules."""
+
+    keyword: str  # of the architecture: how many blocks each stage has
+    stages: tuple[tuple[str, ...], ...]
+    ends: Mapping[str, str]  # of each block that may leave: the last layer of its branch
+
+    def owner(self, name: str) -> str | None:
+        """The block that a layer, parameter or group of channels belongs to."""
+        return next((block for stage in self.stages for block in stage if f"{name}.".startswith(f"{block}.")), None)
+
+    def renamed(self, gone: Collection[str]) -> dict[str, str]:
+        """The names of the blocks that are left, old to new."""
+        names: dict[str, str] = {}
+        for stage in self.stages:
+            left = [block for block in stage if block not in gone]
+            names |= dict(zip(left, stage, strict=False))  # the first names of the stage, as many as are needed
+        return names
+
+
+def blocks_of(network: Network) -> Blocks:
+    """The blocks of a network, thin or not; a network whose blocks cannot leave is refused."""
+    model = construct(network, device="meta")
+    keyword, kinds = _FAMILIES.get(type(model).__name__, ("", {}))
+    stages: dict[str, list[str]] = {}
+    ends: dict[str, str] = {}
+    for name, module in model.named_modules():
+        kind = kinds.get(type(module).__name__)
+        if kind is None:
+            continue
+        stage = stages.setdefault(name.rpartition(".")[0], [])
+        if stage:
+            ends[name] = f"{name}.{_end(network.arch, name, module, kind)}"
+        stage.append(name)
+    if not stages:
+        raise InputError(
+            f"{network.arch} has no residual blocks that can leave; ResNets (basic, bottleneck, wide, pre-activation) "
+            "and ConvNeXts have"
+        )
+    return Blocks(keyword, tuple(map(tuple, stages.values())), ends)
+
+
+def block_costs(network: Network, blocks: Blocks) -> dict[str, tuple[int, int]]:
+    """The MACs and parameters of each block."""
+    costs = {block: (0, 0) for stage in blocks.stages for block in stage}
+    for layer in count(network).layers:
+        block = blocks.owner(layer.name)
+        if block is not None:
+            macs, params = costs[block]
+            costs[block] = (macs + layer.macs, params + layer.params)
+    return costs
+
+
+@contextmanager
+def scaled(model: nn.Module, layers: Sequence[str], scales: Tensor) -> Iterator[None]:
+    """Inside, what each layer puts out is multiplied by its scale; the scales may change between forward passes."""
+    handles = []
+    for index, name in enumerate(layers):
+
+        def hook(module: nn.Module, inputs: Any, output: Tensor, index: int = index) -> Tensor:
+            return output * scales[index]
+
+        handles.append(model.get_submodule(name).register_forward_hook(hook))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def without(
+    model: nn.Module, network: Network, gone: Collection[str], scales: Mapping[str, float]
+) -> tuple[Network, nn.Module]:
+    """The network without these blocks, the branches of the others multiplied by their scales (1 where none is given).
+
+    `model`, which is of `network`, stays as it is; what comes out has its type, device and mode.
+    """
+    blocks = blocks_of(network)
+    unknown = sorted(set(gone) - set(blocks.ends))
+    if unknown:
+        raise InputError(
+            f"{network.arch}: {unknown[0]!r} is not a block that can leave; these are: {', '.join(blocks.ends)}"
+        )
+    names = blocks.renamed(gone)
+
+    def left(named: Mapping[str, Any]) -> dict[str, Any]:
+        """What is left of what has names, under the new ones."""
+        found = {}
+        for name, value in named.items():
+            block = blocks.owner(name)
+            if block not in gone:
+                found[name if block is None else names[block] + name[len(block) :]] = value
+        return found
+
+    depths = [sum(block not in gone for block in stage) for stage in blocks.stages]
+    kwargs = {**network.kwargs, blocks.keyword: depths}
+    shallow = describe(
+        network.arch, channels=left(network.channels), input_size=network.input_size, complete=True, **kwargs
+    )
+    like = next(model.parameters())
+    result = build(shallow, seed=0).to(device=like.device, dtype=like.dtype).train(model.training)
+    result.load_state_dict(left(model.state_dict()))
+    with torch.no_grad():
+        for block, scale in scales.items():
+            if block not in gone:
+                end = names[block] + blocks.ends[block][len(block) :]
+                for parameter in result.get_submodule(end).parameters():
+                    parameter.mul_(scale)
+    return shallow, result
+
+
+def _end(arch: str, name: str, block: nn.Module, kind: _Kind) -> str:
+    """The last layer of a block's branch; refused where a scale on it would not be one on the branch."""
+    end = next(end for end in kind.ends if end.partition(".")[0] in dict(block.named_children()))
+    layer = type(block.get_submodule(end)).__name__
+    if getattr(block, "se", None) is not None:
+        reason = "its branch ends in an attention layer, which does not scale with what it is given"
+    elif "Std" in layer:
+        reason = f"its branch ends in {end}, whose weights are standardised: a scale on them is lost"
+    elif kind.after is not None and not isinstance(block.get_submodule(kind.after), nn.ReLU):
+        after = type(block.get_submodule(kind.after)).__name__
+        reason = f"{after} behind the sum changes what a block without a branch hands on; ReLU does not"
+    else:
+        return end
+    raise InputError(f"{arch}: the block {name!r} cannot leave: {reason}")

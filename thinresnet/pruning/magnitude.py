@@ -1,0 +1,281 @@
+"""Weights one by one: global magnitude, and lottery tickets. What leaves is masked, so nothing gets smaller.
+
+These are the contrast that papers on structured pruning draw. A budget bounds what the network would cost if zeros were
+free; that figure goes into the notes, and the cost of the network stays what it is.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from thinresnet.errors import InputError, nearest
+from thinresnet.networks.cost import count
+from thinresnet.networks.fitting import Limits
+from thinresnet.networks.network import build
+from thinresnet.networks.store import WEIGHTS_FILE, load_weights
+from thinresnet.pruning.job import Job
+from thinresnet.pruning.method import Method, Pruned, in_range, register
+
+Masks = dict[str, Tensor]  # by parameter: which weights are left
+Costs = tuple[int, int]  # MACs, parameters
+
+
+class _Masking(Method):
+    """What methods that mask weights share."""
+
+    scope: ClassVar[str] = "global"
+    removes: ClassVar[str] = "weights"
+    serves: ClassVar[str] = "networks with convolutions whose weights are not standardised"
+
+    def check(self, job: Job) -> None:
+        """Convolutions, and a budget that leaves some of their weights."""
+        weights = Weights(job)
+        for target in job.targets:
+            if target.limits is None or target.scope != self.scope:
+                raise InputError(
+                    f"prune {self.name}: single weights leave by one ranking; give --macs or --params, and neither "
+                    "--to nor --scope layer"
+                )
+            if not target.limits.allow(weights.least):
+                raise target.limits.refuse(weights.least, "masked network")
+
+
+@register
+@dataclass(frozen=True)
+class Magnitude(_Masking):
+    """Convolution weights of least magnitude are set to zero, by one threshold for all layers, at once.
+
+    Linear layers, biases and norms are left alone. Training on with zeros in their place takes `keep_masks`.
+    """
+
+    name: ClassVar[str] = "magnitude"
+    paper: ClassVar[str] = (
+        "Han et al. 2015, Learning both Weights and Connections for Efficient Neural Networks, 1506.02626"
+    )
+
+    def run(self, job: Job) -> Iterator[Pruned]:
+        """One threshold for each target."""
+        weights = Weights(job)
+        for target in job.targets:
+            assert target.limits is not None
+            masks = weights.largest(target.limits)
+            yield _pruned(job, weights, copy.deepcopy(job.model), masks)
+
+
+@register
+@dataclass(frozen=True)
+class Lottery(_Masking):
+    """The mask of `magnitude` on the weights that training began with: a lottery ticket, found in one shot.
+
+    A run's initialisation follows from its seed, or is the file that it started from; `init` names another file, or a
+    run's folder. All else (norms, the classifier) goes back to it as well.
+    """
+
+    name: ClassVar[str] = "lottery"
+    paper: ClassVar[str] = "Frankle and Carbin 2019, The Lottery Ticket Hypothesis, arXiv:1803.03635"
+
+    init: str = ""
+
+    def check(self, job: Job) -> None:
+        """As for masks at large; and an initialisation that fits the network."""
+        super().check(job)
+        _initial(job, self.init)
+
+    def run(self, job: Job) -> Iterator[Pruned]:
+        """One mask for each target."""
+        weights = Weights(job)
+        for target in job.targets:
+            assert target.limits is not None
+            masks = weights.largest(target.limits)
+            model, rewound_to = _initial(job, self.init)
+            yield _pruned(job, weights, model, masks, rewound_to=rewound_to)
+
+
+@register
+@dataclass(frozen=True)
+class LotteryRounds(_Masking):
+    """A lottery ticket found in rounds: mask a share of what is left, rewind, train by the recipe, and again.
+
+    Each of the `rounds` masks the same share of the weights left to it, so that the last one meets the budget; the
+    first ranks the weights as they come, so there is one training less than rounds. Each budget has its own rounds.
+    """
+
+    name: ClassVar[str] = "lottery-rounds"
+    paper: ClassVar[str] = Lottery.paper
+    needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients", "training"})
+
+    rounds: int = 5
+    epochs: int | None = None  # of the training between rounds; none: the recipe's
+    init: str = ""
+
+    def __post_init__(self) -> None:
+        in_range(self.name, "rounds", self.rounds, 2, 100)
+        in_range(self.name, "epochs", 1 if self.epochs is None else self.epochs, 1, 10**6)
+
+    def check(self, job: Job) -> None:
+        """As for masks at large; and an initialisation that fits the network."""
+        super().check(job)
+        _initial(job, self.init)
+
+    def run(self, job: Job) -> Iterator[Pruned]:
+        """Mask, rewind and train, for each target anew."""
+        weights = Weights(job)
+        initial, rewound_to = _initial(job, self.init)
+        for target in job.one_by_one():
+            assert target.limits is not None
+            masks = weights.largest(weights.eased(target.limits, 1 / self.rounds))
+            for done in range(1, self.rounds):
+                job.model.load_state_dict(initial.state_dict())
+                with keep_masks(job.model, masks):
+                    tuning = job.tuning(epochs=self.epochs)
+                    for batches in tuning.batches():
+                        tuning.step(batches)
+                masks = weights.largest(weights.eased(target.limits, (done + 1) / self.rounds), masks)
+            yield _pruned(job, weights, copy.deepcopy(initial), masks, rewound_to=rewound_to)
+
+
+@contextmanager
+def keep_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> Iterator[None]:
+    """Inside, masked weights are zero after every update, and their gradients are zero before it.
+
+    Masked gradients keep momentum, clipping and adaptive rates from seeing what is gone; the second masking is for
+    optimizers that mix the entries of a matrix.
+    """
+    pairs = _matched(model, masks)
+
+    @torch.no_grad()
+    def apply(*_: Any) -> None:
+        for parameter, mask in pairs:
+            parameter.mul_(mask)
+
+    apply()
+    handles: list[Any] = [
+        parameter.register_hook(lambda gradient, mask=mask: gradient * mask) for parameter, mask in pairs
+    ]
+    handles.append(register_optimizer_step_post_hook(apply))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _matched(model: nn.Module, masks: Mapping[str, Tensor]) -> list[tuple[nn.Parameter, Tensor]]:
+    """Each masked parameter with its mask, on its device; masks that do not fit are refused."""
+    parameters = dict(model.named_parameters())
+    pairs = []
+    for name, mask in masks.items():
+        if name not in parameters:
+            raise InputError(f"masks: the network has no parameter {name!r}{nearest(name, parameters)}")
+        if mask.shape != parameters[name].shape:
+            raise InputError(
+                f"masks: {name!r} has shape {tuple(mask.shape)}; the network's is {tuple(parameters[name].shape)}"
+            )
+        pairs.append((parameters[name], mask.bool().to(parameters[name].device)))
+    return pairs
+
+
+class Weights:
+    """The convolution weights of a job's network, and what each would save."""
+
+    def __init__(self, job: Job) -> None:
+        cost = count(job.network)
+        layers = {layer.name: layer for layer in cost.layers}
+        self._method = job.method
+        self.parameters: dict[str, Tensor] = {}
+        self.macs: dict[str, int] = {}  # of one weight
+        for name, module in job.model.named_modules():
+            if not isinstance(module, _ConvNd):
+                continue
+            if "Std" in type(module).__name__:
+                raise InputError(
+                    f"prune {job.method}: {job.network.arch} standardises its weights ({name}): zeros would not stay so"
+                )
+            self.parameters[f"{name}.weight"] = module.weight
+            self.macs[f"{name}.weight"] = layers[name].macs // module.weight.numel()
+        if not self.parameters:
+            raise InputError(f"prune {job.method}: {job.network.arch} has no convolutions")
+        self.whole: Costs = (cost.macs, cost.params)
+        macs, params = self._spent({name: weight.numel() for name, weight in self.parameters.items()})
+        self._fixed: Costs = (cost.macs - macs, cost.params - params)
+
+    @property
+    def least(self) -> Costs:
+        """What a network with a single convolution weight costs at most."""
+        return self._fixed[0] + max(self.macs.values()), self._fixed[1] + 1
+
+    def cost(self, masks: Masks) -> Costs:
+        """What the network would cost if zeros were free."""
+        macs, params = self._spent({name: int(mask.sum()) for name, mask in masks.items()})
+        return self._fixed[0] + macs, self._fixed[1] + params
+
+    def eased(self, limits: Limits, share: float) -> Limits:
+        """The limits on the way to these: after that share of equal rounds, each keeping the same share of weights."""
+        eased = copy.copy(limits)
+        eased.limits = []
+        for index, limit in limits.limits:
+            fixed, whole = self._fixed[index], self.whole[index]
+            left = (min(limit, whole) - fixed) / (whole - fixed)
+            eased.limits.append((index, fixed + int((whole - fixed) * left**share)))
+        return eased
+
+    @torch.no_grad()
+    def largest(self, limits: Limits, alive: Masks | None = None) -> Masks:
+        """As many of the largest weights (of those alive) as the limits allow, over all layers."""
+        for name, weight in self.parameters.items():
+            if not bool(torch.isfinite(weight).all()):
+                raise InputError(f"prune {self._method}: {name!r} has a value that is not a finite number")
+        sizes = torch.tensor([weight.numel() for weight in self.parameters.values()])
+        scores = torch.cat([weight.flatten().abs() for weight in self.parameters.values()])
+        candidates = len(scores)
+        if alive is not None:
+            gone = ~torch.cat([alive[name].flatten() for name in self.parameters])
+            scores[gone] = -1
+            candidates -= int(gone.sum())
+        order = scores.argsort(descending=True, stable=True)[:candidates]
+        for index, limit in limits.limits:
+            prices = torch.tensor([(self.macs[name], 1)[index] for name in self.parameters])
+            spent = prices.repeat_interleave(sizes).to(order.device)[order].cumsum(0)
+            order = order[: int((spent <= limit - self._fixed[index]).sum())]
+        left = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
+        left[order] = True
+        parts = left.split(sizes.tolist())
+        return {
+            name: part.view(weight.shape) for (name, weight), part in zip(self.parameters.items(), parts, strict=True)
+        }
+
+    def _spent(self, counts: Mapping[str, int]) -> Costs:
+        return sum(number * self.macs[name] for name, number in counts.items()), sum(counts.values())
+
+
+def _initial(job: Job, init: str) -> tuple[nn.Module, str]:
+    """The weights that training began with, and where they are from: as the training room makes them."""
+    seed = job.seed if job.recipe is None else job.recipe.seed
+    path = init or (job.recipe.initial_checkpoint if job.recipe else "")
+    model = build(job.network, seed=seed)
+    if path:
+        load_weights(model, job.network, Path(path) / WEIGHTS_FILE if Path(path).is_dir() else path)
+    like = next(job.model.parameters())
+    return model.to(device=like.device, dtype=like.dtype), path or f"the initialisation of seed {seed}"
+
+
+def _pruned(job: Job, weights: Weights, model: nn.Module, masks: Masks, **notes: Any) -> Pruned:
+    """A network of the same shape with zeros, and what it would cost if they were free."""
+    with torch.no_grad():
+        for parameter, mask in _matched(model, masks):
+            parameter.mul_(mask)
+    kept, total = (sum(int(mask.sum()) for mask in masks.values()), sum(mask.numel() for mask in masks.values()))
+    macs, params = weights.cost(masks)
+    theory = {"density": kept / total, "theoretical_macs": macs, "theoretical_params": params}
+    empty = [name for name, mask in masks.items() if not mask.any()]
+    return Pruned(job.network, model, {}, masks, {**job.notes, **theory, "empty": empty, **notes})

@@ -1,0 +1,69 @@
+"""Soft filter pruning: the weakest filters are set to zero while training goes on, and may come back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from thinresnet.networks.cutting import STAYS, Channels, Kept
+from thinresnet.pruning.job import Job
+from thinresnet.pruning.measures import makers, of_first_makers
+from thinresnet.pruning.method import Method, Pruned, Scores, in_range, register
+from thinresnet.pruning.selection import Target
+
+
+@register
+@dataclass(frozen=True)
+class SoftFilterPruning(Method):
+    """Filters of least L2 norm are zeroed after every epoch of training and may regrow; those of the last epoch leave.
+
+    The same fraction of every layer is zeroed, as much as the budget asks for; gradients are not masked. The paper
+    zeroes filters of every convolution and puts constants where removed ones had been (batch norm makes them of
+    zeros), so that its small network has gathers; here channels leave whole, with their constants, and the residual
+    stream stays unless asked for. Each budget is trained towards from the start.
+    """
+
+    name: ClassVar[str] = "sfp"
+    paper: ClassVar[str] = (
+        "He et al. 2018, Soft Filter Pruning for Accelerating Deep Convolutional Neural Networks, arXiv:1808.06866"
+    )
+    needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients", "training"})
+
+    epochs: int | None = None  # of training; none: the recipe's
+
+    def __post_init__(self) -> None:
+        in_range(self.name, "epochs", 1 if self.epochs is None else self.epochs, 1, 10**6)
+
+    def scores(self, job: Job) -> Scores:
+        """Euclidean lengths of filters."""
+        return of_first_makers(job.model, job.channels, lambda filters: filters.norm(dim=1))
+
+    def run(self, job: Job) -> Iterator[Pruned]:
+        """Train, zero after every epoch, and cut what was zeroed last."""
+        for target in job.one_by_one():
+            kept = job.channels.full()
+            tuning = job.tuning(epochs=self.epochs)
+            for batches in tuning.batches():
+                tuning.step(batches)
+                if tuning.ends_epoch:
+                    kept = self._soften(job, target)
+            yield job.cut(kept)
+
+    def _soften(self, job: Job, target: Target) -> Kept:
+        kept = target.select(job.channels, job.movable, job.checked(self.scores(job)))
+        zero_filters(job.model, job.channels, kept)
+        return kept
+
+
+@torch.no_grad()
+def zero_filters(model: nn.Module, channels: Channels, kept: Kept) -> None:
+    """Set the filters that make channels which are not kept to zero."""
+    for role in makers(channels):
+        places = channels.places[role]
+        rows = torch.from_numpy((places != STAYS) & ~kept[places])
+        weight = model.get_submodule(role[0]).weight
+        weight[rows.to(weight.device)] = 0

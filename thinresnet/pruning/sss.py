@@ -1,0 +1,131 @@
+"""Sparse structure selection: a scale on every residual branch is trained towards zero; what is at zero leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from thinresnet.errors import InputError
+from thinresnet.networks.cost import macs_and_params
+from thinresnet.networks.depth import Blocks, block_costs, blocks_of, scaled, without
+from thinresnet.networks.fitting import Limits
+from thinresnet.networks.network import Network
+from thinresnet.pruning.job import Job
+from thinresnet.pruning.method import Method, Pruned, in_range, register
+
+Costs = tuple[int, int]  # MACs, parameters
+
+
+@register
+@dataclass(frozen=True)
+class SparseStructureSelection(Method):
+    """Whole residual blocks leave whose branches were scaled least, after training with an L1 penalty on the scales.
+
+    The scales start at one, are not decayed, and take an accelerated proximal step with each update of the weights, at
+    the recipe's rate. Blocks of scale zero leave; then the lowest do, until the budget is met, and those that fit
+    come back, best first: blocks are coarse, so more than 2 % of a budget may be left. Scales that stay go into the
+    weights. The first block of a stage always stays and has no scale; the paper's code lets its branch go as well.
+    """
+
+    name: ClassVar[str] = "sss"
+    paper: ClassVar[str] = (
+        "Huang and Wang 2018, Data-Driven Sparse Structure Selection for Deep Neural Networks, arXiv:1707.01213"
+    )
+    needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients", "training"})
+    scope: ClassVar[str] = "global"
+    serves: ClassVar[str] = "ResNets (wide and pre-activation ones too) and ConvNeXts"
+    removes: ClassVar[str] = "blocks"
+
+    gamma: float = 0.01  # of the penalty
+    momentum: float = 0.9  # of the scales
+    epochs: int | None = None  # of training with the penalty; none: the recipe's
+
+    def __post_init__(self) -> None:
+        in_range(self.name, "gamma", self.gamma, 0, 100)
+        in_range(self.name, "momentum", self.momentum, 0, 0.999)
+        in_range(self.name, "epochs", 1 if self.epochs is None else self.epochs, 1, 10**6)
+
+    def check(self, job: Job) -> None:
+        """Blocks that may leave, and a budget that whole blocks can meet."""
+        blocks = blocks_of(job.network)
+        smallest = _rest(job.network, block_costs(job.network, blocks), blocks.ends)
+        for target in job.targets:
+            if target.limits is None or target.scope != self.scope:
+                raise InputError(
+                    f"prune {self.name}: whole blocks leave by one ranking; give --macs or --params, and neither --to "
+                    "nor --scope layer"
+                )
+            if not target.limits.allow(smallest):
+                raise target.limits.refuse(smallest, "network of one block a stage")
+
+    def run(self, job: Job) -> Iterator[Pruned]:
+        """Train the scales, once for all targets; then choose."""
+        blocks = blocks_of(job.network)
+        costs = block_costs(job.network, blocks)
+        scales = self._train(job, blocks)
+        for target in job.targets:
+            assert target.limits is not None
+            gone = _gone(job.network, scales, costs, target.limits)
+            network, model = without(job.model, job.network, gone, scales)
+            yield Pruned(network, model, {}, notes=_notes(job.network, blocks, gone, scales))
+
+    def _train(self, job: Job, blocks: Blocks) -> dict[str, float]:
+        """Train weights and scales together; returns the scale of each block."""
+        scales = Scales(len(blocks.ends), self.gamma, self.momentum, job.device)
+        tuning = job.tuning(epochs=self.epochs)
+        with scaled(job.model, list(blocks.ends.values()), scales.values):
+            for batches in tuning.batches():
+                tuning.step(batches, lambda: scales.step(tuning.gradient(scales.values), tuning.rate))
+        return dict(zip(blocks.ends, scales.values.tolist(), strict=True))
+
+
+class Scales:
+    """Scales of at least zero under an L1 penalty, and how they move."""
+
+    def __init__(self, count: int, gamma: float, momentum: float, device: torch.device) -> None:
+        self.values = torch.ones(count, device=device, requires_grad=True)
+        self._velocity = torch.zeros(count, device=device)
+        self._gamma, self._momentum = gamma, momentum
+
+    @torch.no_grad()
+    def step(self, gradient: Tensor, rate: float) -> None:
+        """A gradient step, the soft threshold of the penalty, and the momentum of what that moved."""
+        self.values.grad = None
+        if not bool(torch.isfinite(gradient).all()):
+            return  # float16 overflowed: the weights stay where they are, too
+        proximal = nn.functional.softshrink(self.values - rate * gradient, rate * self._gamma)
+        self._velocity = proximal - self.values + self._momentum * self._velocity
+        self.values.copy_((proximal + self._momentum * self._velocity).clamp(min=0))
+
+
+def _rest(network: Network, costs: Mapping[str, Costs], gone: Collection[str]) -> Costs:
+    """What the network costs without these blocks."""
+    macs, params = macs_and_params(network)
+    return macs - sum(costs[block][0] for block in gone), params - sum(costs[block][1] for block in gone)
+
+
+def _gone(network: Network, scales: Mapping[str, float], costs: Mapping[str, Costs], limits: Limits) -> set[str]:
+    """The blocks that leave: those of scale zero, the lowest until the limits allow, less those that fit again."""
+    order = sorted(scales, key=lambda block: scales[block])
+    gone = {block for block in order if not scales[block]}
+    for block in order:
+        if limits.allow(_rest(network, costs, gone)):
+            break
+        gone.add(block)
+    for block in reversed(order):
+        if block in gone and scales[block] and limits.allow(_rest(network, costs, gone - {block})):
+            gone.remove(block)
+    return gone
+
+
+def _notes(network: Network, blocks: Blocks, gone: Collection[str], scales: Mapping[str, float]) -> dict[str, Any]:
+    """What was found, by block, stage and group of channels."""
+    return {
+        "scales": dict(scales),
+        "kept_blocks": [[number for number, block in enumerate(own) if block not in gone] for own in blocks.stages],
+        "kept_by_group": {group: float(blocks.owner(group) not in gone) for group in network.channels},
+    }
