@@ -84,7 +84,7 @@ class FisherTune(Method):
 
     def run(self, job: Job) -> Iterator[Pruned]:
         """Tune and remove until each target is met."""
-        channels, alive = job.channels, job.channels.full()
+        channels, alive, last = job.channels, job.channels.full(), job.targets[-1]
         mask = torch.from_numpy(alive)  # one memory: what leaves `alive` is masked at the next forward pass
         removed: list[list[int]] = []
         tuning = job.tuning(updates=channels.total * self.updates, lr=self.lr, quiet=True)
@@ -97,7 +97,7 @@ class FisherTune(Method):
                         if not target.allows(channels, alive):
                             removed.append(_lowest(job, target, alive, job.checked(scores)))
                             alive[removed[-1]] = False
-                    job.progress("removed, % of what has to go", round(100 * target.progress(channels, alive)), 100)
+                    job.progress("removed, % of what has to go", round(100 * last.progress(channels, alive)), 100)
                 job.notes["removed_in_order"] = [number for step in removed for number in step]
                 yield job.cut(alive)
 
