@@ -1,124 +1,295 @@
-"""The table of a study, from what its stages have left: `study.json`, written anew after every run.
+"""What the finished runs of a study came to: a line for each row of its plan, with means, deviations, costs and bills.
 
-One row for each recipe, protocol, method and budget: the runs of its seeds, accuracy (mean, standard deviation and
-number of seeds; last epoch), what the network costs, what it cost to train, and how fast it is.
+The verdict holds a line against plain width at the same point under the same recipe: the one reference that was chosen
+before anything was measured. Where the intervals of one standard deviation around the means overlap it is a tie; where
+one of the two has a single seed there is no interval and no verdict.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
-from thinresnet.errors import InputError
 from thinresnet.files import write_atomically
+from thinresnet.networks import Network
 from thinresnet.pruning.folder import read_pruning
-from thinresnet.studies.plan import Plan, Row, Source, Stage
+from thinresnet.studies.plan import Costs, Plan, Row, Source, Stage
 from thinresnet.studies.stages import TIMING
 from thinresnet.studies.store import Store
-from thinresnet.training.result import PARTS, Result
+from thinresnet.training.result import FILE
 
-FORMAT = 1
-FILE = "study.json"
+FILE_NAME = "table.json"
+BAR = "scaled-width"
+DENSE, SCALED, TUNED, SCRATCH, REWOUND, OURS = (
+    "dense", "scaled", "pruned and tuned", "pruned shape, from scratch", "pruned shape, rewound",
+    "pruned shape, by our rules",
+)  # fmt: skip
+# What a protocol makes, and what a line of it is called.
+PROTOCOLS: Mapping[str, tuple[str, str]] = {
+    "dense": (DENSE, "dense"),
+    "scaled-width": (SCALED, "plain width"),
+    "scaled-interior": (SCALED, "interior width"),
+    "scaled-depth": (SCALED, "depth"),
+    "scaled-resolution": (SCALED, "resolution"),
+    "prune-tune": (TUNED, "{method}, tuned"),
+    "prune-tune-iterative": (TUNED, "{method}, tuned in steps"),
+    "scratch-e": (SCRATCH, "{method}, Scratch-E"),
+    "scratch-b": (SCRATCH, "{method}, Scratch-B"),
+    "scratch-b-2x": (SCRATCH, "{method}, Scratch-B up to 2x"),
+    "rewind": (REWOUND, "{method}, rewound"),
+    "family": (OURS, "{method}, family (our rule)"),
+    "guided": (OURS, "{method}, guided (our rule)"),
+    "transfer": (OURS, "{method}, transferred (our rule)"),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line: the same thing under several seeds, as far as they are finished."""
+
+    row: Row
+    limit: Costs  # of MACs and parameters at its point
+    dense: Costs
+    planned: int  # seeds
+    stages: tuple[Stage, ...]  # those of the finished seeds
+    folders: tuple[Path, ...]
+    results: tuple[Mapping[str, Any], ...]
+    bills: tuple[int, ...]  # training MACs of each seed, dense parent and pruning included where it needs them
+    timing: Mapping[str, Any] | None
+
+    @property
+    def kind(self) -> str:
+        """What sort of thing it is."""
+        return PROTOCOLS[self.row.protocol][0]
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return PROTOCOLS[self.row.protocol][1].format(method=self.row.pruner)
+
+    @property
+    def macs(self) -> int:
+        """MACs; of the costliest seed, where each has a shape of its own."""
+        return max(int(result["macs"]) for result in self.results)
+
+    @property
+    def params(self) -> int:
+        """Parameters, likewise."""
+        return max(int(result["params"]) for result in self.results)
+
+    @property
+    def own_bill(self) -> float:
+        """Training MACs of the last training alone, mean over the seeds."""
+        return statistics.fmean(result["training_macs"] for result in self.results)
+
+    @property
+    def bill(self) -> float:
+        """Training MACs of everything that it takes to get there, mean over the seeds."""
+        return statistics.fmean(self.bills)
+
+    @property
+    def speedup(self) -> float | None:
+        """How many times faster than dense one image, or batch, is on the machine that measured it."""
+        return None if self.timing is None else 1 / float(self.timing["network"]["time_ratio"])
+
+    @cached_property
+    def top1(self) -> Spread | None:
+        """On the test set, after the last epoch."""
+        return self._spread("top1_test")
+
+    @cached_property
+    def top1_ema(self) -> Spread | None:
+        """The same of the averaged weights, where the recipe keeps them."""
+        return self._spread("top1_test_ema")
+
+    @cached_property
+    def holdout(self) -> Spread | None:
+        """On what was held out of the training set, where something was."""
+        return self._spread("top1_holdout")
+
+    @property
+    def spreads(self) -> dict[str, Spread | None]:
+        """Every accuracy, by the name of its key."""
+        return {"top1": self.top1, "top1_ema": self.top1_ema, "holdout": self.holdout}
+
+    def _spread(self, key: str) -> Spread | None:
+        values = [float(result[key]) for result in self.results if result[key] is not None]
+        return Spread(tuple(values)) if values else None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Percentages over seeds."""
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Their mean."""
+        return statistics.fmean(self.values)
+
+    @property
+    def deviation(self) -> float | None:
+        """Their sample standard deviation; None of a single one."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """One standard deviation to both sides."""
+        return self.mean - (self.deviation or 0.0), self.mean + (self.deviation or 0.0)
+
+    def __str__(self) -> str:
+        spread = "" if self.deviation is None else f" ± {self.deviation:.2f}"
+        return f"{self.mean:.2f}{spread}"
+
+
+def lines(plan: Plan, store: Store) -> list[Line]:
+    """The lines of a study in the order of its plan; those without a finished seed have no results."""
+    return [_line(plan, store, row) for row in plan.rows]
 
 
 def write_table(plan: Plan, store: Store) -> None:
-    """Write the table of what is finished."""
-    study = plan.study
-    about = {
-        "format": FORMAT,
-        "study": study.name,
-        "about": study.about,
-        "holdout": study.holdout,
-        "seeds": list(study.seeds),
-        "budgets": {point.tag: point.text for point in study.points},
-        "notes": plan.notes,
-        "rows": [_row(plan, store, row) for row in plan.rows],
-    }
-    write_atomically(store.root / FILE, json.dumps(about, indent=1, allow_nan=False) + "\n")
+    """Keep the lines as they are now in the study's folder, for machines."""
+    found = lines(plan, store)
+    write_atomically(store.root / FILE_NAME, json.dumps(as_records(found), indent=1, allow_nan=False) + "\n")
 
 
-def read_table(root: Path) -> dict[str, Any]:
-    """The table of a study that was run."""
-    path = root / FILE
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run the study first: thinresnet study run FILE") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise InputError(f"{path}: not the table of a study of format {FORMAT}")
-    return found
+def as_records(found: Sequence[Line]) -> list[dict[str, Any]]:
+    """The lines as JSON values."""
+    return [_record(line, found) for line in found]
 
 
-def _row(plan: Plan, store: Store, row: Row) -> dict[str, Any]:
-    finals = [stage for stage in row.finals if store.finished(stage)]
-    results = [Result.read(store.folder(stage)) for stage in finals]
-    bills = [_bill(store, stage) for stage in finals]
-    scores = {
-        part: _spread([score.top1 for result in results if (score := getattr(result, part)) is not None])
-        for part in PARTS
-    }
+def groups(found: Sequence[Line]) -> dict[str, dict[str, list[Line]]]:
+    """By way of training and then by point (empty: dense), best first; lines without results last."""
+    grouped: dict[str, dict[str, list[Line]]] = {}
+    for line in found:
+        grouped.setdefault(line.row.regime, {}).setdefault(line.row.point or "", []).append(line)
+    for by_point in grouped.values():
+        for own in by_point.values():
+            own.sort(key=lambda line: line.top1.mean if line.top1 else -1.0, reverse=True)
+    return grouped
+
+
+def bar_of(line: Line, found: Sequence[Line]) -> Line | None:
+    """Plain width at the same point under the same recipe, if it is there and finished."""
+    for other in found:
+        same = (other.row.regime, other.row.point) == (line.row.regime, line.row.point)
+        if same and other.row.protocol == BAR and other.top1:
+            return other
+    return None
+
+
+def verdict(line: Line, found: Sequence[Line]) -> str:
+    """What a line is worth against plain width, in words."""
+    if line.top1 is None:
+        return "not finished"
+    if line.row.protocol == BAR:
+        return "the bar"
+    bar = bar_of(line, found)
+    if line.row.point is None or bar is None or bar.top1 is None:
+        return ""
+    if any(cost > most for cost, most in zip((line.macs, line.params), line.limit, strict=True)):
+        return "not judged: it costs more than the budget"
+    gap = line.top1.mean - bar.top1.mean
+    if line.top1.deviation is None or bar.top1.deviation is None:
+        return f"{gap:+.2f} against plain width; one seed, no verdict"
+    (low, high), (bar_low, bar_high) = line.top1.interval, bar.top1.interval
+    if low <= bar_high and bar_low <= high:
+        return f"tie ({gap:+.2f})"
+    return f"clears the bar by {gap:.2f}" if gap > 0 else f"loses by {-gap:.2f}"
+
+
+def _record(line: Line, found: Sequence[Line]) -> dict[str, Any]:
+    done = bool(line.results)
     return {
-        "recipe": row.regime,
-        "protocol": row.protocol,
-        "method": row.pruner,
-        "budget": row.point,
-        "seeds": len(row.finals),
-        "n": len(results),  # of them finished
-        "arch": results[0].arch if results else None,
-        "dataset": results[0].dataset if results else None,
-        "top1": scores,  # by part: test, test_ema, holdout, holdout_ema
-        "macs": _spread([result.macs for result in results]),
-        "params": _spread([result.params for result in results]),
-        "dense_macs": results[0].dense_macs if results else None,
-        "dense_params": results[0].dense_params if results else None,
-        "epochs": _spread([result.epochs for result in results]),
-        # MACs to train: all stages that this network hangs on, and without the search that only gave it its shape.
-        "bill": _spread([bill["all"] for bill in bills]),
-        "bill_without_search": _spread([bill["weights"] for bill in bills]),
-        "timing": _timing(store, row.timing),
-        "runs": [stage.folder for stage in finals],
+        "recipe": line.row.regime,
+        "point": line.row.point,
+        "protocol": line.row.protocol,
+        "method": line.row.pruner,
+        "kind": line.kind,
+        "name": line.name,
+        "verdict": verdict(line, found),
+        "seeds": [result["seed"] for result in line.results],
+        "seeds_planned": line.planned,
+        **{key: _numbers(spread) for key, spread in line.spreads.items()},
+        "macs": line.macs if done else None,
+        "params": line.params if done else None,
+        "macs_limit": line.limit[0],
+        "params_limit": line.limit[1],
+        "dense_macs": line.dense[0],
+        "dense_params": line.dense[1],
+        "training_macs": line.own_bill if done else None,
+        "training_macs_with_search": line.bill if done else None,
+        "timing": line.timing,
+        "folders": [folder.name for folder in line.folders],
     }
 
 
-def _spread(values: Sequence[float]) -> dict[str, float | None] | None:
-    """Mean and standard deviation over the seeds; one seed has none."""
-    if not values:
+def _numbers(spread: Spread | None) -> dict[str, Any] | None:
+    if spread is None:
         return None
-    return {"mean": fmean(values), "sd": stdev(values) if len(values) > 1 else None}
+    return {"mean": spread.mean, "deviation": spread.deviation, "values": list(spread.values)}
 
 
-def _timing(store: Store, stage: Stage | None) -> dict[str, Any] | None:
-    if stage is None or not store.finished(stage):
-        return None
-    return dict(json.loads((store.folder(stage) / TIMING).read_text(encoding="utf-8")))
+def _line(plan: Plan, store: Store, row: Row) -> Line:
+    done = [final for final in row.finals if store.finished(final)]
+    folders = tuple(store.folder(final) for final in done)
+    timed = row.timing is not None and store.finished(row.timing)
+    network = row.timing.spec["dense"] if row.timing else row.finals[0].spec["network"]
+    dense = plan.cost(Network.from_json(json.dumps(network)))
+    return Line(
+        row=row,
+        limit=_limit(plan, row, dense),
+        dense=dense,
+        planned=len(row.finals),
+        stages=tuple(done),
+        folders=folders,
+        results=tuple(_json(folder / FILE) for folder in folders),
+        bills=tuple(_bill(store, final) for final in done),
+        timing=_json(store.folder(row.timing) / TIMING) if row.timing and timed else None,
+    )
 
 
-def _bill(store: Store, final: Stage) -> dict[str, int]:
-    """The training MACs of a run and of what went before it: of everything, and of what its weights come from."""
-    own = _macs(store, Source(final))
-    everything = dict(_before(store, final, only_weights=False))
-    weights = dict(_before(store, final, only_weights=True))
-    return {"all": own + sum(everything.values()), "weights": own + sum(weights.values())}
+def _limit(plan: Plan, row: Row, dense: Costs) -> Costs:
+    """What may be spent at the row's point; a list of counts that a paper prescribes is not bounded."""
+    macs, params = dense
+    for point in plan.study.points:
+        if point.tag == row.point:
+            for own in point.budgets:
+                if own.quantity == "macs":
+                    macs = min(macs, own.limit(dense[0]))
+                else:
+                    params = min(params, own.limit(dense[1]))
+    return macs, params
 
 
-def _before(store: Store, stage: Stage, *, only_weights: bool) -> Iterator[tuple[tuple[str, str], int]]:
-    for role, source in stage.inputs.items():
-        # What a rewound or guided network takes from others is its shape.
-        if only_weights and (role not in ("weights", "parent") or stage.kind == "shape"):
-            continue
-        yield (source.stage.key, source.output), _macs(store, source)
-        yield from _before(store, source.stage, only_weights=only_weights)
+def _bill(store: Store, final: Stage) -> int:
+    """Training MACs of a stage and of all that it goes on from, each stage once."""
+    spent: dict[str, int] = {}
+    for source in _chain(Source(final)):
+        key = source.stage.key
+        spent[key] = max(spent.get(key, 0), _spent(store, source))
+    return sum(spent.values())
 
 
-def _macs(store: Store, source: Source) -> int:
-    """What one stage trained for, as it was counted while it did."""
+def _chain(source: Source) -> Iterator[Source]:
+    yield source
+    for before in source.stage.inputs.values():
+        yield from _chain(before)
+
+
+def _spent(store: Store, source: Source) -> int:
     if source.stage.kind == "train":
-        return Result.read(store.folder(source.stage)).training_macs
+        return int(_json(store.path(source) / FILE)["training_macs"])
     if source.stage.kind == "prune":
         return int(read_pruning(store.path(source))["training_macs"])
     return 0
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8")))
