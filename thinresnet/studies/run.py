@@ -20,7 +20,6 @@ from thinresnet.errors import InputError
 from thinresnet.studies.plan import Plan, Stage
 from thinresnet.studies.stages import Work, do
 from thinresnet.studies.store import Store
-from thinresnet.studies.table import write_table
 from thinresnet.training.display import duration
 from thinresnet.training.stopping import TrainingError
 
@@ -80,12 +79,8 @@ def run(plan: Plan, root: Path, workers: Workers, console: Console) -> dict[str,
     """
     if missing := next((images.missing for images in plan.data() if images.missing), None):
         raise InputError(f"study {plan.study.name}: {missing}")
-    store = Store(root)
     with _locked(root):
-        try:
-            return _Running(plan, store, workers, console).go()
-        finally:
-            write_table(plan, store)
+        return _Running(plan, Store(root), workers, console).go()
 
 
 @contextmanager
