@@ -112,15 +112,20 @@ def method(name: str, settings: Mapping[str, Any] | None = None) -> Method:
     known = methods()
     if name not in known:
         raise InputError(f"prune: unknown method {name!r}{nearest(name, known)} (all: {', '.join(known)})")
-    kind = known[name]
-    fields = {one.name: one for one in dataclasses.fields(kind)}  # type: ignore[arg-type]  # every one is a dataclass
+    chosen: Method = configured(known[name], f"prune {name}", settings)
+    return chosen
+
+
+def configured(kind: type[Any], where: str, settings: Mapping[str, Any] | None) -> Any:
+    """A dataclass with these settings (values or text); what is not known is refused, `where` begins the message."""
+    fields = {one.name: one for one in dataclasses.fields(kind)}
     values = {}
     hints = get_type_hints(kind)
     for key, value in (settings or {}).items():
         if key not in fields:
             allowed = ", ".join(fields) or "none"
-            raise InputError(f"prune {name}: unknown setting {key!r}{nearest(key, fields)} (settings: {allowed})")
-        values[key] = _convert(name, key, hints[key], value)
+            raise InputError(f"{where}: unknown setting {key!r}{nearest(key, fields)} (settings: {allowed})")
+        values[key] = _convert(where, key, hints[key], value)
     return kind(**values)
 
 
@@ -143,13 +148,13 @@ def facts(kind: type[Method]) -> dict[str, Any]:
     }
 
 
-def in_range(name: str, key: str, value: float, low: float, high: float) -> None:
+def in_range(name: str, key: str, value: float, low: float, high: float, *, verb: str = "prune") -> None:
     """Refuse a setting outside of its range; for the `__post_init__` of a method."""
     if not low <= value <= high:
-        raise InputError(f"prune {name}: {key} is {value:g}; it is {low:g} to {high:g}")
+        raise InputError(f"{verb} {name}: {key} is {value:g}; it is {low:g} to {high:g}")
 
 
-def _convert(name: str, key: str, hint: Any, value: Any) -> Any:
+def _convert(where: str, key: str, hint: Any, value: Any) -> Any:
     """Text, or a value, as the type of a setting."""
     kinds = [kind for kind in (int, float, bool, str) if kind is hint or kind in getattr(hint, "__args__", ())]
     optional = type(None) in getattr(hint, "__args__", ())
@@ -167,5 +172,5 @@ def _convert(name: str, key: str, hint: Any, value: Any) -> Any:
             raise ValueError
     except (ValueError, TypeError, KeyError):
         kind_name = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
-        raise InputError(f"prune {name}: {key} is {value!r}; it is {kind_name}") from None
+        raise InputError(f"{where}: {key} is {value!r}; it is {kind_name}") from None
     return converted
