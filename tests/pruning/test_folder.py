@@ -141,4 +141,32 @@ def test_the_list_says_what_each_method_needs() -> None:
     assert rows["slimming"]["settings"]["sparsity"] == 1e-4
     assert all(row["does"] and row["paper"] and row["serves"] for row in rows.values())
     assert "sparsity" in prune("slimming", "--list")[1]
-    assert "sparsity" in prune("--list")[1]
+    printed = prune("--list")[1]
+    assert all(name in printed for name in rows)
+
+
+def test_a_ranking_knows_no_counts(run: Path, tmp_path: Path) -> None:
+    flags = (["--to", run], ["--macs", "20%", "--scope", "layer"])
+    for method in ("fisher-tune", "sss", "magnitude"):
+        for given in flags:
+            error = prune(method, run, *given, "--output", tmp_path)[2]
+            assert error is not None
+            assert "leave by one ranking" in str(error)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("method", "masked"), [("sss", False), ("magnitude", True), ("lottery", True)])
+def test_blocks_and_weights_leave_too(method: str, masked: bool, run: Path, tmp_path: Path) -> None:
+    flags = ("--macs", "20%", *(("--set", "epochs=1") if method == "sss" else ()))
+    code, printed, _ = prune(method, run, *flags, "--output", tmp_path)
+    assert code == 0
+    assert ("in theory" in printed) == masked
+    (folder,) = tmp_path.iterdir()
+    record, (network, _) = read_pruning(folder), networks.load(folder)
+    assert record["macs"] == count(network).macs
+    assert record["masked"] == (folder / "masks.safetensors").exists() == masked
+    # What masks save is theory: the cost stays that of the network.
+    cost = record["notes"]["theoretical_macs"] if masked else record["macs"]
+    assert cost <= 0.2 * record["dense_macs"] < record["parent_macs"]
+    assert (record["macs"] == record["parent_macs"]) == masked
+    assert (folder / "kept.png").stat().st_size > 1000

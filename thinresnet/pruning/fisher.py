@@ -82,6 +82,10 @@ class FisherTune(Method):
         in_range(self.name, "lr", self.lr, 0, 100)
         _check_cost(self.name, self.cost)
 
+    def check(self, job: Job) -> None:
+        """Budgets to stop at."""
+        job.ranked_only("single channels")
+
     def run(self, job: Job) -> Iterator[Pruned]:
         """Tune and remove until each target is met."""
         channels, alive, last = job.channels, job.channels.full(), job.targets[-1]

@@ -55,6 +55,14 @@ class Job:
             found[self.channels.slices[group]] = True
         return found
 
+    def ranked_only(self, what: str) -> None:
+        """For a method that knows one ranking and budgets only: refuse counts, and the same fraction of each layer."""
+        if any(target.limits is None or target.scope != "global" for target in self.targets):
+            raise InputError(
+                f"prune {self.method}: {what} leave by one ranking; give --macs or --params, and neither --to nor "
+                "--scope layer"
+            )
+
     def checked(self, scores: Scores) -> Scores:
         """Scores that can be ranked: a figure that is no number among the movable channels is refused."""
         wrong = np.flatnonzero(~np.isfinite(scores) & self.members())

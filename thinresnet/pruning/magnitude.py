@@ -39,13 +39,10 @@ class _Masking(Method):
 
     def check(self, job: Job) -> None:
         """Convolutions, and a budget that leaves some of their weights."""
+        job.ranked_only("single weights")
         weights = Weights(job)
         for target in job.targets:
-            if target.limits is None or target.scope != self.scope:
-                raise InputError(
-                    f"prune {self.name}: single weights leave by one ranking; give --macs or --params, and neither "
-                    "--to nor --scope layer"
-                )
+            assert target.limits is not None
             if not target.limits.allow(weights.least):
                 raise target.limits.refuse(weights.least, "masked network")
 

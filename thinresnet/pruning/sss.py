@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from thinresnet.errors import InputError
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.depth import Blocks, block_costs, blocks_of, scaled, without
 from thinresnet.networks.fitting import Limits
@@ -51,14 +50,11 @@ class SparseStructureSelection(Method):
 
     def check(self, job: Job) -> None:
         """Blocks that may leave, and a budget that whole blocks can meet."""
+        job.ranked_only("whole blocks")
         blocks = blocks_of(job.network)
         smallest = _rest(job.network, block_costs(job.network, blocks), blocks.ends)
         for target in job.targets:
-            if target.limits is None or target.scope != self.scope:
-                raise InputError(
-                    f"prune {self.name}: whole blocks leave by one ranking; give --macs or --params, and neither --to "
-                    "nor --scope layer"
-                )
+            assert target.limits is not None
             if not target.limits.allow(smallest):
                 raise target.limits.refuse(smallest, "network of one block a stage")
 
