@@ -8,6 +8,7 @@ setup(
     package_data={
         "thinresnet.recipes": ["*.yaml"],
         "thinresnet.baselines": ["*.yaml", "*.json"],
+        "thinresnet.studies": ["*.html"],
         "thinresnet.leaderboard": ["*.csv", "*.html", "*.css", "*.js"],
     },
 )

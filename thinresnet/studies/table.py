@@ -29,6 +29,7 @@ DENSE, SCALED, TUNED, SCRATCH, REWOUND, OURS = (
     "dense", "scaled", "pruned and tuned", "pruned shape, from scratch", "pruned shape, rewound",
     "pruned shape, by our rules",
 )  # fmt: skip
+KINDS = (DENSE, SCALED, TUNED, SCRATCH, REWOUND, OURS)
 # What a protocol makes, and what a line of it is called.
 PROTOCOLS: Mapping[str, tuple[str, str]] = {
     "dense": (DENSE, "dense"),
@@ -249,9 +250,9 @@ def _line(plan: Plan, store: Store, row: Row) -> Line:
         planned=len(row.finals),
         stages=tuple(done),
         folders=folders,
-        results=tuple(_json(folder / FILE) for folder in folders),
+        results=tuple(read_json(folder / FILE) for folder in folders),
         bills=tuple(_bill(store, final) for final in done),
-        timing=_json(store.folder(row.timing) / TIMING) if row.timing and timed else None,
+        timing=read_json(store.folder(row.timing) / TIMING) if row.timing and timed else None,
     )
 
 
@@ -271,25 +272,27 @@ def _limit(plan: Plan, row: Row, dense: Costs) -> Costs:
 def _bill(store: Store, final: Stage) -> int:
     """Training MACs of a stage and of all that it goes on from, each stage once."""
     spent: dict[str, int] = {}
-    for source in _chain(Source(final)):
+    for source in chain(Source(final)):
         key = source.stage.key
         spent[key] = max(spent.get(key, 0), _spent(store, source))
     return sum(spent.values())
 
 
-def _chain(source: Source) -> Iterator[Source]:
+def chain(source: Source) -> Iterator[Source]:
+    """What a stage left and everything that it goes on from; again where two ways lead to it."""
     yield source
     for before in source.stage.inputs.values():
-        yield from _chain(before)
+        yield from chain(before)
 
 
 def _spent(store: Store, source: Source) -> int:
     if source.stage.kind == "train":
-        return int(_json(store.path(source) / FILE)["training_macs"])
+        return int(read_json(store.path(source) / FILE)["training_macs"])
     if source.stage.kind == "prune":
         return int(read_pruning(store.path(source))["training_macs"])
     return 0
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """What a finished stage wrote."""
     return dict(json.loads(path.read_text(encoding="utf-8")))
