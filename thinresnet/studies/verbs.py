@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from thinresnet.errors import InputError
 
 if TYPE_CHECKING:
     from thinresnet.studies.plan import Plan
@@ -15,6 +18,9 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A study, such as bas
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of runs; each study has a folder in it.")]
 DataDir = Annotated[str | None, typer.Option(help="The images, instead of where the study says.")]
 Dataset = Annotated[str | None, typer.Option(help="The data set, instead of the study's; '' for class folders.")]
+
+
+_BATCH_MEASURED = 32  # images a step of the dry run's measurement, at most
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,11 +38,21 @@ def run_verb(
     data_dir: DataDir = None,
     dataset: Dataset = None,
     jobs: Annotated[int, typer.Option(min=1, help="Stages at a time, on this machine.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the stages and the training bill, do nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON for machines.")] = False,
 ) -> None:
     """Run a study: what is finished stays, what is left is done; the same command goes on after a stop.
 
     Example: thinresnet study run baselines/digits.yaml
     """
+    if as_json and not dry_run:
+        raise InputError("--json: it is for --dry-run; thinresnet study show --json prints results")
+    plans = _plans(file, data_dir, dataset)
+    if dry_run:
+        _print_bills(plans, as_json)
+        return
     from rich.console import Console
 
     from thinresnet.studies.run import Processes, ThisProcess, run
@@ -45,7 +61,7 @@ def run_verb(
     console = Console(stderr=True, highlight=False)
     workers = ThisProcess() if jobs == 1 else Processes(jobs)
     failed: dict[str, str] = {}
-    for plan in _plans(file, data_dir, dataset):
+    for plan in plans:
         try:
             failed |= run(plan, output / plan.study.name, workers, console)
         except TrainingInterruptedError as error:
@@ -68,3 +84,56 @@ def _plans(file: Path, data_dir: str | None, dataset: str | None) -> list[Plan]:
     given = {"data_dir": data_dir, "dataset": dataset}
     changes = {key: value for key, value in given.items() if value is not None}
     return [Plan(study) for study in read_studies(file, protocols=list(PROTOCOLS), changes=changes)]
+
+
+def _print_bills(plans: list[Plan], as_json: bool) -> None:
+    """What will be done, and what it will cost."""
+    from thinresnet.studies import bill
+
+    rates = {}
+    for plan in plans:
+        regime = plan.study.regimes[0]
+        dense = plan.network(regime)
+        if dense.sha256 not in rates:
+            rates[dense.sha256] = bill.seconds_per_mac(dense, min(regime.recipe.batch_size, _BATCH_MEASURED))
+        plan_rate = rates[dense.sha256]
+        if not as_json:
+            _print_bill(plan, plan_rate)
+    if as_json:
+        found = [bill.as_json(plan, rates[plan.network(plan.study.regimes[0]).sha256]) for plan in plans]
+        print(json.dumps(found, indent=1))
+
+
+def _print_bill(plan: Plan, seconds_per_mac: float) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from thinresnet.budget import short
+    from thinresnet.studies import bill
+
+    console = Console(highlight=False)
+    study, dense = plan.study, next(stage.training_macs for stage in plan.stages.values())
+    stages = Table(title=f"{study.name}: stages", box=None, padding=(0, 2, 0, 0))
+    for column in ("stage", "does", "times", "epochs", "training MACs", "hours"):
+        stages.add_column(column, justify="left" if column in ("stage", "does") else "right", overflow="fold")
+    for entry in bill.entries(plan):
+        macs, hours = "", ""
+        if entry.training_macs:
+            macs, hours = short(entry.training_macs), f"{seconds_per_mac * entry.training_macs / 3600:.2f}"
+        stages.add_row(entry.name, entry.kind, str(entry.times), str(entry.epochs or ""), macs, hours)
+    rows = Table(title="rows: training MACs of one seed", box=None, padding=(0, 2, 0, 0))
+    for column in ("recipe", "protocol", "method", "budget", "with all that it hangs on", "last training alone"):
+        rows.add_column(column, justify="right" if " " in column else "left")
+    for row in plan.rows:
+        rows.add_row(row.regime, row.protocol, row.pruner, row.point, *map(short, bill.row_bill(row)))
+    console.print(stages)
+    console.print(rows)
+    total = bill.total(plan)
+    console.print(
+        f"{len(plan.stages)} stages, at most {short(total)} training MACs ({total / dense:.1f} dense trainings), about "
+        f"{seconds_per_mac * total / 3600:.1f} hours here, one stage at a time, without loading images "
+        f"({1e-9 / seconds_per_mac:.0f} G MACs a second)",
+        soft_wrap=True,
+    )
+    for note in (*plan.notes, *bill.missing(plan)):
+        console.print(note, markup=False, soft_wrap=True)
