@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from thinresnet.budget import QUANTITIES, Budget
+from thinresnet.errors import InputError
 from thinresnet.networks import Network, fit
 from thinresnet.studies.plan import Finding, Plan, Source
 from thinresnet.studies.study import Point, Regime, training
@@ -59,13 +60,11 @@ def _scaled(way: str) -> Add:
     def add(plan: Plan, regime: Regime) -> None:
         dense = plan.network(regime)
         for point in plan.study.points:
-            network = fit(
-                dense.arch,
-                plan.budgets(regime, point),
-                scaling=way,
-                input_size=dense.input_size,
-                **dense.kwargs,
-            )
+            budgets = plan.budgets(regime, point)
+            try:
+                network = fit(dense.arch, budgets, scaling=way, input_size=dense.input_size, **dense.kwargs)
+            except InputError as error:
+                raise InputError(f"study {plan.study.name}: scaled-{way} at {point.text}: {error}") from None
             name = f"scaled-{way}-{point.tag}"
             recipe = _at_side(regime.recipe, network) if way == "resolution" else regime.recipe
             finals = [plan.train(regime, name, network, seed, recipe=recipe) for seed in plan.study.seeds]

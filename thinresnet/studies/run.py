@@ -29,8 +29,11 @@ Answer = dict[str, Any]
 class Workers(Protocol):
     """Who does the stages."""
 
-    count: int  # how many at a time
+    @property
+    def count(self) -> int: ...  # how many at a time
+
     one_machine: bool  # then timing waits until the others rest
+    quiet: bool  # whether a stage keeps to itself how far it is
 
     def submit(self, work: Work) -> Future[Answer]: ...
 
@@ -38,7 +41,7 @@ class Workers(Protocol):
 class ThisProcess:
     """One stage after another, here."""
 
-    count, one_machine = 1, True
+    count, one_machine, quiet = 1, True, False
 
     def submit(self, work: Work) -> Future[Answer]:
         """Done before it returns."""
@@ -53,7 +56,7 @@ class ThisProcess:
 class Processes:
     """Several processes of this machine, each with a stage at a time; they stop when this one does."""
 
-    one_machine = True
+    one_machine, quiet = True, True
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -121,7 +124,7 @@ class _Running:
     def go(self) -> dict[str, str]:
         """Until nothing is left that can be done."""
         while self.waiting or self.running:
-            while len(self.running) < self.workers.count and (stage := self._next()):
+            while len(self.running) < max(1, self.workers.count) and (stage := self._next()):
                 self._start(stage)
             if not self.running:
                 break
@@ -145,8 +148,7 @@ class _Running:
         self._say(f"[{self._started}/{self.count}] {stage.name}: begun")
         inputs = {role: str(self.store.path(source).resolve()) for role, source in stage.inputs.items()}
         folder = str(self.store.folder(stage).resolve())
-        quiet = self.workers.count > 1
-        work = Work(stage.kind, dict(stage.spec), dict(stage.here), inputs, folder, quiet)
+        work = Work(stage.kind, dict(stage.spec), dict(stage.here), inputs, folder, self.workers.quiet)
         self.running[self.workers.submit(work)] = (stage, self._started)
 
     def _end(self, future: Future[Answer]) -> None:

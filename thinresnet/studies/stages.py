@@ -6,6 +6,7 @@ sees the same folders. What is begun goes on where it was stopped: trainings by 
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -42,9 +43,13 @@ def do(work: Work) -> dict[str, Any]:
 
 def _train(work: Work, inputs: Mapping[str, Path], folder: Path) -> dict[str, str]:
     from thinresnet.networks import Network, count
+    from thinresnet.networks.store import read_weights
+    from thinresnet.pruning.folder import MASKS
+    from thinresnet.pruning.magnitude import keep_masks
     from thinresnet.studies.epochs import scratch_b
-    from thinresnet.training import train
+    from thinresnet.training.provenance import file_sha256
     from thinresnet.training.recipe import Recipe
+    from thinresnet.training.session import Holding, train
 
     spec = work.spec
     recipe = Recipe.from_mapping({**spec["recipe"], **work.here, "seed": spec["seed"]}, spec["shape"])
@@ -52,8 +57,12 @@ def _train(work: Work, inputs: Mapping[str, Path], folder: Path) -> dict[str, st
     if spec["stretch"]:
         own = spec["stretch"]
         recipe = scratch_b(recipe, dense_macs=own["dense_macs"], macs=count(network).macs, cap=own["cap"])
+    holding = None
     if "weights" in inputs:
         recipe = recipe.replace(initial_checkpoint=str(inputs["weights"]))
+        if (inputs["weights"] / MASKS).exists():
+            masks = inputs["weights"] / MASKS
+            holding = Holding(file_sha256(masks), functools.partial(keep_masks, masks=read_weights(masks)))
     train(
         recipe,
         network,
@@ -62,6 +71,7 @@ def _train(work: Work, inputs: Mapping[str, Path], folder: Path) -> dict[str, st
         holdout=spec["holdout"],
         folder=folder,
         quiet=work.quiet,
+        holding=holding,
     )
     return {}
 

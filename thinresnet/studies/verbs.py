@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from thinresnet.errors import InputError
+from thinresnet.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from thinresnet.studies.plan import Plan
@@ -20,6 +20,7 @@ DataDir = Annotated[str | None, typer.Option(help="The images, instead of where 
 Dataset = Annotated[str | None, typer.Option(help="The data set, instead of the study's; '' for class folders.")]
 
 
+_PLACES = ("here", "ray")
 _BATCH_MEASURED = 32  # images a step of the dry run's measurement, at most
 
 
@@ -38,6 +39,12 @@ def run_verb(
     data_dir: DataDir = None,
     dataset: Dataset = None,
     jobs: Annotated[int, typer.Option(min=1, help="Stages at a time, on this machine.")] = 1,
+    on: Annotated[str, typer.Option(help="Where: here, or ray (a cluster).")] = "here",
+    address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of the Ray cluster; default: RAY_ADDRESS.", envvar="RAY_ADDRESS")
+    ] = None,
+    cpus: Annotated[float, typer.Option(min=0, help="Cores of a stage, on Ray.")] = 1,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs of a stage, on Ray.")] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the stages and the training bill, do nothing.")
     ] = False,
@@ -49,17 +56,25 @@ def run_verb(
     """
     if as_json and not dry_run:
         raise InputError("--json: it is for --dry-run; thinresnet study show --json prints results")
+    if on not in _PLACES:
+        raise InputError(f"--on {on}: it is one of {', '.join(_PLACES)}{nearest(on, _PLACES)}")
     plans = _plans(file, data_dir, dataset)
     if dry_run:
         _print_bills(plans, as_json)
         return
     from rich.console import Console
 
-    from thinresnet.studies.run import Processes, ThisProcess, run
+    from thinresnet.studies.run import Processes, ThisProcess, Workers, run
     from thinresnet.training.stopping import REQUEUE_EXIT_CODE, TrainingInterruptedError
 
     console = Console(stderr=True, highlight=False)
-    workers = ThisProcess() if jobs == 1 else Processes(jobs)
+    workers: Workers
+    if on == "ray":
+        from thinresnet.studies.cluster import Ray
+
+        workers = Ray(address, cpus=cpus, gpus=gpus)
+    else:
+        workers = ThisProcess() if jobs == 1 else Processes(jobs)
     failed: dict[str, str] = {}
     for plan in plans:
         try:

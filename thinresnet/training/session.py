@@ -7,8 +7,8 @@ import resource
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -36,6 +36,14 @@ EMA_WEIGHTS = "model_ema.safetensors"
 _LONG_TRAINING_MACS = 10**13  # some six minutes, uncompiled, on two cores
 
 
+@dataclass(frozen=True)
+class Holding:
+    """Something that is held true of a network while it trains, and the hash that it is known by."""
+
+    sha256: str
+    on: Callable[[nn.Module], AbstractContextManager[object]]
+
+
 def train(
     recipe: Recipe,
     network: Network | Callable[[int], Network],
@@ -50,6 +58,7 @@ def train(
     checkpoint_minutes: float = 10.0,
     command: list[str] | None = None,
     quiet: bool = True,
+    holding: Holding | None = None,
 ) -> Result:
     """Train `network` by `recipe` and return what came out; the same call again goes on, or returns the result.
 
@@ -67,6 +76,7 @@ def train(
         checkpoint_minutes: Save at least this often within an epoch (0: only at the end of each).
         command: The command line, to be kept in the result.
         quiet: Show no progress.
+        holding: What is held true of the network at every update (weights that stay zero, say).
 
     Raises:
         InputError: What was asked for cannot be done; nothing was changed.
@@ -100,6 +110,7 @@ def train(
             "precision": str(accelerator.mixed_precision),
             "processes": accelerator.num_processes,
             "initial_checkpoint": initial["sha256"] if initial else None,
+            **({"holding": holding.sha256} if holding else {}),
         }
         known = identity(recipe, network, settings)
         shape = shape or f"net_{network.sha256[:6]}"
@@ -121,6 +132,8 @@ def train(
         wish = stack.enter_context(wish_to_stop())
         training = Training(accelerator, recipe, model, data, run, wish=wish, checkpoint_minutes=checkpoint_minutes)
         notes = training.load()
+        if holding:
+            stack.enter_context(holding.on(training.raw))
         if main:
             run.begin(recipe, network, {"recipe_name": recipe_name, "shape": shape, "holdout": holdout})
         display = Display(
