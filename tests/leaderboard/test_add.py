@@ -367,3 +367,14 @@ def test_a_link_in_a_run_folder_takes_no_file_along(
 
 def test_every_question_is_a_column_or_its_short_name() -> None:
     assert {SHORT.get(name, name) for name in QUESTIONS} <= set(NAMES)
+
+
+def test_seeds_of_a_pruning_may_have_shapes_of_their_own(
+    known: tuple, runs: Callable[..., list[Path]], run_result: Callable[..., dict[str, object]]
+) -> None:
+    shapes = ({"network_sha256": "ab" * 32, "macs": 640_000}, {"network_sha256": "ef" * 32, "macs": 630_000})
+    folders = runs(*(run_result(seed=seed, **shape) for seed, shape in enumerate(shapes)))
+    entry = propose_run(folders, known[0], values={"family": "scratch", "method": "L1, Scratch-E"}).entry
+    assert (entry.n, entry.cost_printed_g) == (2, Decimal("0.00064"))
+    with pytest.raises(InputError, match="network_sha256"):
+        propose_run(folders, known[0], values={"family": "scaled"})

@@ -30,7 +30,7 @@ from thinresnet.leaderboard.measured import (
 )
 from thinresnet.leaderboard.papers import Paper, bib_beside, parse_bib, read_bib, render_bib
 from thinresnet.leaderboard.schema import MAX_TEXT, NAMES, Entry, Fault, parse
-from thinresnet.leaderboard.store import locked, read_board, write_board
+from thinresnet.leaderboard.store import default_board, locked, read_board, write_board
 
 # Short names that people type, and the columns they fill; amounts take k, M or G.
 SHORT = {
@@ -107,8 +107,8 @@ def propose_run(
     ema: bool = False,
 ) -> Proposal:
     """A measured row from the folders of one run's seeds; `values` says what no run knows (method, family, note)."""
-    results = read_results(folders)
     given = dict(values or {})
+    results = read_results(folders, given.get("family", ""))
     family = given.pop("family", "") or family_of(results[0])
     if not family:
         raise InputError(f"{folders[0]}: shape {results[0]['shape']!r} does not tell the family; say --family")
@@ -125,6 +125,20 @@ def propose_run(
     )
     entry = _entry({**cells, **_cells(given)})
     return Proposal(entry, tuple(_doubts(entry, entries)), (), tuple(Path(folder) for folder in folders))
+
+
+def add_runs(
+    board: str | os.PathLike[str] | None, runs: Sequence[tuple[Sequence[Path], Mapping[str, str]]]
+) -> list[Entry]:
+    """A measured row for each of several runs, doubts accepted: folders of its seeds, and what no run knows.
+
+    What stands there already, figures and evidence alike, stays; all of the others are added, or none.
+    """
+    path = Path(board) if board is not None else default_board()
+    entries = read_board(path)
+    proposals = [propose_run(folders, entries, values=values) for folders, values in runs]
+    known = {identity(entry) for entry in entries}
+    return add(path, [proposal for proposal in proposals if identity(proposal.accepted()) not in known])
 
 
 def from_yaml(path: str | os.PathLike[str]) -> list[dict[str, str]]:

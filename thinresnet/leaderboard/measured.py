@@ -25,18 +25,25 @@ EVIDENCE_FILES = ("result.json", "network.json", "recipe.yaml", "metrics.csv")
 PROJECT_KEY = "thinresnet"
 EMA = " (EMA)"
 _SAME = ("arch", "dataset", "network_sha256", "recipe_hash", "epochs", "macs", "params", "test_resolution", "shape")
+# Where shapes are found by pruning, each seed may find its own; what the shape decides may then differ.
+FOUND = ("pruned", "scratch")
+_OF_THE_SHAPE = ("network_sha256", "recipe_hash", "epochs", "macs", "params")
 _COUNTS = ("macs", "params", "dense_macs", "dense_params", "epochs", "images_test", "test_resolution", "seed")
 _SCALED = re.compile(r"[wi][0-9.]+|(macs|params)-[0-9.a-zA-Z]+")
 _MILLI, _MICRO = Decimal("0.001"), Decimal("0.000001")
 
 
-def read_results(folders: Sequence[str | os.PathLike[str]]) -> list[dict[str, Any]]:
-    """The results of several seeds of one run; anything that makes them different runs is refused by name."""
+def read_results(folders: Sequence[str | os.PathLike[str]], family: str = "") -> list[dict[str, Any]]:
+    """The results of several seeds of one run; anything that makes them different runs is refused by name.
+
+    Seeds of one pruning method at one budget are one run too, where `family` says that it is one of `FOUND`.
+    """
     if not folders:
         raise InputError("no run folder given; name at least one, such as runs/resnet20_cifar-w0.5-digits-s42-3f9a1c")
     results = [_read_result(Path(folder)) for folder in folders]
+    same = [*(name for name in _SAME if name not in _OF_THE_SHAPE), "recipe"] if family in FOUND else _SAME
     for folder, result in zip(folders[1:], results[1:], strict=True):
-        for name in _SAME:
+        for name in same:
             if result.get(name) != results[0].get(name):
                 raise InputError(
                     f"{folder}, {name}: {result.get(name)!r}, but {results[0].get(name)!r} in {folders[0]}: "
@@ -49,7 +56,10 @@ def read_results(folders: Sequence[str | os.PathLike[str]]) -> list[dict[str, An
 
 
 def cells_of(results: Sequence[Mapping[str, Any]], family: str, *, ema: bool) -> dict[str, str]:
-    """The figures of a row from the results of its seeds: means and sample deviations of the last epoch."""
+    """The figures of a row from the results of its seeds: means and sample deviations of the last epoch.
+
+    Where seeds have shapes of their own, costs and epochs are the largest.
+    """
     first = results[0]
     part = "test_ema" if ema else "test"
     top1 = [_percent(result, f"correct1_{part}") for result in results]
@@ -64,8 +74,8 @@ def cells_of(results: Sequence[Mapping[str, Any]], family: str, *, ema: bool) ->
         "top1_printed": _text(_mean(top1)),
         "n": str(len(results)),
         "cost_unit": "macs",
-        "cost_printed_g": _giga(first["macs"]),
-        "params_printed_m": _mega(first["params"]),
+        "cost_printed_g": _giga(max(result["macs"] for result in results)),
+        "params_printed_m": _mega(max(result["params"] for result in results)),
         "test_resolution": str(first["test_resolution"]),
         "train_resolution": str(first["train_resolution"]),
         "recipe": first["recipe"],
@@ -78,11 +88,12 @@ def cells_of(results: Sequence[Mapping[str, Any]], family: str, *, ema: bool) ->
         cells["top5_printed"] = _text(_mean(top5))
     if len(top1) > 1:
         cells["top1_std"] = _text(_deviation(top1))
+    epochs = max(result["epochs"] for result in results)
     if first.get("initial_checkpoint") is None:
-        cells["train_epochs"] = str(first["epochs"])
+        cells["train_epochs"] = str(epochs)
         cells["training_macs_printed_g"] = _text(training / 10**9, _MICRO)
     else:
-        cells["tune_epochs"] = str(first["epochs"])
+        cells["tune_epochs"] = str(epochs)
     return cells
 
 
@@ -135,7 +146,7 @@ def evidence_faults(root: Path, entry: Entry) -> Iterator[Fault]:
         yield Fault("evidence", entry.evidence, "a folder beside the board that holds one run folder a seed")
         return
     try:
-        expected = cells_of(read_results(folders), entry.family, ema=entry.method.endswith(EMA))
+        expected = cells_of(read_results(folders, entry.family), entry.family, ema=entry.method.endswith(EMA))
     except InputError as error:
         yield Fault("evidence", entry.evidence, str(error))
         return

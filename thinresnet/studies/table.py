@@ -15,7 +15,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from thinresnet.files import write_atomically
 from thinresnet.networks import Network
 from thinresnet.pruning.folder import read_pruning
 from thinresnet.studies.plan import Costs, Plan, Row, Source, Stage
@@ -23,7 +22,6 @@ from thinresnet.studies.stages import TIMING
 from thinresnet.studies.store import Store
 from thinresnet.training.result import FILE
 
-FILE_NAME = "table.json"
 BAR = "scaled-width"
 DENSE, SCALED, TUNED, SCRATCH, REWOUND, OURS = (
     "dense", "scaled", "pruned and tuned", "pruned shape, from scratch", "pruned shape, rewound",
@@ -152,12 +150,6 @@ class Spread:
 def lines(plan: Plan, store: Store) -> list[Line]:
     """The lines of a study in the order of its plan; those without a finished seed have no results."""
     return [_line(plan, store, row) for row in plan.rows]
-
-
-def write_table(plan: Plan, store: Store) -> None:
-    """Keep the lines as they are now in the study's folder, for machines."""
-    found = lines(plan, store)
-    write_atomically(store.root / FILE_NAME, json.dumps(as_records(found), indent=1, allow_nan=False) + "\n")
 
 
 def as_records(found: Sequence[Line]) -> list[dict[str, Any]]:

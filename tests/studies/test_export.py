@@ -1,0 +1,83 @@
+"""From a study onto a board: one row a line, evidence of every seed, no weights, and the board's own rules kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thinresnet.errors import InputError
+from thinresnet.leaderboard.add import add_runs
+from thinresnet.leaderboard.check import check
+from thinresnet.leaderboard.cite import PROJECT
+from thinresnet.leaderboard.papers import render_bib
+from thinresnet.leaderboard.store import read_board, render
+from thinresnet.studies.export import export
+from thinresnet.studies.table import lines
+
+Finish = Callable[..., Any]
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Path:
+    """An empty board."""
+    path = tmp_path / "leaderboard.csv"
+    path.write_text(render([]), encoding="utf-8")
+    path.with_suffix(".bib").write_text(render_bib([PROJECT]), encoding="utf-8")
+    return path
+
+
+def test_rows_and_evidence(finish: Finish, board: Path) -> None:
+    plan, store = finish()
+    said = export(plan, store, add_runs, board=board)
+    assert said[-1] == "0 stood there already, 0 wait for seeds"
+    rows = {row.method: row for row in read_board(board)}
+    families = {name.split(", macs50pct")[0]: row.family for name, row in rows.items()}
+    assert families == {
+        "dense, short": "dense",
+        "plain width": "scaled",
+        "interior width": "scaled",
+        "l1, tuned": "pruned",
+        "l1, Scratch-E": "scratch",
+        "l1, guided (our rule)": "scratch",
+    }
+    assert check(board) == []
+    found = {line.name: line for line in lines(plan, store)}
+    tuned = rows["l1, tuned, macs50pct, short"]
+    assert (tuned.n, tuned.top1_printed, tuned.dense_epochs, tuned.tune_epochs) == (2, Decimal("83.611"), 2, 1)
+    assert tuned.prune_epochs == math.ceil(1000 / 1293)
+    assert tuned.training_macs == pytest.approx(found["l1, tuned"].bill)
+    # Each seed found a shape of its own: the costliest is what the row says.
+    assert tuned.macs_g == pytest.approx(max(result["macs"] for result in found["l1, tuned"].results) / 1e9)
+    kept = sorted(
+        path.relative_to(board.parent / tuned.evidence).as_posix()
+        for path in (board.parent / tuned.evidence).rglob("*.*")
+    )
+    names = [folder.name for folder in found["l1, tuned"].folders]
+    files = ("metrics.csv", "network.json", "recipe.yaml", "result.json")
+    assert kept == sorted(f"{name}/{file}" for name in names for file in files)
+    assert "with the search" in rows["l1, Scratch-E, macs50pct, short"].note
+
+
+def test_again_adds_nothing(finish: Finish, board: Path) -> None:
+    plan, store = finish()
+    export(plan, store, add_runs, board=board)
+    before = board.read_bytes()
+    assert export(plan, store, add_runs, board=board) == ["6 stood there already, 0 wait for seeds"]
+    assert board.read_bytes() == before
+
+
+def test_lines_without_all_their_seeds_wait(finish: Finish, board: Path) -> None:
+    plan, store = finish(when=lambda name: "scaled" in name or name.endswith("-s1"))
+    assert export(plan, store, add_runs, board=board)[-1] == "0 stood there already, 4 wait for seeds"
+    assert len(read_board(board)) == 2
+
+
+def test_nothing_finished_is_one_line(finish: Finish, board: Path) -> None:
+    plan, store = finish(when=lambda name: False)
+    with pytest.raises(InputError, match="no line has all its seeds"):
+        export(plan, store, add_runs, board=board)

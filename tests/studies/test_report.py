@@ -1,0 +1,120 @@
+"""The table, its verdicts and bills against figures worked out by hand; the charts and the page."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thinresnet.errors import InputError
+from thinresnet.studies.protocols import PROTOCOLS
+from thinresnet.studies.report import show
+from thinresnet.studies.table import PROTOCOLS as NAMED
+from thinresnet.studies.table import lines, verdict
+
+Finish = Callable[..., Any]
+
+
+def test_every_protocol_has_a_name_in_the_table() -> None:
+    assert set(NAMED) == set(PROTOCOLS)
+
+
+def test_means_deviations_and_verdicts(finish: Finish) -> None:
+    plan, store = finish()
+    found = {line.name: line for line in lines(plan, store)}
+    width, tuned = found["plain width"], found["l1, tuned"]
+    assert width.top1 is not None
+    # 324 and 328 of 360: 90 and 91.11 %, their sample deviation is the difference over the root of 2.
+    assert width.top1.mean == pytest.approx(100 * 326 / 360)
+    assert width.top1.deviation == pytest.approx(100 * 4 / 360 / 2**0.5)
+    assert width.holdout is not None
+    assert width.holdout.values == (90.0, 90.0)
+    assert width.top1_ema is None
+    said = {name: verdict(line, list(found.values())) for name, line in found.items()}
+    assert said == {
+        "dense": "",
+        "plain width": "the bar",
+        "interior width": "tie (-1.11)",
+        "l1, tuned": "loses by 6.94",
+        "l1, Scratch-E": "tie (+0.42)",
+        "l1, guided (our rule)": "clears the bar by 2.78",
+    }
+    assert tuned.macs == max(result["macs"] for result in tuned.results) > tuned.results[0]["macs"]
+    assert tuned.speedup == pytest.approx(1.25)
+
+
+def test_bills_by_hand(finish: Finish) -> None:
+    """Training MACs are 3 x forward x images x epochs; a seed's parent and pruning are paid by what comes of them."""
+    plan, store = finish()
+    found = {line.name: line for line in lines(plan, store)}
+    dense = 3 * found["dense"].dense[0] * 1293 * 2
+    assert found["dense"].bills == (dense, dense)
+    assert found["plain width"].bills == (3 * found["plain width"].macs * 1293 * 2,) * 2
+    for name, epochs in (("l1, tuned", 1), ("l1, Scratch-E", 2)):
+        own = [3 * result["macs"] * 1293 * epochs for result in found[name].results]
+        assert found[name].bills == (dense + 7_000 + own[0], dense + 14_000 + own[1])
+        assert found[name].own_bill == sum(own) / 2
+    # A shape out of both seeds' prunings needs both parents, each once.
+    guided = found["l1, guided (our rule)"]
+    own = 3 * guided.macs * 1293 * 2
+    assert guided.bills == (2 * dense + 7_000 + 14_000 + own,) * 2
+
+
+def test_one_seed_gives_no_verdict(finish: Finish) -> None:
+    plan, store = finish(when=lambda name: not name.endswith("-s2"))
+    found = lines(plan, store)
+    said = {line.name: verdict(line, found) for line in found}
+    assert said["interior width"] == "-1.11 against plain width; one seed, no verdict"
+    assert said["l1, guided (our rule)"] == "not finished"
+
+
+def test_what_costs_more_than_the_budget_is_not_judged(finish: Finish) -> None:
+    plan, store = finish(kept=14)
+    found = lines(plan, store)
+    said = {line.name: verdict(line, found) for line in found}
+    assert said["l1, tuned"] == "not judged: it costs more than the budget"
+    assert said["interior width"] == "tie (-1.11)"
+
+
+def test_the_table_as_printed_and_as_json(
+    finish: Finish, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "220")
+    plan, store = finish(when=lambda name: "scratch-e" not in name or name.endswith("-s1"))
+    show(plan, store, output=tmp_path / "out")
+    printed = capsys.readouterr().out
+    assert re.search(r"plain width +90\.56 ± 0\.79 .* 2 .* 1\.25x +the bar", printed)
+    assert re.search(r"l1, Scratch-E +90\.56 .* 1 of 2 ", printed)
+    assert "this project's own rules" in printed
+    show(plan, store, output=tmp_path / "none", as_json=True)
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["l1, Scratch-E"]["seeds"] == [1]
+    assert rows["plain width"]["top1"]["mean"] == pytest.approx(90.5556, abs=1e-4)
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_page_works_offline_and_escapes_what_comes_from_outside(finish: Finish, tmp_path: Path) -> None:
+    plan, store = finish()
+    show(plan, store, output=tmp_path)
+    names = {"report.html"} | {
+        f"{chart}.{kind}" for chart in ("accuracy-macs", "accuracy-training") for kind in ("png", "svg", "html")
+    }
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == names
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Nothing of it was trained &lt;b&gt;" in page
+    assert not re.findall(r"""(?:src|href)=["'](?!data:)""", page)
+    assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
+    assert page.count("<tr>") == 1 + len(plan.rows)
+    svg = (tmp_path / "accuracy-macs.svg").read_text(encoding="utf-8")
+    assert all(name in svg for name in ("plain width", "l1, tuned", "pruned shape, from scratch"))
+
+
+def test_nothing_to_show_is_one_line(finish: Finish, tmp_path: Path) -> None:
+    plan, store = finish(when=lambda name: False)
+    with pytest.raises(InputError, match=r"study made-up: nothing is finished in .*made-up; `thinresnet study run`"):
+        show(plan, store, output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
