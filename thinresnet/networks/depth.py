@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ from thinresnet.errors import InputError
 from thinresnet.networks.blueprint import construct
 from thinresnet.networks.cost import count
 from thinresnet.networks.network import Network, build, describe
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,18 @@ class Blocks:
         """The block that a layer, parameter or group of channels belongs to."""
         return next((block for stage in self.stages for block in stage if f"{name}.".startswith(f"{block}.")), None)
 
-    def renamed(self, gone: Collection[str]) -> dict[str, str]:
-        """The names of the blocks that are left, old to new."""
+    def left(self, named: Mapping[str, Value], gone: Collection[str]) -> dict[str, Value]:
+        """What is left of what has the names of layers, under those of the network without these blocks."""
         names: dict[str, str] = {}
         for stage in self.stages:
-            left = [block for block in stage if block not in gone]
-            names |= dict(zip(left, stage, strict=False))  # the first names of the stage, as many as are needed
-        return names
+            stay = [block for block in stage if block not in gone]
+            names |= dict(zip(stay, stage[: len(stay)], strict=True))
+        found = {}
+        for name, value in named.items():
+            block = self.owner(name)
+            if block not in gone:
+                found[name if block is None else names[block] + name[len(block) :]] = value
+        return found
 
 
 def blocks_of(network: Network) -> Blocks:
@@ -117,6 +124,23 @@ def scaled(model: nn.Module, layers: Sequence[str], scales: Tensor) -> Iterator[
             handle.remove()
 
 
+def shallower(network: Network, blocks: Blocks, gone: Collection[str]) -> Network:
+    """The network without these blocks."""
+    unknown = sorted(set(gone) - set(blocks.ends))
+    if unknown:
+        raise InputError(
+            f"{network.arch}: {unknown[0]!r} is not a block that can leave; these are: {', '.join(blocks.ends)}"
+        )
+    depths = [sum(block not in gone for block in stage) for stage in blocks.stages]
+    return describe(
+        network.arch,
+        channels=blocks.left(network.channels, gone),
+        input_size=network.input_size,
+        complete=True,
+        **{**network.kwargs, blocks.keyword: depths},
+    )
+
+
 def without(
     model: nn.Module, network: Network, gone: Collection[str], scales: Mapping[str, float]
 ) -> tuple[Network, nn.Module]:
@@ -125,36 +149,15 @@ def without(
     `model`, which is of `network`, stays as it is; what comes out has its type, device and mode.
     """
     blocks = blocks_of(network)
-    unknown = sorted(set(gone) - set(blocks.ends))
-    if unknown:
-        raise InputError(
-            f"{network.arch}: {unknown[0]!r} is not a block that can leave; these are: {', '.join(blocks.ends)}"
-        )
-    names = blocks.renamed(gone)
-
-    def left(named: Mapping[str, Any]) -> dict[str, Any]:
-        """What is left of what has names, under the new ones."""
-        found = {}
-        for name, value in named.items():
-            block = blocks.owner(name)
-            if block not in gone:
-                found[name if block is None else names[block] + name[len(block) :]] = value
-        return found
-
-    depths = [sum(block not in gone for block in stage) for stage in blocks.stages]
-    kwargs = {**network.kwargs, blocks.keyword: depths}
-    shallow = describe(
-        network.arch, channels=left(network.channels), input_size=network.input_size, complete=True, **kwargs
-    )
+    shallow = shallower(network, blocks, gone)
     like = next(model.parameters())
     result = build(shallow, seed=0).to(device=like.device, dtype=like.dtype).train(model.training)
-    result.load_state_dict(left(model.state_dict()))
+    result.load_state_dict(blocks.left(model.state_dict(), gone))
+    ends = {blocks.ends[block]: scale for block, scale in scales.items()}
     with torch.no_grad():
-        for block, scale in scales.items():
-            if block not in gone:
-                end = names[block] + blocks.ends[block][len(block) :]
-                for parameter in result.get_submodule(end).parameters():
-                    parameter.mul_(scale)
+        for end, scale in blocks.left(ends, gone).items():
+            for parameter in result.get_submodule(end).parameters():
+                parameter.mul_(scale)
     return shallow, result
 
 

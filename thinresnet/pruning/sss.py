@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from thinresnet.networks.cost import macs_and_params
-from thinresnet.networks.depth import Blocks, block_costs, blocks_of, scaled, without
+from thinresnet.networks.depth import Blocks, block_costs, blocks_of, scaled, shallower, without
 from thinresnet.networks.fitting import Limits
 from thinresnet.networks.network import Network
 from thinresnet.pruning.job import Job
@@ -52,7 +52,7 @@ class SparseStructureSelection(Method):
         """Blocks that may leave, and a budget that whole blocks can meet."""
         job.ranked_only("whole blocks")
         blocks = blocks_of(job.network)
-        smallest = _rest(job.network, block_costs(job.network, blocks), blocks.ends)
+        smallest = macs_and_params(shallower(job.network, blocks, blocks.ends))
         for target in job.targets:
             assert target.limits is not None
             if not target.limits.allow(smallest):
@@ -61,11 +61,11 @@ class SparseStructureSelection(Method):
     def run(self, job: Job) -> Iterator[Pruned]:
         """Train the scales, once for all targets; then choose."""
         blocks = blocks_of(job.network)
-        costs = block_costs(job.network, blocks)
+        whole, costs = macs_and_params(job.network), block_costs(job.network, blocks)
         scales = self._train(job, blocks)
         for target in job.targets:
             assert target.limits is not None
-            gone = _gone(job.network, scales, costs, target.limits)
+            gone = _gone(whole, scales, costs, target.limits)
             network, model = without(job.model, job.network, gone, scales)
             yield Pruned(network, model, {}, notes=_notes(job.network, blocks, gone, scales))
 
@@ -98,22 +98,21 @@ class Scales:
         self.values.copy_((proximal + self._momentum * self._velocity).clamp(min=0))
 
 
-def _rest(network: Network, costs: Mapping[str, Costs], gone: Collection[str]) -> Costs:
+def _rest(whole: Costs, costs: Mapping[str, Costs], gone: Collection[str]) -> Costs:
     """What the network costs without these blocks."""
-    macs, params = macs_and_params(network)
-    return macs - sum(costs[block][0] for block in gone), params - sum(costs[block][1] for block in gone)
+    return whole[0] - sum(costs[block][0] for block in gone), whole[1] - sum(costs[block][1] for block in gone)
 
 
-def _gone(network: Network, scales: Mapping[str, float], costs: Mapping[str, Costs], limits: Limits) -> set[str]:
+def _gone(whole: Costs, scales: Mapping[str, float], costs: Mapping[str, Costs], limits: Limits) -> set[str]:
     """The blocks that leave: those of scale zero, the lowest until the limits allow, less those that fit again."""
     order = sorted(scales, key=lambda block: scales[block])
     gone = {block for block in order if not scales[block]}
     for block in order:
-        if limits.allow(_rest(network, costs, gone)):
+        if limits.allow(_rest(whole, costs, gone)):
             break
         gone.add(block)
     for block in reversed(order):
-        if block in gone and scales[block] and limits.allow(_rest(network, costs, gone - {block})):
+        if block in gone and scales[block] and limits.allow(_rest(whole, costs, gone - {block})):
             gone.remove(block)
     return gone
 
