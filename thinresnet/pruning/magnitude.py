@@ -79,6 +79,7 @@ class Lottery(_Masking):
     """
 
     name: ClassVar[str] = "lottery"
+    rewinds: ClassVar[bool] = True
     paper: ClassVar[str] = "Frankle and Carbin 2019, The Lottery Ticket Hypothesis, arXiv:1803.03635"
 
     init: str = ""
@@ -108,6 +109,7 @@ class LotteryRounds(_Masking):
     """
 
     name: ClassVar[str] = "lottery-rounds"
+    rewinds: ClassVar[bool] = True
     paper: ClassVar[str] = Lottery.paper
     needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients", "training"})
 

@@ -66,6 +66,7 @@ class Method:
     scope: ClassVar[str] = "layer"  # by default: the same fraction of every group, or one ranking of all channels
     serves: ClassVar[str] = "any network"
     removes: ClassVar[str] = "channels"  # or blocks, or weights (masks)
+    rewinds: ClassVar[bool] = False  # whether the weights that come out are those that training began with
 
     def check(self, job: Job) -> None:
         """Refuse (InputError) a network that the method cannot serve."""

@@ -8,7 +8,7 @@ it. Bills are upper bounds where a shape is not known before it is found: then t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -295,23 +295,22 @@ class Plan:
         """The dense parent of a seed."""
         return self.train(regime, "dense", self.network(regime), seed)
 
-    def pruners(self, *removed: str) -> Iterator[Pruner]:
-        """The study's pruners, those alone that remove what a protocol can go on from (all, where nothing is said)."""
+    def pruners(self, protocol: str, serves: Callable[[Method], bool]) -> Iterator[Pruner]:
+        """The study's pruners that a protocol can go on from; the others are said."""
         for pruner in self.study.pruners:
-            if not removed or pruner.method.removes in removed:
+            if serves(pruner.method):
                 yield pruner
             else:
-                self.note(
-                    f"{pruner.label} removes {pruner.method.removes}: it takes no part in what needs {removed[0]}"
-                )
+                what = "rewinds weights" if pruner.method.rewinds else f"removes {pruner.method.removes}"
+                self.note(f"{pruner.label} takes no part in {protocol}: it {what}")
 
-    def findings(self, regime: Regime, *removed: str) -> Iterator[Finding]:
-        """Every pruner at every point, and where the shapes of the seeds will lie.
+    def findings(self, regime: Regime, protocol: str, serves: Callable[[Method], bool]) -> Iterator[Finding]:
+        """Every pruner that serves at every point, and where the shapes of the seeds will lie.
 
         A method that trains while it prunes does so once for all points that lie on one way down; for the others each
         point is a stage of its own, so that a budget more redoes nothing.
         """
-        for pruner in self.pruners(*removed):
+        for pruner in self.pruners(protocol, serves):
             once = "training" in pruner.method.needs
             for points in self._ways_down(regime) if once else [[point] for point in self.study.points]:
                 stages = {

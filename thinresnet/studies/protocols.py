@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from thinresnet.budget import QUANTITIES, Budget
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, fit
+from thinresnet.pruning.method import Method
 from thinresnet.studies.plan import Finding, Plan, Source
 from thinresnet.studies.study import Point, Regime, training
 from thinresnet.training.recipe import Recipe
@@ -50,6 +51,22 @@ def protocol(name: str, *needs: str) -> Callable[[Add], Add]:
     return register
 
 
+def _keeps_weights(method: Method) -> bool:
+    return not method.rewinds
+
+
+def _removes_channels(method: Method) -> bool:
+    return method.removes == "channels"
+
+
+def _is_smaller(method: Method) -> bool:
+    return method.removes != "weights"
+
+
+def _can_rewind(method: Method) -> bool:
+    return method.rewinds or method.removes == "channels"
+
+
 @protocol("dense")
 def _dense(plan: Plan, regime: Regime) -> None:
     """The whole network, which pruning starts from."""
@@ -66,7 +83,7 @@ def _scaled(way: str) -> Add:
             except InputError as error:
                 raise InputError(f"study {plan.study.name}: scaled-{way} at {point.text}: {error}") from None
             name = f"scaled-{way}-{point.tag}"
-            recipe = _at_side(regime.recipe, network) if way == "resolution" else regime.recipe
+            recipe = _at_side(regime.recipe, dense, network) if way == "resolution" else regime.recipe
             finals = [plan.train(regime, name, network, seed, recipe=recipe) for seed in plan.study.seeds]
             plan.row(regime, f"scaled-{way}", finals, point=point, timing=plan.timing(regime, name, network))
 
@@ -74,14 +91,19 @@ def _scaled(way: str) -> Add:
     return add
 
 
-def _at_side(recipe: Recipe, network: Network) -> Recipe:
-    """The recipe with images of the network's side, training sizes in proportion."""
-    side = network.input_size[1]
-    sizes = recipe.train_img_sizes
-    if sizes is not None:
-        assert recipe.img_size is not None
-        sizes = tuple(max(1, size * side // recipe.img_size) for size in sizes)
-    return recipe.replace(img_size=side, train_img_sizes=sizes)
+def _at_side(recipe: Recipe, dense: Network, network: Network) -> Recipe:
+    """The recipe with images of the network's side, training sizes in proportion.
+
+    A padded crop keeps the pixels of an image as they are; of a resized one, the same range of visible area is cropped.
+    """
+    before, side = dense.input_size[1], network.input_size[1]
+    changes: dict[str, object] = {"img_size": side}
+    if recipe.train_img_sizes is not None:
+        changes["train_img_sizes"] = tuple(max(1, size * side // before) for size in recipe.train_img_sizes)
+    if recipe.crop_padding:
+        least = max(1, before - recipe.crop_padding) / before
+        changes |= {"crop_padding": 0, "scale": (least**2, 1.0), "ratio": (1.0, 1.0)}
+    return recipe.replace(**changes)
 
 
 for _way in ("width", "interior", "depth", "resolution"):
@@ -91,7 +113,7 @@ for _way in ("width", "interior", "depth", "resolution"):
 @protocol("prune-tune", "points", "pruners")
 def _prune_tune(plan: Plan, regime: Regime) -> None:
     """Pruned in one go, then tuned from the weights that are left."""
-    for finding in plan.findings(regime):
+    for finding in plan.findings(regime, "prune-tune", _keeps_weights):
         name = f"{finding.name}-tuned"
         finals = [
             plan.train(regime, name, source, seed, recipe=regime.tuning, weights=source, at=finding.point)
@@ -103,7 +125,7 @@ def _prune_tune(plan: Plan, regime: Regime) -> None:
 @protocol("prune-tune-iterative", "points", "pruners")
 def _prune_tune_iterative(plan: Plan, regime: Regime) -> None:
     """Pruned in several steps of the same ratio, tuned after each."""
-    for pruner in plan.pruners("channels"):
+    for pruner in plan.pruners("prune-tune-iterative", _removes_channels):
         for point in plan.study.points:
             if point.to is not None:
                 plan.note(f"prune-tune-iterative goes to budgets, not to {point.to}")
@@ -142,7 +164,7 @@ def _scratch(cap: int | None, stretched: bool) -> None:
     name = "scratch-e" if not stretched else "scratch-b" if cap is None else f"scratch-b-{cap}x"
 
     def add(plan: Plan, regime: Regime) -> None:
-        for finding in plan.findings(regime, "channels", "blocks"):
+        for finding in plan.findings(regime, name, _is_smaller):
             finals = [
                 plan.train(
                     regime,
@@ -168,12 +190,14 @@ for _cap, _stretched in ((None, False), (None, True), (2, True)):
 
 @protocol("rewind", "points", "pruners")
 def _rewind(plan: Plan, regime: Regime) -> None:
-    """The channels that pruning kept, back at the weights they began with, trained by the whole recipe."""
-    for finding in plan.findings(regime, "channels"):
+    """What pruning kept, back at the weights that training began with, trained by the whole recipe."""
+    for finding in plan.findings(regime, "rewind", _can_rewind):
         finals = []
         for seed, source in finding.sources.items():
-            inputs = {"parent": Source(plan.dense(regime, seed)), "network": source}
-            start = plan.shape(regime, f"{finding.name}-start-s{seed}", "rewind", {"seed": seed}, inputs)
+            start = source
+            if not finding.pruner.method.rewinds:
+                inputs = {"parent": Source(plan.dense(regime, seed)), "network": source}
+                start = plan.shape(regime, f"{finding.name}-start-s{seed}", "rewind", {"seed": seed}, inputs)
             name = f"{finding.name}-rewind"
             finals.append(plan.train(regime, name, start, seed, weights=start, at=finding.point))
         plan.found(regime, "rewind", finding, finals)
@@ -185,7 +209,7 @@ def _family(plan: Plan, regime: Regime) -> None:
     first, *others = plan.study.points
     if not others:
         plan.note("family scales the shape of the first budget to the others; there is only one")
-    for finding in plan.findings(regime, "channels"):
+    for finding in plan.findings(regime, "family", _removes_channels):
         if finding.point is not first:
             continue
         for point in others:
@@ -203,7 +227,7 @@ def _family(plan: Plan, regime: Regime) -> None:
 @protocol("guided", "points", "pruners")
 def _guided(plan: Plan, regime: Regime) -> None:
     """The mean kept share of each stage, over the seeds, put on the whole network at the budget (our rule)."""
-    for finding in plan.findings(regime, "channels"):
+    for finding in plan.findings(regime, "guided", _removes_channels):
         _guide(plan, "guided", regime, regime, finding)
 
 
@@ -222,7 +246,7 @@ def _transfer(plan: Plan, regime: Regime) -> None:
     )
     _dense(plan, other)
     _scaled("width")(plan, other)
-    for finding in plan.findings(regime, "channels"):
+    for finding in plan.findings(regime, "transfer", _removes_channels):
         _guide(plan, "transfer", regime, other, finding)
 
 
