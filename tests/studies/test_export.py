@@ -36,7 +36,7 @@ def test_rows_and_evidence(finish: Finish, board: Path) -> None:
     said = export(plan, store, add_runs, board=board)
     assert said[-1] == "0 stood there already, 0 wait for seeds"
     rows = {row.method: row for row in read_board(board)}
-    families = {name.split(", macs50pct")[0]: row.family for name, row in rows.items()}
+    families = {name.split(", macs 50%")[0]: row.family for name, row in rows.items()}
     assert families == {
         "dense, short": "dense",
         "plain width": "scaled",
@@ -47,7 +47,7 @@ def test_rows_and_evidence(finish: Finish, board: Path) -> None:
     }
     assert check(board) == []
     found = {line.name: line for line in lines(plan, store)}
-    tuned = rows["l1, tuned, macs50pct, short"]
+    tuned = rows["l1, tuned, macs 50%, short"]
     assert (tuned.n, tuned.top1_printed, tuned.dense_epochs, tuned.tune_epochs) == (2, Decimal("83.611"), 2, 1)
     assert tuned.prune_epochs == math.ceil(1000 / 1293)
     assert tuned.training_macs == pytest.approx(found["l1, tuned"].bill)
@@ -60,7 +60,7 @@ def test_rows_and_evidence(finish: Finish, board: Path) -> None:
     names = [folder.name for folder in found["l1, tuned"].folders]
     files = ("metrics.csv", "network.json", "recipe.yaml", "result.json")
     assert kept == sorted(f"{name}/{file}" for name in names for file in files)
-    assert "with the search" in rows["l1, Scratch-E, macs50pct, short"].note
+    assert "with the search" in rows["l1, Scratch-E, macs 50%, short"].note
 
 
 def test_again_adds_nothing(finish: Finish, board: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -44,7 +45,9 @@ def test_means_deviations_and_verdicts(finish: Finish) -> None:
         "l1, guided (our rule)": "clears the bar by 2.78",
     }
     assert tuned.macs == max(result["macs"] for result in tuned.results) > tuned.results[0]["macs"]
-    assert tuned.speedup == pytest.approx(1.25)
+    assert tuned.speedup == "1.25x"
+    noisy = {**tuned.timing, "dense": {**tuned.timing["dense"], "latency_spread_ms": 2.0}}
+    assert dataclasses.replace(tuned, timing=noisy).speedup == "unsteady"
 
 
 def test_bills_by_hand(finish: Finish) -> None:
@@ -87,8 +90,8 @@ def test_the_table_as_printed_and_as_json(
     plan, store = finish(when=lambda name: "scratch-e" not in name or name.endswith("-s1"))
     show(plan, store, output=tmp_path / "out")
     printed = capsys.readouterr().out
-    assert re.search(r"plain width +90\.56 ± 0\.79 .* 2 .* 1\.25x +the bar", printed)
-    assert re.search(r"l1, Scratch-E +90\.56 .* 1 of 2 ", printed)
+    assert re.search(r"plain width +90\.56 ± 0\.79 +the bar +2 .* 1\.0x +1\.25x", printed)
+    assert re.search(r"l1, Scratch-E +90\.56 .*no verdict +1 of 2 ", printed)
     assert "this project's own rules" in printed
     show(plan, store, output=tmp_path / "none", as_json=True)
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
@@ -101,7 +104,9 @@ def test_the_page_works_offline_and_escapes_what_comes_from_outside(finish: Fini
     plan, store = finish()
     show(plan, store, output=tmp_path)
     names = {"report.html"} | {
-        f"{chart}.{kind}" for chart in ("accuracy-macs", "accuracy-training") for kind in ("png", "svg", "html")
+        f"{chart}.{kind}"
+        for chart in ("equal-budget", "accuracy-macs", "accuracy-training")
+        for kind in ("png", "svg", "html")
     }
     assert {path.name for path in tmp_path.iterdir() if path.is_file()} == names
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -109,8 +114,8 @@ def test_the_page_works_offline_and_escapes_what_comes_from_outside(finish: Fini
     assert not re.findall(r"""(?:src|href)=["'](?!data:)""", page)
     assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
     assert page.count("<tr>") == 1 + len(plan.rows)
-    svg = (tmp_path / "accuracy-macs.svg").read_text(encoding="utf-8")
-    assert all(name in svg for name in ("plain width", "l1, tuned", "pruned shape, from scratch"))
+    svg = (tmp_path / "equal-budget.svg").read_text(encoding="utf-8")
+    assert all(name in svg for name in ("plain width", "l1, tuned", "pruned shape, from scratch", "short: macs 50%"))
 
 
 def test_nothing_to_show_is_one_line(finish: Finish, tmp_path: Path) -> None:

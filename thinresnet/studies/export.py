@@ -38,7 +38,7 @@ def export(plan: Plan, store: Store, add_runs: AddRuns, *, board: Path | None = 
 def values(plan: Plan, store: Store, line: Line) -> dict[str, str]:
     """What the runs of a line do not know of themselves, as columns of the board."""
     family = _FAMILIES[line.kind]
-    point = f", {line.row.point}" if line.row.point else ""
+    point = f", {line.point}" if line.point else ""
     about = f"study {plan.study.name}: {line.row.protocol}{point}, recipe {line.row.regime}"
     bill = "" if line.kind in (DENSE, SCALED) else f"; {line.bill:.3e} MACs of training with the search"
     found = {

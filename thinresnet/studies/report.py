@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,22 +15,21 @@ from thinresnet.errors import InputError
 from thinresnet.files import write_atomically
 from thinresnet.studies.plan import Plan
 from thinresnet.studies.store import Store
-from thinresnet.studies.table import BAR, KINDS, OURS, Line, as_records, groups, lines, verdict
+from thinresnet.studies.table import BAR, KINDS, OURS, Line, as_records, bar_of, groups, lines, verdict
 
 if TYPE_CHECKING:
     import altair
     from rich.console import Console
 
-# What the horizontal axis is: the field of a point, and the title.
+# The charts against a cost: the field of a point, and the title of its axis.
 AXES = {
-    "accuracy-macs": ("macs", "MACs of an image"),
+    "accuracy-macs": ("macs", "MACs of an image (a little apart where points would hide one another)"),
     "accuracy-training": ("bill", "training MACs, dense parent and pruning included"),
 }
 _SHAPES = ["triangle-down", "square", "circle", "diamond", "cross", "triangle-up"]
-_MOST_NAMED = 14  # points in a panel; with more, names would hide them
-_WIDTH, _HEIGHT = 460, 320
-COLUMNS = ("network", "top-1 %", "EMA", "hold-out", "n", "MACs", "of dense", "params", "own training", "all training",
-           "speed-up", "verdict")  # fmt: skip
+_WIDTH, _HEIGHT, _STEP = 460, 320, 19
+_NEAR, _ASIDE = 0.03, 0.012  # of the axis: what hides one another, and how far it is moved apart
+_TEXTS = ("network", "verdict")  # columns of words
 
 
 def show(plan: Plan, store: Store, *, output: Path, as_json: bool = False) -> None:
@@ -53,50 +53,113 @@ def show(plan: Plan, store: Store, *, output: Path, as_json: bool = False) -> No
 def write_report(plan: Plan, found: Sequence[Line], output: Path) -> list[Path]:
     """The charts and the page; returns the files."""
     names = [line.name for line in found]
-    charts = {name: write_chart(draw(found, name), output / name, names) for name in AXES}
+    finished = [line for line in found if line.results]
+    charts: dict[str, altair.TopLevelMixin] = {name: against_cost(finished, name) for name in AXES}
+    if any(line.point for line in finished):
+        charts = {"equal-budget": at_equal_budget(finished), **charts}
+    written = {name: write_chart(chart, output / name, names) for name, chart in charts.items()}
+    images = {name: next(path for path in paths if path.suffix == ".svg") for name, paths in written.items()}
     page = output / "report.html"
-    images = {name: next(path for path in paths if path.suffix == ".svg") for name, paths in charts.items()}
     write_atomically(page, _page(plan, found, images))
-    return [page, *(path for paths in charts.values() for path in paths)]
+    return [page, *(path for paths in written.values() for path in paths)]
 
 
-def draw(found: Sequence[Line], name: str) -> altair.HConcatChart:
-    """One chart of `AXES`: a panel for each way of training, means with one standard deviation to both sides."""
+def at_equal_budget(finished: Sequence[Line]) -> altair.HConcatChart:
+    """For each way of training and each budget the lines, best first; the band is plain width's interval."""
     import altair
 
-    finished = [line for line in found if line.results]
+    columns = []
+    for regime, by_point in groups(finished).items():
+        panels = [_ladder(by_point, point, f"{regime}: {point}") for point in by_point if point]
+        if panels:
+            columns.append(altair.vconcat(*panels).resolve_scale(x="shared"))
+    return _dressed(altair.hconcat(*columns))
+
+
+def _ladder(by_point: Mapping[str, Sequence[Line]], point: str, title: str) -> altair.LayerChart:
+    import altair
+
+    own = by_point[point]
+    points = [_point(line) for line in own]
+    colour, shape, tips = _marks(own)
+    order = [entry["name"] for entry in points]
+    y = altair.Y("name:N", title=None, sort=order).axis(labelLimit=260)
+    x = altair.X("top1:Q", title="top-1 (%)", scale=altair.Scale(zero=False))
+    base = altair.Chart(altair.Data(values=points), width=_WIDTH - 100, height=altair.Step(_STEP))
+    bar = [entry for entry in points if entry["protocol"] == BAR]
+    dense = [{"top1": line.top1.mean} for line in by_point.get("", ()) if line.top1]
+    layers = [
+        altair.Chart(altair.Data(values=bar)).mark_rect(color="#999999", opacity=0.25).encode(x="low:Q", x2="high:Q"),
+        altair.Chart(altair.Data(values=dense)).mark_rule(color="#555555", strokeDash=[5, 3]).encode(x=x),
+        base.mark_rule(strokeWidth=1.6).encode(x=altair.X("low:Q", title="top-1 (%)"), x2="high:Q", y=y, color=colour),
+        base.mark_point(filled=True, size=70, opacity=1).encode(x=x, y=y, color=colour, shape=shape, tooltip=tips),
+    ]
+    return altair.layer(*layers).properties(title=title)
+
+
+def against_cost(finished: Sequence[Line], name: str) -> altair.HConcatChart:
+    """A panel for each way of training: means with one standard deviation to both sides, against a cost of `AXES`."""
+    import altair
+
     panels = [
         _panel([line for own in by_point.values() for line in own], *AXES[name])
         for by_point in groups(finished).values()
     ]
-    return altair.hconcat(*panels).configure_view(strokeOpacity=0.3).configure_axis(gridOpacity=0.4)
+    return _dressed(altair.hconcat(*panels))
 
 
 def _panel(own: Sequence[Line], field: str, title: str) -> altair.LayerChart:
     import altair
 
-    log = field == "bill"
+    by_bill = field == "bill"
     points = [_point(line) for line in own]
-    scale = altair.Scale(type="log" if log else "linear", zero=False, nice=False, padding=24)
+    if not by_bill:
+        _stand_aside(points)
+    colour, shape, tips = _marks(own)
+    scale = altair.Scale(type="log" if by_bill else "linear", zero=False, nice=False, padding=24)
     x = altair.X(f"{field}:Q", title=title, scale=scale).axis(format="~s", tickCount=6, labelOverlap="greedy")
     y = altair.Y("top1:Q", title="top-1 (%)", scale=altair.Scale(zero=False, padding=12))
-    key = altair.Legend(title=None, orient="bottom", columns=3, labelLimit=300, symbolSize=90)
-    colour = altair.Color("kind:N", scale=altair.Scale(domain=list(KINDS), range=COLOURS[: len(KINDS)]), legend=key)
-    shape = altair.Shape("kind:N", scale=altair.Scale(domain=list(KINDS), range=_SHAPES), legend=key)
-    tips = [altair.Tooltip(f"{each}:N") for each in ("name", "point", "accuracy", "cost", "training", "verdict")]
     base = altair.Chart(altair.Data(values=points), width=_WIDTH, height=_HEIGHT).encode(x=x)
-    layers: list[Any] = []
-    if not log:
-        bar = base.transform_filter(f"datum.protocol == 'dense' || datum.protocol == '{BAR}'")
-        layers.append(bar.mark_line(color="#888888", strokeDash=[5, 3]).encode(y=y))
-    layers += [
+    bar = base.transform_filter(f"datum.protocol == 'dense' || datum.protocol == '{BAR}'")
+    layers = [
+        bar.mark_line(color="#888888", strokeDash=[5, 3]).encode(y=y),
         base.mark_rule(strokeWidth=1.4).encode(y=altair.Y("low:Q", title="top-1 (%)"), y2="high:Q", color=colour),
         base.mark_point(filled=True, size=80, opacity=0.9).encode(y=y, color=colour, shape=shape, tooltip=tips),
     ]
-    if len(points) <= _MOST_NAMED:
-        layers.append(base.mark_text(align="left", dx=8, fontSize=10, limit=180).encode(y=y, text="name:N"))
     first = own[0].results[0]
     return altair.layer(*layers).properties(title=f"{first['arch']} on {first['dataset']}, {own[0].row.regime}")
+
+
+def _marks(own: Sequence[Line]) -> tuple[Any, Any, list[Any]]:
+    """Colour and shape, which say the same twice, and what a pointer is told."""
+    import altair
+
+    domain = [kind for kind in KINDS if any(line.kind == kind for line in own)]
+    places = [KINDS.index(kind) for kind in domain]
+    key = altair.Legend(title=None, orient="bottom", columns=3, labelLimit=300, symbolSize=90)
+    colours, shapes = ([palette[place] for place in places] for palette in (COLOURS, _SHAPES))
+    return (
+        altair.Color("kind:N", scale=altair.Scale(domain=domain, range=colours), legend=key),
+        altair.Shape("kind:N", scale=altair.Scale(domain=domain, range=shapes), legend=key),
+        [altair.Tooltip(f"{each}:N") for each in ("name", "point", "accuracy", "cost", "training")],
+    )
+
+
+def _stand_aside(points: Sequence[dict[str, Any]]) -> None:
+    """Move points that would hide one another a little apart; plain width stays where it is."""
+    reach = max(point["macs"] for point in points) - min(point["macs"] for point in points)
+    together: dict[int, list[dict[str, Any]]] = {}
+    for point in points:
+        together.setdefault(round(point["macs"] / (_NEAR * reach or 1)), []).append(point)
+    for own in together.values():
+        others = [point for point in own if point["protocol"] != BAR]
+        for number, point in enumerate(others if len(own) > 1 else []):
+            side = (number // 2 + 1) * (1 if number % 2 else -1)
+            point["macs"] += side * min(_ASIDE, _NEAR * 3 / len(own)) * reach
+
+
+def _dressed(chart: altair.HConcatChart) -> altair.HConcatChart:
+    return chart.configure_view(strokeOpacity=0.3).configure_axis(gridOpacity=0.4)
 
 
 def _point(line: Line) -> dict[str, Any]:
@@ -106,7 +169,7 @@ def _point(line: Line) -> dict[str, Any]:
         "protocol": line.row.protocol,
         "kind": line.kind,
         "name": line.name,
-        "point": line.row.point or "dense",
+        "point": line.point or "dense",
         "top1": line.top1.mean,
         "low": low,
         "high": high,
@@ -114,7 +177,7 @@ def _point(line: Line) -> dict[str, Any]:
         "bill": line.bill,
         "accuracy": f"{line.top1} % (n = {len(line.results)})",
         "cost": f"{short(line.macs)} MACs, {short(line.params)} parameters",
-        "training": _power(line.bill),
+        "training": f"{_power(line.bill)} MACs",
     }
 
 
@@ -122,16 +185,16 @@ def _print(found: Sequence[Line], console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    for regime, by_point in groups(found).items():
-        table = Table(title=_title(regime, by_point), title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for column in COLUMNS:
-            text = column in ("network", "verdict")
-            table.add_column(column, justify="left" if text else "right", no_wrap=not text)
-        for point, own in by_point.items():
-            table.add_row(Text(point or "dense", style="bold"))
-            for line in own:
-                table.add_row(*(Text(cell) for cell in cells(line, found)))
-        console.print(table)
+    for table in tables(found):
+        shown = Table(title=table.title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+        for column in table.columns:
+            text = column in _TEXTS
+            shown.add_column(column, justify="left" if text else "right", no_wrap=column != "verdict")
+        for point, rows in table.points.items():
+            shown.add_row(Text(point, style="bold"))
+            for row in rows:
+                shown.add_row(*map(Text, row))
+        console.print(shown)
     console.print(_HOW)
     if any(line.kind == OURS for line in found):
         console.print(_OURS)
@@ -141,21 +204,59 @@ _HOW = (
     "Top-1 of the test set after the last epoch, mean ± sample standard deviation over n seeds; nothing was chosen on "
     "it. Verdicts are against plain width at the same budget and recipe; overlapping intervals are a tie."
 )
+_TITLES = {
+    "equal-budget": "At equal budgets",
+    "accuracy-macs": "Accuracy against MACs",
+    "accuracy-training": "Accuracy against training",
+}
 _OURS = "Families, guided and transferred shapes follow this project's own rules: the papers' could not be read."
 
 
-def cells(line: Line, found: Sequence[Line]) -> list[str]:
-    """A line of the table, by `COLUMNS`."""
+@dataclass(frozen=True)
+class Table:
+    """What is shown of one way of training: columns that say something, and rows of texts by point."""
+
+    title: str
+    columns: list[str]
+    points: dict[str, list[list[str]]]
+
+
+def tables(found: Sequence[Line]) -> list[Table]:
+    """One for each way of training."""
+    made = []
+    for regime, by_point in groups(found).items():
+        rows = {point or "dense": [cells(line, found) for line in own] for point, own in by_point.items()}
+        every = [row for own in rows.values() for row in own]
+        columns = [column for column in max(every, key=len) if any(row.get(column) for row in every)]
+        points = {point: [[row.get(column, "") for column in columns] for row in own] for point, own in rows.items()}
+        made.append(Table(_title(regime, by_point), columns, points))
+    return made
+
+
+def cells(line: Line, found: Sequence[Line]) -> dict[str, str]:
+    """What a row says, by column; little where nothing is finished."""
+    said = {"network": line.name, "verdict": verdict(line, found)}
     if not line.results:
-        return [line.name, *[""] * (len(COLUMNS) - 2), "not finished"]
-    said = [str(spread) if spread else "" for spread in line.spreads.values()]
-    n = str(len(line.results)) if len(line.results) == line.planned else f"{len(line.results)} of {line.planned}"
-    cost = [short(line.macs), f"{line.macs / line.dense[0]:.1%}", short(line.params)]
-    speed = "" if line.speedup is None else f"{line.speedup:.2f}x"
-    return [line.name, *said, n, *cost, _power(line.own_bill), _power(line.bill), speed, verdict(line, found)]
+        return said
+    bar = bar_of(line, found)
+    return {
+        "network": line.name,
+        "top-1 %": str(line.top1),
+        "verdict": said["verdict"],
+        "n": str(len(line.results)) if len(line.results) == line.planned else f"{len(line.results)} of {line.planned}",
+        "EMA": str(line.top1_ema or ""),
+        "hold-out": str(line.holdout or ""),
+        "MACs": short(line.macs),
+        "of dense": f"{line.macs / line.dense[0]:.1%}",
+        "params": short(line.params),
+        "own training": _power(line.own_bill),
+        "all training": _power(line.bill),
+        "of the bar's": f"{line.bill / bar.bill:.1f}x" if bar else "",
+        "speed-up": line.speedup,
+    }
 
 
-def _title(regime: str, by_point: dict[str, list[Line]]) -> str:
+def _title(regime: str, by_point: Mapping[str, Sequence[Line]]) -> str:
     results = [result for own in by_point.values() for line in own for result in line.results]
     return f"{results[0]['arch']} on {results[0]['dataset']}, recipe {regime}" if results else f"recipe {regime}"
 
@@ -170,24 +271,13 @@ def _page(plan: Plan, found: Sequence[Line], images: dict[str, Path]) -> str:
 
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string((Path(__file__).parent / "report.html").read_text(encoding="utf-8"))
-    tables = [
-        {
-            "title": _title(regime, by_point),
-            "points": [
-                {"name": point or "dense", "rows": [cells(line, found) for line in own]}
-                for point, own in by_point.items()
-            ],
-        }
-        for regime, by_point in groups(found).items()
-    ]
     results = [result for line in found for result in line.results]
     return template.render(
         study=plan.study,
-        columns=COLUMNS,
-        tables=tables,
+        tables=tables(found),
         charts=[
-            {"title": title, "data": base64.b64encode(images[name].read_bytes()).decode()}
-            for name, (_, title) in AXES.items()
+            {"title": _TITLES[name], "data": base64.b64encode(path.read_bytes()).decode()}
+            for name, path in images.items()
         ],
         how=_HOW,
         ours=_OURS if any(line.kind == OURS for line in found) else "",

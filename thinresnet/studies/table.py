@@ -28,6 +28,7 @@ DENSE, SCALED, TUNED, SCRATCH, REWOUND, OURS = (
     "pruned shape, by our rules",
 )  # fmt: skip
 KINDS = (DENSE, SCALED, TUNED, SCRATCH, REWOUND, OURS)
+_UNSTEADY = 0.25  # quartiles so far apart, as a share of the median: the machine was busy with something else
 # What a protocol makes, and what a line of it is called.
 PROTOCOLS: Mapping[str, tuple[str, str]] = {
     "dense": (DENSE, "dense"),
@@ -52,6 +53,7 @@ class Line:
     """One line: the same thing under several seeds, as far as they are finished."""
 
     row: Row
+    point: str  # where it is compared, for people; empty for the dense network
     limit: Costs  # of MACs and parameters at its point
     dense: Costs
     planned: int  # seeds
@@ -92,9 +94,14 @@ class Line:
         return statistics.fmean(self.bills)
 
     @property
-    def speedup(self) -> float | None:
-        """How many times faster than dense one image, or batch, is on the machine that measured it."""
-        return None if self.timing is None else 1 / float(self.timing["network"]["time_ratio"])
+    def speedup(self) -> str:
+        """How many times faster than dense one batch is where it was timed; nothing where it was not."""
+        if self.timing is None:
+            return ""
+        spreads = [
+            own["latency_spread_ms"] / own["latency_ms"] for own in (self.timing["dense"], self.timing["network"])
+        ]
+        return "unsteady" if max(spreads) > _UNSTEADY else f"{1 / self.timing['network']['time_ratio']:.2f}x"
 
     @cached_property
     def top1(self) -> Spread | None:
@@ -161,7 +168,7 @@ def groups(found: Sequence[Line]) -> dict[str, dict[str, list[Line]]]:
     """By way of training and then by point (empty: dense), best first; lines without results last."""
     grouped: dict[str, dict[str, list[Line]]] = {}
     for line in found:
-        grouped.setdefault(line.row.regime, {}).setdefault(line.row.point or "", []).append(line)
+        grouped.setdefault(line.row.regime, {}).setdefault(line.point, []).append(line)
     for by_point in grouped.values():
         for own in by_point.values():
             own.sort(key=lambda line: line.top1.mean if line.top1 else -1.0, reverse=True)
@@ -201,7 +208,7 @@ def _record(line: Line, found: Sequence[Line]) -> dict[str, Any]:
     done = bool(line.results)
     return {
         "recipe": line.row.regime,
-        "point": line.row.point,
+        "point": line.point or None,
         "protocol": line.row.protocol,
         "method": line.row.pruner,
         "kind": line.kind,
@@ -237,6 +244,7 @@ def _line(plan: Plan, store: Store, row: Row) -> Line:
     dense = plan.cost(Network.from_json(json.dumps(network)))
     return Line(
         row=row,
+        point=next((point.text for point in plan.study.points if point.tag == row.point), ""),
         limit=_limit(plan, row, dense),
         dense=dense,
         planned=len(row.finals),
