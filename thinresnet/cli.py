@@ -7,6 +7,8 @@ leaderboard answer in a blink. Here they are put together, and what a user got w
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import typer
 
@@ -27,8 +29,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verbs in (network_verbs, training_verbs, pruning_verbs, study_verbs, leaderboard_verbs):
+for verbs in (network_verbs, training_verbs, pruning_verbs, leaderboard_verbs):
     verbs.add_to(app)
+
+
+def _add_runs() -> Callable[..., Sequence[Any]]:
+    from thinresnet.leaderboard.add import add_runs
+
+    return add_runs
+
+
+study_verbs.add_to(app, _add_runs)
 baseline_verbs.add_to(app, [BASELINE.bibtex, PROJECT.bibtex])
 
 

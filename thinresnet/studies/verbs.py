@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,24 +13,48 @@ import typer
 from thinresnet.errors import InputError, nearest
 
 if TYPE_CHECKING:
+    from thinresnet.studies.export import AddRuns
     from thinresnet.studies.plan import Plan
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A study, such as baselines/digits.yaml.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of runs; each study has a folder in it.")]
 DataDir = Annotated[str | None, typer.Option(help="The images, instead of where the study says.")]
 Dataset = Annotated[str | None, typer.Option(help="The data set, instead of the study's; '' for class folders.")]
-
+Only = Annotated[str | None, typer.Option(help="The study of this name alone, where the file holds several.")]
 
 _PLACES = ("here", "ray")
 _BATCH_MEASURED = 32  # images a step of the dry run's measurement, at most
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this room's verbs to the command line."""
+def add_to(app: typer.Typer, add_runs: Callable[[], AddRuns]) -> None:
+    """Add this room's verbs to the command line; `add_runs` fetches what puts runs on the board."""
     study = typer.Typer(
         no_args_is_help=True, help="Methods and plain scaling compared under one budget, from one file."
     )
     study.command("run")(run_verb)
+    study.command("show")(show_verb)
+    study.command("protocols")(protocols_verb)
+
+    @study.command("export")
+    def export_verb(
+        file: File,
+        output: Output = Path("runs"),
+        data_dir: DataDir = None,
+        dataset: Dataset = None,
+        only: Only = None,
+        board: Annotated[Path | None, typer.Option(help="The board; default: ./leaderboard.csv.")] = None,
+    ) -> None:
+        """Put finished rows on the board as measured entries, with their evidence; flags as for `study run`.
+
+        Example: thinresnet study export baselines/cifar10-jpeg.yaml --data-dir cifar10-jpeg
+        """
+        from thinresnet.studies.export import export
+        from thinresnet.studies.store import Store
+
+        for plan in _plans(file, data_dir, dataset, only):
+            for line in export(plan, Store(output / plan.study.name), add_runs(), board=board):
+                print(f"{plan.study.name}: {line}")
+
     app.add_typer(study, name="study")
 
 
@@ -38,6 +63,7 @@ def run_verb(
     output: Output = Path("runs"),
     data_dir: DataDir = None,
     dataset: Dataset = None,
+    only: Only = None,
     jobs: Annotated[int, typer.Option(min=1, help="Stages at a time, on this machine.")] = 1,
     on: Annotated[str, typer.Option(help="Where: here, or ray (a cluster).")] = "here",
     address: Annotated[
@@ -58,7 +84,7 @@ def run_verb(
         raise InputError("--json: it is for --dry-run; thinresnet study show --json prints results")
     if on not in _PLACES:
         raise InputError(f"--on {on}: it is one of {', '.join(_PLACES)}{nearest(on, _PLACES)}")
-    plans = _plans(file, data_dir, dataset)
+    plans = _plans(file, data_dir, dataset, only)
     if dry_run:
         _print_bills(plans, as_json)
         return
@@ -90,7 +116,47 @@ def run_verb(
         raise typer.Exit(1)
 
 
-def _plans(file: Path, data_dir: str | None, dataset: str | None) -> list[Plan]:
+def show_verb(
+    file: File,
+    output: Output = Path("runs"),
+    data_dir: DataDir = None,
+    dataset: Dataset = None,
+    only: Only = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines, and write nothing.")] = False,
+) -> None:
+    """Show what is finished as a table with verdicts, charts and a page (works offline); flags as for `study run`.
+
+    Example: thinresnet study show baselines/digits.yaml
+    """
+    from thinresnet.studies.report import show
+    from thinresnet.studies.store import Store
+
+    plans = _plans(file, data_dir, dataset, only)
+    if as_json and len(plans) > 1:
+        raise InputError(f"--json: {file} holds {len(plans)} studies; choose one with --only")
+    for plan in plans:
+        root = output / plan.study.name
+        show(plan, Store(root), output=root / "report", as_json=as_json)
+
+
+def protocols_verb(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """List the protocols that a study may name.
+
+    Example: thinresnet study protocols
+    """
+    from thinresnet.studies.protocols import PROTOCOLS
+
+    rows = [{"protocol": one.name, "does": one.does} for one in PROTOCOLS.values()]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        print(f"{row['protocol']:<22}{row['does']}")
+
+
+def _plans(file: Path, data_dir: str | None, dataset: str | None, only: str | None) -> list[Plan]:
     """The plans of a file's studies, all checked before anything is done."""
     from thinresnet.studies.plan import Plan
     from thinresnet.studies.protocols import PROTOCOLS
@@ -98,7 +164,11 @@ def _plans(file: Path, data_dir: str | None, dataset: str | None) -> list[Plan]:
 
     given = {"data_dir": data_dir, "dataset": dataset}
     changes = {key: value for key, value in given.items() if value is not None}
-    return [Plan(study) for study in read_studies(file, protocols=list(PROTOCOLS), changes=changes)]
+    studies = read_studies(file, protocols=list(PROTOCOLS), changes=changes)
+    names = [study.name for study in studies]
+    if only is not None and only not in names:
+        raise InputError(f"--only {only}: {file} has no such study{nearest(only, names)} ({', '.join(names)})")
+    return [Plan(study) for study in studies if only in (None, study.name)]
 
 
 def _print_bills(plans: list[Plan], as_json: bool) -> None:
