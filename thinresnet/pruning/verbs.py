@@ -70,7 +70,7 @@ def prune_verb(
     from thinresnet.pruning.method import method as method_of
     from thinresnet.pruning.parent import read_parent
 
-    chosen = method_of(method, dict(_setting(text) for text in settings or []))
+    chosen = method_of(method, dict(setting(text) for text in settings or []))
     parent = read_parent(what, weights=weights, recipe=recipe, data_dir=data_dir, holdout=holdout)
     how = How(
         budgets=_budgets(macs or [], params or []),
@@ -81,7 +81,7 @@ def prune_verb(
         round_to=round_to,
         seed=parent.seed if seed is None else seed,
     )
-    with _shown() as progress:
+    with shown() as progress:
         found = prune_to_folders(
             chosen, parent, how, output=output, command=["thinresnet", *sys.argv[1:]], progress=progress
         )
@@ -95,7 +95,8 @@ def prune_verb(
         _report(folder, record)
 
 
-def _setting(text: str) -> tuple[str, str]:
+def setting(text: str) -> tuple[str, str]:
+    """The name and the value of `--set NAME=VALUE`."""
     name, equals, value = text.partition("=")
     if not equals:
         raise InputError(f"--set {text}: write NAME=VALUE, such as --set images=512")
@@ -151,7 +152,7 @@ def _list(name: str, as_json: bool) -> None:
 
 
 @contextmanager
-def _shown() -> Iterator[Callable[[str, int, int], None]]:
+def shown() -> Iterator[Callable[[str, int, int], None]]:
     """Progress with the time left: a bar in a terminal, a line every tenth elsewhere."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

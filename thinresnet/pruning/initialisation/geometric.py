@@ -1,0 +1,99 @@
+"""The factors on channels whose densities have the largest product: a geometric program, solved by a barrier method.
+
+In the logarithms x of the factors, the sum of the logarithms of densities is linear and the logarithms of MACs and
+parameters are convex. Newton's method follows the path of max t * (sum) + log(distances to every limit) as t grows; at
+its end the answer is at most (number of limits) / t below the best.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from thinresnet.pruning.initialisation.densities import Figures
+from thinresnet.pruning.initialisation.quadratic import Room
+
+_LARGEST_T = 1e10
+_T_GROWS = 10.0
+_NEWTON_STEPS = 60  # for one t; a handful do
+_BISECTIONS = 60
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The best factors, and what shows that they are: the multiplier of each budget's logarithm."""
+
+    factors: Figures  # logarithms
+    multipliers: Figures
+
+
+def largest_product(room: Room) -> Solution:
+    """Maximise the sum of log densities within the budgets and the bounds of each group."""
+    gains = room.forms.shares.sum(0)
+    movable = room.high > room.low
+    most = np.log([float(limit) for _, limit in room.limits])
+    x = _inside(room, movable)
+    if x is None:
+        return Solution(room.low, np.zeros(len(most)))
+    slack = np.zeros(len(most))
+    t = 1.0
+    while t < _LARGEST_T:
+        t *= _T_GROWS
+        for _ in range(_NEWTON_STEPS):
+            value, gradient, hessian, slack = _barrier(room, x, gains, movable, most, t)
+            step = np.zeros_like(x)
+            step[movable] = np.linalg.solve(hessian, -gradient)
+            decrement = float(-gradient @ step[movable])
+            if decrement < 1e-10:
+                break
+            size = 1.0
+            while not _lower(room, x + size * step, gains, movable, most, t, value - 0.1 * size * decrement):
+                size /= 2
+                if size < 1e-12:
+                    break
+            if size < 1e-12:  # as far as floating point goes
+                break
+            x = x + size * step
+    return Solution(x, 1 / (t * slack))
+
+
+def _inside(room: Room, movable: np.ndarray) -> Figures | None:
+    """A point with room on every side; None where the smallest network takes all of the budget."""
+    low, high = 0.0, 1.0
+    wide = np.where(movable, room.high - room.low, 0.0)
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        allowed = room.allows(room.channels(room.low + middle * wide))
+        low, high = (middle, high) if allowed else (low, middle)
+    return room.low + 0.9 * low * wide if low > 1e-9 else None
+
+
+def _barrier(
+    room: Room, x: Figures, gains: Figures, movable: np.ndarray, most: Figures, t: float
+) -> tuple[float, Figures, Figures, Figures]:
+    """The function to minimise, its derivatives in what is movable, and the distances to the budgets."""
+    channels = room.channels(x)
+    costs, slopes = room.forms.costs(channels), room.forms.slopes(channels)
+    gradient, hessian = -t * gains, np.zeros((len(x), len(x)))
+    slack = np.empty(len(most))
+    for place, (index, _) in enumerate(room.limits):
+        first = slopes[index] * channels / costs[index]
+        second = 2 * room.forms.forms[index, 1:, 1:] * np.outer(channels, channels) / costs[index]
+        second += np.diag(first) - np.outer(first, first)
+        slack[place] = most[place] - np.log(costs[index])
+        gradient = gradient + first / slack[place]
+        hessian += second / slack[place] + np.outer(first, first) / slack[place] ** 2
+    below, above = (x - room.low)[movable], (room.high - x)[movable]
+    gradient = gradient[movable] - 1 / below + 1 / above
+    hessian = hessian[np.ix_(movable, movable)] + np.diag(1 / below**2 + 1 / above**2)
+    value = float(-t * gains @ x - np.log(slack).sum() - np.log(below).sum() - np.log(above).sum())
+    return value, gradient, hessian, slack
+
+
+def _lower(room: Room, x: Figures, gains: Figures, movable: np.ndarray, most: Figures, t: float, value: float) -> bool:
+    """Whether the barrier function is defined here, and below a value."""
+    costs = room.forms.costs(room.channels(x))
+    slack = most - np.log([costs[index] for index, _ in room.limits])
+    distances = np.concatenate([slack, (x - room.low)[movable], (room.high - x)[movable]])
+    return bool((distances > 0).all()) and float(-t * gains @ x - np.log(distances).sum()) <= value

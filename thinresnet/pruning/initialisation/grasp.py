@@ -1,0 +1,65 @@
+"""GraSP: weights without which the gradient keeps its strength go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from thinresnet.pruning.initialisation.densities import keep_highest
+from thinresnet.pruning.initialisation.registry import Criterion, Found, Task, register
+from thinresnet.pruning.method import in_range
+
+
+@register
+@dataclass(frozen=True)
+class Grasp(Criterion):
+    """Weights with the highest -weight times (Hessian times gradient) go: those that hold the gradient flow back.
+
+    Loss and gradients at logits divided by `temperature`, on so many images of each class, halves summed, with norms
+    in training mode; sizes do not matter to the ranking but signs do: it is the highest that go.
+    """
+
+    name: ClassVar[str] = "grasp"
+    paper: ClassVar[str] = "Wang et al. 2020, Picking Winning Tickets Before Training by Preserving Gradient Flow"
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data"})
+
+    per_class: int = 10
+    temperature: float = 200.0
+
+    def __post_init__(self) -> None:
+        in_range(self.name, "per_class", self.per_class, 1, 10**6, verb="crop")
+        in_range(self.name, "temperature", self.temperature, 1e-6, 1e6, verb="crop")
+
+    def find(self, task: Task) -> Found:
+        """One ranking of all weights by weight times (Hessian times gradient): what the paper removes comes last."""
+        model, weights = task.scored()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(task.seed)
+            products = self._hessian_times_gradient(task, model.train(), weights)
+        scores = [
+            (weight * product).detach().flatten().double().cpu().numpy()
+            for weight, product in zip(weights, products, strict=True)
+        ]
+        return Found.of(keep_highest(task.checked(scores), task.allowance.limits()))
+
+    def _hessian_times_gradient(self, task: Task, model: nn.Module, weights: Sequence[Tensor]) -> list[Tensor]:
+        """The gradient of the whole is found first; then each chunk's own is differentiated along it."""
+        gradients = [torch.zeros_like(weight) for weight in weights]
+        for loss in self._losses(task, model):
+            for total, gradient in zip(gradients, torch.autograd.grad(loss, weights), strict=True):
+                total.add_(gradient)
+        products = [torch.zeros_like(weight) for weight in weights]
+        for loss in self._losses(task, model):
+            own = torch.autograd.grad(loss, weights, create_graph=True)
+            along = torch.stack([(one * whole).sum() for one, whole in zip(own, gradients, strict=True)]).sum()
+            for total, product in zip(products, torch.autograd.grad(along, weights), strict=True):
+                total.add_(product)
+        return products
+
+    def _losses(self, task: Task, model: nn.Module) -> Iterator[Tensor]:
+        for images, targets in task.balanced(self.per_class):
+            yield nn.functional.cross_entropy(model(images).float() / self.temperature, targets)

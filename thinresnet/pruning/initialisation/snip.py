@@ -1,0 +1,58 @@
+"""SNIP: connections whose removal changes the loss most, to first order, stay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from thinresnet.pruning.initialisation.densities import Figures, keep_highest
+from thinresnet.pruning.initialisation.registry import Criterion, Found, Task, register
+from thinresnet.pruning.method import in_range
+
+
+@register
+@dataclass(frozen=True)
+class Snip(Criterion):
+    """Weights with the largest |weight times gradient of the loss| at initialisation stay, in one shot.
+
+    The gradient is the mean over the first batches of training images, with norms in training mode. The paper divides
+    the scores by their sum, which changes no ranking.
+    """
+
+    name: ClassVar[str] = "snip"
+    paper: ClassVar[str] = "Lee et al. 2019, SNIP: Single-shot network pruning based on connection sensitivity"
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data"})
+
+    batches: int = 1
+
+    def __post_init__(self) -> None:
+        in_range(self.name, "batches", self.batches, 1, 10**6, verb="crop")
+
+    def find(self, task: Task) -> Found:
+        """One ranking of all weights."""
+        model, weights = task.scored()
+        gradients = loss_gradients(task, model.train(), weights, self.batches)
+        scores = sensitivities(weights, gradients)
+        return Found.of(keep_highest(task.checked(scores), task.allowance.limits()))
+
+
+def loss_gradients(task: Task, model: nn.Module, weights: Sequence[Tensor], batches: int) -> list[Tensor]:
+    """The mean over batches of the gradient of the cross-entropy; what is drawn on the way follows the seed."""
+    sums = [torch.zeros_like(weight) for weight in weights]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(task.seed)
+        for images, targets in task.batches(batches):
+            loss = nn.functional.cross_entropy(model(images).float(), targets)
+            for total, gradient in zip(sums, torch.autograd.grad(loss, weights), strict=True):
+                total.add_(gradient, alpha=1 / batches)
+    return sums
+
+
+def sensitivities(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Figures]:
+    """|weight times gradient|, layer by layer."""
+    products = ((weight * gradient).detach().abs() for weight, gradient in zip(weights, gradients, strict=True))
+    return [product.flatten().double().cpu().numpy() for product in products]
