@@ -27,7 +27,7 @@ def test_every_protocol_has_a_name_in_the_table() -> None:
 def test_means_deviations_and_verdicts(finish: Finish) -> None:
     plan, store = finish()
     found = {line.name: line for line in lines(plan, store)}
-    width, tuned = found["plain width"], found["l1, tuned"]
+    width, tuned, guided = found["plain width"], found["l1, tuned"], found["l1, guided (our rule)"]
     assert width.top1 is not None
     # 324 and 328 of 360: 90 and 91.11 %, their sample deviation is the difference over the root of 2.
     assert width.top1.mean == pytest.approx(100 * 326 / 360)
@@ -42,8 +42,10 @@ def test_means_deviations_and_verdicts(finish: Finish) -> None:
         "interior width": "tie (-1.11)",
         "l1, tuned": "loses by 6.94",
         "l1, Scratch-E": "tie (+0.42)",
-        "l1, guided (our rule)": "clears the bar by 2.78",
+        # Two dense parents, two prunings and the training itself, against one training.
+        "l1, guided (our rule)": f"clears the bar by 2.78 at {guided.bill / width.bill:.1f}x its training",
     }
+    assert guided.bill / width.bill > 4
     assert tuned.macs == max(result["macs"] for result in tuned.results) > tuned.results[0]["macs"]
     assert tuned.speedup == "1.25x"
     noisy = {**tuned.timing, "dense": {**tuned.timing["dense"], "latency_spread_ms": 2.0}}

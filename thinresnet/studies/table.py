@@ -28,6 +28,7 @@ DENSE, SCALED, TUNED, SCRATCH, REWOUND, OURS = (
     "pruned shape, by our rules",
 )  # fmt: skip
 KINDS = (DENSE, SCALED, TUNED, SCRATCH, REWOUND, OURS)
+_MORE = 1.05  # times the training of the bar: what wins with more than that is said to
 _UNSTEADY = 0.25  # quartiles so far apart, as a share of the median: the machine was busy with something else
 # What a protocol makes, and what a line of it is called.
 PROTOCOLS: Mapping[str, tuple[str, str]] = {
@@ -201,7 +202,10 @@ def verdict(line: Line, found: Sequence[Line]) -> str:
     (low, high), (bar_low, bar_high) = line.top1.interval, bar.top1.interval
     if low <= bar_high and bar_low <= high:
         return f"tie ({gap:+.2f})"
-    return f"clears the bar by {gap:.2f}" if gap > 0 else f"loses by {-gap:.2f}"
+    if gap < 0:
+        return f"loses by {-gap:.2f}"
+    times = line.bill / bar.bill
+    return f"clears the bar by {gap:.2f}" + (f" at {times:.1f}x its training" if times > _MORE else "")
 
 
 def _record(line: Line, found: Sequence[Line]) -> dict[str, Any]:
