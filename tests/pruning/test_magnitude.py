@@ -214,3 +214,17 @@ def test_what_cannot_be_is_one_line(tmp_path: Path) -> None:
         prune(method("magnitude"), standardised, build(standardised, seed=0), [[Budget.parse("macs", "0.5%")]])
     with pytest.raises(InputError, match=r"^prune lottery-rounds: rounds is 1; it is 2 to 100$"):
         method("lottery-rounds", {"rounds": 1})
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
+def test_of_equal_weights_as_many_stay_as_fit(share: float) -> None:
+    model = build(NETWORK, seed=0)
+    for name in CONVS:
+        nn.init.constant_(model.get_parameter(name), 0.25)
+    convs = sum(int(np.prod(layer.shape)) for layer in CONVS.values())
+    budget = Budget.parse("params", COST.params - convs + max(1, int(share * convs)))
+    (outcome,) = prune(method("magnitude"), NETWORK, model, [[budget]])
+    assert outcome.pruned.masks is not None
+    left = torch.cat([mask.flatten() for mask in outcome.pruned.masks.values()])
+    assert outcome.pruned.notes["theoretical_params"] == budget.limit(0)
+    assert not left[int(left.sum()) :].any()  # the first ones

@@ -234,24 +234,31 @@ class Weights:
         for name, weight in self.parameters.items():
             if not bool(torch.isfinite(weight).all()):
                 raise InputError(f"prune {self._method}: {name!r} has a value that is not a finite number")
-        sizes = torch.tensor([weight.numel() for weight in self.parameters.values()])
-        scores = torch.cat([weight.flatten().abs() for weight in self.parameters.values()])
-        candidates = len(scores)
+        # The bits of positive floats are ordered as the floats are: a threshold on them is found in 31 steps.
+        bits = {name: weight.abs().float().view(torch.int32) for name, weight in self.parameters.items()}
         if alive is not None:
-            gone = ~torch.cat([alive[name].flatten() for name in self.parameters])
-            scores[gone] = -1
-            candidates -= int(gone.sum())
-        order = scores.argsort(descending=True, stable=True)[:candidates]
-        for index, limit in limits.limits:
-            prices = torch.tensor([(self.macs[name], 1)[index] for name in self.parameters])
-            spent = prices.repeat_interleave(sizes).to(order.device)[order].cumsum(0)
-            order = order[: int((spent <= limit - self._fixed[index]).sum())]
-        left = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
-        left[order] = True
-        parts = left.split(sizes.tolist())
-        return {
-            name: part.view(weight.shape) for (name, weight), part in zip(self.parameters.items(), parts, strict=True)
-        }
+            bits = {name: own.where(alive[name], -1) for name, own in bits.items()}
+        low, high = 0, torch.iinfo(torch.int32).max
+        while low < high:
+            middle = (low + high) // 2
+            fits = limits.allow(self.cost({name: own >= middle for name, own in bits.items()}))
+            low, high = (low, middle) if fits else (middle + 1, high)
+        masks = {name: own >= low for name, own in bits.items()}
+        return self._with_equals(masks, {name: own == low - 1 for name, own in bits.items()}, limits) if low else masks
+
+    def _with_equals(self, masks: Masks, equals: Masks, limits: Limits) -> Masks:
+        """As many as fit of the weights that just missed the threshold, all equal: the first of them."""
+        spent = self.cost(masks)
+        room = [(index, limit - spent[index]) for index, limit in limits.limits]
+        for name, equal in equals.items():
+            prices = (self.macs[name], 1)
+            wanted = int(equal.sum())
+            number = min([wanted, *(left // prices[index] for index, left in room if prices[index])])
+            masks[name].view(-1)[equal.view(-1).nonzero()[:number, 0]] = True
+            room = [(index, left - number * prices[index]) for index, left in room]
+            if number < wanted:
+                break
+        return masks
 
     def _spent(self, counts: Mapping[str, int]) -> Costs:
         return sum(number * self.macs[name] for name, number in counts.items()), sum(counts.values())

@@ -24,7 +24,8 @@ class SoftFilterPruning(Method):
     The same fraction of every layer is zeroed, as much as the budget asks for; gradients are not masked. The paper
     zeroes filters of every convolution and puts constants where removed ones had been (batch norm makes them of
     zeros), so that its small network has gathers; here channels leave whole, with their constants, and the residual
-    stream stays unless asked for. Each budget is trained towards from the start.
+    stream stays unless asked for. Behind ReLU a zeroed filter regrows where batch norm's shift is positive. Each budget
+    is trained towards from the start.
     """
 
     name: ClassVar[str] = "sfp"
