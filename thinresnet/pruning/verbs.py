@@ -197,9 +197,7 @@ def _report(folder: Path, record: dict[str, Any]) -> None:
         )
     if record["holdout_before"] is None:
         console.print("No accuracy before tuning: nothing was held out (train with --holdout 0.1).", highlight=False)
-    console.print(
-        f"Written to {folder}; tune it with: accelerate launch train.py --network {folder} --initial-checkpoint "
-        f"{folder} --recipe …",
-        highlight=False,
-        soft_wrap=True,
-    )
+    tune = f"tune it with: accelerate launch train.py --network {folder} --initial-checkpoint {folder} --recipe …"
+    if record["masked"]:
+        tune = "training that keeps its masks is a study's: thinresnet study"
+    console.print(f"Written to {folder}; {tune}", highlight=False, soft_wrap=True)
