@@ -80,20 +80,20 @@ class Reconstruction(Method):
         """Every channel that may go is read by a layer whose weights can be fitted."""
         if any(target.scope != "layer" for target in job.targets):
             raise InputError(f"prune {self.name}: there is no ranking across layers; use --scope layer")
-        unread = job.members()
+        waiting = {group: lanes_of(job.channels, {group: 0}) for group in job.movable}
         for name in readers(job.channels):
             places = _channels_at(job.channels, name)
-            if not job.members()[places].any():
-                continue
-            unread[places] = False
-            if not _is_plain(job.model.get_submodule(name)):
+            if job.members()[places].any() and not _is_plain(job.model.get_submodule(name)):
                 raise InputError(
                     f"prune {self.name}: {job.network.arch} reads what is to be cut in {name!r}, which is no plain "
                     "convolution or linear layer (grouped, or with rules of its own for padding or weights)"
                 )
-        if unread.any():
-            group = next(group for group in job.movable if unread[job.channels.slices[group]].any())
-            raise InputError(f"prune {self.name}: no layer of {job.network.arch} reads all of {group!r} to choose by")
+            for group, lanes in waiting.items():
+                waiting[group] = [lane for lane in lanes if not np.isin(lane.members, places).all()]
+                if any(np.isin(lane.members, places).any() for lane in waiting[group]):
+                    raise InputError(f"prune {self.name}: {name!r} reads a part of {group!r} only: no way to choose by")
+        if unread := [group for group, lanes in waiting.items() if lanes]:
+            raise InputError(f"prune {self.name}: no layer of {job.network.arch} reads {unread[0]!r} to choose by")
 
     @torch.no_grad()
     def run(self, job: Job) -> Iterator[Pruned]:
