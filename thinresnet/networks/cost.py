@@ -26,6 +26,7 @@ with warnings.catch_warnings():  # fvcore imports what torch is about to retire,
 
 # fvcore's names of convolution and linear layers (addmm is a linear layer that was called as a function).
 _COUNTED = ("conv", "linear", "addmm")
+_COUNTED_ALREADY: dict[str, tuple[int, int]] = {}  # by the network's hash; a plan asks for the same ones many times
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,9 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
 
 
 def macs_and_params(network: Network) -> tuple[int, int]:
-    """The two figures that budgets bound."""
-    cost = count(network)
-    return cost.macs, cost.params
+    """The two figures that budgets bound; a network that was counted before is not counted again."""
+    known = network.sha256
+    if known not in _COUNTED_ALREADY:
+        cost = count(network)
+        _COUNTED_ALREADY[known] = cost.macs, cost.params
+    return _COUNTED_ALREADY[known]

@@ -119,7 +119,6 @@ class Plan:
         self.notes: list[str] = []
         self._names: dict[str, str] = {}
         self._dense: dict[str, Network] = {}
-        self._costs: dict[str, Costs] = {}
         self._images: dict[tuple[str, str | None], Images] = {}
         self._check()
         for regime in study.regimes:
@@ -156,9 +155,7 @@ class Plan:
 
     def cost(self, network: Network) -> Costs:
         """MACs and parameters."""
-        if network.sha256 not in self._costs:
-            self._costs[network.sha256] = macs_and_params(network)
-        return self._costs[network.sha256]
+        return macs_and_params(network)
 
     def images(self, regime: Regime) -> Images:
         """The data of a regime; what the study says of them where they are not at hand."""
@@ -186,11 +183,11 @@ class Plan:
         """What a network at this point may cost; for a paper's list, exactly its MACs."""
         if point.to is None:
             return point.budgets
-        return (Budget.parse("macs", self.cost(preset(point.to, self.network(regime)))[0]),)
+        return (Budget.parse("macs", macs_and_params(preset(point.to, self.network(regime)))[0]),)
 
     def macs_limit(self, regime: Regime, point: Point) -> int:
         """The MACs of a network at this point, at most."""
-        dense = self.cost(self.network(regime))[0]
+        dense = macs_and_params(self.network(regime))[0]
         limits = [own.limit(dense) for own in self.budgets(regime, point) if own.quantity == "macs"]
         return min([dense, *limits])
 
@@ -214,9 +211,9 @@ class Plan:
         follow from that network's MACs.
         """
         recipe = recipe or regime.recipe
-        images, dense = self.images(regime), self.cost(self.network(regime))[0]
+        images, dense = self.images(regime), macs_and_params(self.network(regime))[0]
         known = network if isinstance(network, Network) else None
-        macs = self.cost(known)[0] if known else self.macs_limit(regime, at) if at else dense
+        macs = macs_and_params(known)[0] if known else self.macs_limit(regime, at) if at else dense
         epochs = recipe.total_epochs
         if stretch is not None:
             epochs = scratch_b_epochs(epochs, dense_macs=dense, macs=macs, cap=stretch["cap"])
@@ -268,7 +265,7 @@ class Plan:
             spec,
             {"parent": Source(parent)},
             here={name: getattr(regime.recipe, name) for name in HERE},
-            training_macs=FORWARD_AND_BACKWARD * self.cost(dense)[0] * seen,
+            training_macs=FORWARD_AND_BACKWARD * macs_and_params(dense)[0] * seen,
         )
 
     def shape(
@@ -328,7 +325,7 @@ class Plan:
 
     def _ways_down(self, regime: Regime) -> list[list[Point]]:
         """The points in groups that one pruning can pass through: the same quantity, loosest first."""
-        dense = self.cost(self.network(regime))
+        dense = macs_and_params(self.network(regime))
         alone: list[list[Point]] = []
         by_quantity: dict[str, list[Point]] = {}
         for point in self.study.points:

@@ -105,21 +105,16 @@ class _Running:
 
     def __init__(self, plan: Plan, store: Store, workers: Workers, console: Console) -> None:
         self.store, self.workers, self.console = store, workers, console
-        for stage in plan.stages.values():
-            if wrong := store.state(stage).wrong:
-                self._say(f"{stage.folder}: {wrong}: done again")
-                store.clear(stage)
         every = list(plan.stages.values())
         self.waiting = [stage for stage in every if not store.finished(stage)]
-        self.count, self.done = len(every), len(every) - len(self.waiting)
+        self.count, self._started = len(every), len(every) - len(self.waiting)
         self.failed: dict[str, str] = {}
         self.running: dict[Future[Answer], tuple[Stage, int]] = {}
-        self._started = self.done
         self._work = sum(stage.training_macs for stage in self.waiting)
         self._worked = 0
         self._begun = time.monotonic()
-        if self.done:
-            self._say(f"{self.done} of {self.count} stages are finished already")
+        if self._started:
+            self._say(f"{self._started} of {self.count} stages are finished already")
 
     def go(self) -> dict[str, str]:
         """Until nothing is left that can be done."""
@@ -143,8 +138,16 @@ class _Running:
         return ready[0] if ready and not self.running else None
 
     def _start(self, stage: Stage) -> None:
+        """Hand it out, unless it turns out to be finished: what it goes on from may have been done again to the bit."""
         self.waiting.remove(stage)
         self._started += 1
+        if self.store.finished(stage):
+            self._say(f"[{self._started}/{self.count}] {stage.name}: is as it was")
+            self._work -= stage.training_macs
+            return
+        if wrong := self.store.state(stage).wrong:
+            self._say(f"{stage.folder}: {wrong}: done again")
+            self.store.clear(stage)
         self._say(f"[{self._started}/{self.count}] {stage.name}: begun")
         inputs = {role: str(self.store.path(source).resolve()) for role, source in stage.inputs.items()}
         folder = str(self.store.folder(stage).resolve())
@@ -160,7 +163,6 @@ class _Running:
             self._say(f"[{number}/{self.count}] {stage.name}: {error}")
             return
         self.store.write(stage, answer)
-        self.done += 1
         self._worked += stage.training_macs
         self._say(f"[{number}/{self.count}] {stage.name}: done in {duration(answer['seconds'])}{self._left()}")
 

@@ -61,14 +61,10 @@ class Store:
         """Whether it need not be done."""
         return self.state(stage).record is not None
 
-    def forget(self, stage: Stage) -> None:
-        """Look again: somebody has worked on it."""
-        self._known.pop(stage.key, None)
-
     def clear(self, stage: Stage) -> None:
         """Remove what is wrong, so that it is done from the beginning."""
         shutil.rmtree(self.folder(stage))
-        self.forget(stage)
+        self._look_again()
 
     def write(self, stage: Stage, said: Mapping[str, Any]) -> None:
         """Say that a stage is finished; `said` is what its work has to say of itself."""
@@ -85,7 +81,11 @@ class Store:
             "finished": now(),
         }
         write_atomically(folder / FILE, json.dumps(record, indent=1, allow_nan=False) + "\n")
-        self.forget(stage)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """At all that was not finished: what it goes on from may be there now."""
+        self._known = {key: state for key, state in self._known.items() if state.record is not None}
 
     def _look(self, stage: Stage) -> State:
         folder = self.folder(stage)
@@ -111,7 +111,7 @@ class Store:
             )
             return State(None, f"{differing[0]} {how}")
         if not all(self.finished(source.stage) for source in stage.inputs.values()):
-            return State(None, "what it goes on from is to be done again")
+            return State(None)  # nothing is wrong with it if the same comes out again
         if record["inputs"] != self._inputs(stage):
             return State(None, "what it goes on from is not what it was")
         return State(record)

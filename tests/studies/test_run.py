@@ -1,0 +1,315 @@
+"""Studies that really run, on the embedded images: the cache, kills, what was changed by hand, what cannot be done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pytest
+import torch
+import yaml
+from typer.testing import CliRunner
+
+from thinresnet import networks
+from thinresnet.cli import app
+from thinresnet.errors import InputError
+from thinresnet.networks import Network, count
+from thinresnet.networks.store import read_weights
+from thinresnet.studies import bill
+from thinresnet.studies.table import read_json
+from thinresnet.training import Result
+
+STUDY: dict[str, Any] = {
+    "study": "tiny",
+    "arch": "resnet20_cifar",
+    "kwargs": {"depths": [1, 1, 1]},
+    "holdout": 0.1,
+    "recipes": {"short": {"recipe": "digits", "epochs": 1, "warmup_epochs": 0}},
+    "tune": {"epochs": 1, "lr": 0.01},
+    "budgets": [{"macs": "50%"}],
+    "methods": ["l1", "magnitude", "lottery"],
+    "protocols": ["dense", "scaled-width", "prune-tune", "scratch-b", "rewind", "guided"],
+    "seeds": [3],
+    "measure": {"batch_size": 2, "runs": 3},
+}
+
+
+def write(folder: Path, **changes: Any) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump({**STUDY, **changes}, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def study(verb: str, *arguments: Any) -> Any:
+    """The verb, as a user types it."""
+    done = CliRunner().invoke(app, ["study", verb, *map(str, arguments)])
+    if done.exception is not None and not isinstance(done.exception, (InputError, SystemExit)):
+        raise done.exception
+    return done
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The study's file and its folder of runs, everything done."""
+    folder = tmp_path_factory.mktemp("studies")
+    path = write(folder)
+    done = study("run", path, "-o", folder / "runs")
+    assert done.exit_code == 0, done.stderr
+    return path, folder / "runs" / "tiny"
+
+
+def stage(root: Path, holding: str) -> Path:
+    (found,) = [path for path in root.iterdir() if holding in path.name]
+    return found
+
+
+def times(root: Path) -> dict[str, int]:
+    return {path.name: (path / "stage.json").stat().st_mtime_ns for path in root.iterdir() if path.is_dir()}
+
+
+def test_what_the_protocols_made(finished: tuple[Path, Path]) -> None:
+    root = finished[1]
+    dense = Result.read(stage(root, "-dense-"))
+    (pruned,) = [path for path in stage(root, "-l1-macs50pct-digits").iterdir() if path.is_dir()]
+    tuned = Result.read(stage(root, "-l1-macs50pct-tuned"))
+    assert tuned.macs <= dense.macs // 2
+    assert Network.read(pruned) == Network.read(tuned.folder)
+    assert tuned.initial_checkpoint is not None
+    # Scratch-B takes as much computation as the dense network did; the bill of Scratch-E would be half of it.
+    scratch = Result.read(stage(root, "scratch-b"))
+    assert (scratch.epochs, scratch.initial_checkpoint) == (dense.macs // tuned.macs, None)
+    # Rewound: what training had begun with, of the channels that were kept.
+    network, start = networks.load(stage(root, "l1-macs50pct-start"))
+    assert network == Network.read(pruned)
+    kept = read_json(pruned / "pruning.json")["kept"]["layer1.0.conv1"]
+    first = networks.build(Network.read(dense.folder), seed=3)
+    assert torch.equal(start.layer1[0].conv1.weight, first.layer1[0].conv1.weight[kept])
+    assert Result.read(stage(root, "l1-macs50pct-rewind")).initial_checkpoint is not None
+    assert count(Network.read(stage(root, "guided-short-shape"))).macs <= dense.macs // 2
+    timed = read_json(stage(root, "l1-macs50pct-short-time") / "timing.json")
+    assert (timed["dense"]["macs"], timed["network"]["macs"]) == (dense.macs, tuned.macs)
+
+
+@pytest.mark.parametrize("holding", ["-magnitude-macs50pct-tuned", "-lottery-macs50pct-rewind"])
+def test_masked_weights_stay_zero_through_training(finished: tuple[Path, Path], holding: str) -> None:
+    root = finished[1]
+    trained = read_weights(stage(root, holding) / "model.safetensors")
+    method = holding.split("-")[1]
+    (masked,) = [path for path in stage(root, f"-{method}-macs50pct-digits").iterdir() if path.is_dir()]
+    before = read_weights(masked / "model.safetensors")
+    for name, mask in read_weights(masked / "masks.safetensors").items():
+        assert torch.equal(trained[name] != 0, mask.bool())
+        assert not torch.equal(trained[name], before[name])
+
+
+def test_the_table_bills_what_was_trained(finished: tuple[Path, Path]) -> None:
+    path, root = finished
+    done = study("show", path, "-o", root.parent, "--json")
+    assert done.exit_code == 0
+    dense = Result.read(stage(root, "-dense-"))
+    tuned = Result.read(stage(root, "-l1-macs50pct-tuned"))
+    # One epoch of 1,280 images in full batches: 3 × MACs × images, for the dense network and for tuning; L1 reads
+    # weights only.
+    assert (dense.training_macs, tuned.training_macs) == (3 * dense.macs * 1280, 3 * tuned.macs * 1280)
+    assert str(dense.training_macs + tuned.training_macs) in done.stdout
+
+
+def test_the_same_command_again_changes_nothing(finished: tuple[Path, Path]) -> None:
+    path, root = finished
+    before = times(root)
+    done = study("run", path, "-o", root.parent)
+    assert done.exit_code == 0
+    assert f"{len(before)} of {len(before)} stages are finished already" in done.stderr
+    assert times(root) == before
+
+
+@pytest.mark.parametrize(
+    ("holding", "file", "change", "said"),
+    [
+        ("scaled-width-macs50pct-digits", "model.safetensors", "flip", "model.safetensors was changed"),
+        ("-l1-macs50pct-tuned", "metrics.csv", "delete", "metrics.csv is gone"),
+        ("scratch-b", "result.json", "cut", "result.json was changed"),
+        ("guided-short-shape", "more.txt", "add", "more.txt is new"),
+        ("-dense-", "stage.json", "cut", "stage.json cannot be read"),
+    ],
+)
+def test_what_was_changed_by_hand_is_noticed_and_done_again(
+    finished: tuple[Path, Path], tmp_path: Path, holding: str, file: str, change: str, said: str
+) -> None:
+    path, original = finished
+    root = shutil.copytree(original, tmp_path / "runs" / "tiny")
+    before, weights = times(root), {p.name: weights_of(p) for p in root.iterdir()}
+    changed = stage(root, holding) / file
+    if change == "add":
+        changed.write_text("mine")
+    elif change == "delete":
+        changed.unlink()
+    else:
+        content = bytearray(changed.read_bytes())
+        content[len(content) // 2] ^= 1
+        changed.write_bytes(content if change == "flip" else content[: len(content) // 2])
+    done = study("run", path, "-o", tmp_path / "runs")
+    assert done.exit_code == 0
+    assert said in done.stderr
+    # Trainings come out again to the bit, so that what hangs on them stays.
+    assert [name for name, when in times(root).items() if when != before[name]] == [changed.parent.name]
+    assert {p.name: weights_of(p) for p in root.iterdir()} == weights
+
+
+def weights_of(folder: Path) -> bytes | None:
+    file = folder / "model.safetensors"
+    return file.read_bytes() if file.exists() else None
+
+
+def test_what_hangs_on_changed_weights_is_done_again(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    path, original = finished
+    root = shutil.copytree(original, tmp_path / "runs" / "tiny")
+    before = times(root)
+    # Somebody replaces the dense parent, and makes its record fit.
+    dense = stage(root, "-dense-")
+    network, model = networks.load(dense)
+    with torch.no_grad():
+        model.layer3[0].conv1.weight.mul_(-2)
+    networks.save(dense, network, model)
+    record = read_json(dense / "stage.json")
+    record["files"]["model.safetensors"] = sha256(dense / "model.safetensors")
+    (dense / "stage.json").write_text(json.dumps(record))
+    done = study("run", path, "-o", tmp_path / "runs")
+    assert "what it goes on from is not what it was" in done.stderr
+    again = {name for name, when in times(root).items() if when != before[name]}
+    assert {dense.name, stage(root, "scaled-width-macs50pct-digits").name} & again == {dense.name}
+    assert {stage(root, "-l1-macs50pct-digits").name, stage(root, "-l1-macs50pct-tuned").name} <= again
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def long_study(tmp_path: Path) -> Path:
+    """Two trainings of a few seconds each."""
+    recipes = {"short": {"recipe": "digits", "epochs": 12, "warmup_epochs": 0}}
+    return write(tmp_path, recipes=recipes, protocols=["dense"], methods=[], seeds=[1, 2])
+
+
+def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_study_that_is_asked_to_stop_goes_on(long_study: Path, tmp_path: Path) -> None:
+    root = tmp_path / "runs" / "tiny"
+
+    def ask() -> None:
+        until(lambda: list(root.glob("*-s2-*/checkpoints/*.pt")))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)  # should it come too late
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        done = study("run", long_study, "-o", tmp_path / "runs")
+        asking.join()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert done.exit_code == 75
+    assert "the same command goes on from there" in done.stderr
+    first, second = stage(root, "-s1-"), stage(root, "-s2-")
+    assert not (second / "stage.json").exists()
+    finished_at = (first / "stage.json").stat().st_mtime_ns
+    assert "1 of 2 stages are finished already" in study("run", long_study, "-o", tmp_path / "runs").stderr
+    assert (first / "stage.json").stat().st_mtime_ns == finished_at
+    assert Result.read(second).sessions == 2
+
+
+def test_several_processes_that_are_killed_go_on(long_study: Path, tmp_path: Path) -> None:
+    root = tmp_path / "runs" / "tiny"
+    flags = [str(long_study), "-o", str(tmp_path / "runs"), "--jobs", "2"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "thinresnet", "study", "run", *flags], stderr=subprocess.PIPE
+    ) as process:
+        until(lambda: process.poll() is not None or len(list(root.glob("*/checkpoints/*.pt"))) > 1)
+        process.kill()
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    for name in root.glob("*/checkpoints/.lock"):  # the trainings save themselves before they follow
+        filelock.FileLock(name).acquire(timeout=60).lock.release()
+    assert study("run", long_study, "-o", tmp_path / "runs").exit_code == 0
+    results = [Result.read(stage(root, f"-s{seed}-")) for seed in (1, 2)]
+    assert [result.epochs for result in results] == [12, 12]
+    assert max(result.sessions for result in results) == 2
+
+
+def test_a_stage_that_cannot_be_done_leaves_the_others_be(tmp_path: Path) -> None:
+    recipes = {
+        "wild": {"recipe": "digits", "epochs": 1, "warmup_epochs": 0, "lr": 10000.0},
+        "short": {"recipe": "digits", "epochs": 1, "warmup_epochs": 0},
+    }
+    path = write(tmp_path, recipes=recipes, protocols=["dense", "prune-tune"], methods=["l1"])
+    done = study("run", path, "-o", tmp_path / "runs")
+    assert done.exit_code == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith("thinresnet: ")]
+    assert len(lines) == 4
+    assert "-dense-digits-wild-s3: " in lines[0]
+    assert "not a finite number" in lines[0]
+    assert all("wild" in line and "what it goes on from could not be done" in line for line in lines[1:])
+    assert Result.read(stage(tmp_path / "runs" / "tiny", "-l1-macs50pct-tuned-digits-short")).epochs == 1
+
+
+def test_what_is_refused_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THINRESNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    output = tmp_path / "runs"
+    gone = {"classes": 10, "images_train": 100, "dataset": "torch/cifar10"}
+    for changes, flags, message in (
+        (gone, [], "torch/cifar10: not in"),
+        ({}, ["--on", "rey"], "--on rey: it is one of here, ray; did you mean 'ray'"),
+        ({}, ["--on", "ray"], "give --address HOST:PORT or set RAY_ADDRESS"),
+        ({}, ["--on", "ray", "--address", "127.0.0.1:1"], "--address 127.0.0.1:1: nobody answers there"),
+        ({}, ["--on", "ray", "--address", "here"], "write HOST:PORT"),
+        ({}, ["--json"], "--json: it is for --dry-run"),
+        ({}, ["--only", "tinny"], "has no such study; did you mean 'tiny'"),
+    ):
+        done = study("run", write(tmp_path, **changes), "-o", output, *flags)
+        assert isinstance(done.exception, InputError)
+        assert message in str(done.exception)
+        assert "\n" not in str(done.exception)
+        assert not output.exists()
+
+
+def test_two_at_once(finished: tuple[Path, Path]) -> None:
+    path, root = finished
+    with filelock.FileLock(root / ".lock"):
+        done = study("run", path, "-o", root.parent)
+    assert isinstance(done.exception, InputError)
+    assert "being run by another process" in str(done.exception)
+
+
+def test_the_dry_run_prints_and_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bill, "_MEASURED_SECONDS", 0.0)
+    path = write(tmp_path)
+    done = study("run", path, "-o", tmp_path / "runs", "--dry-run")
+    assert done.exit_code == 0
+    assert "dense trainings" in done.stdout
+    found = json.loads(study("run", path, "--dry-run", "--json").stdout)
+    assert [one["study"] for one in found] == ["tiny"]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_protocols_are_listed() -> None:
+    rows = json.loads(study("protocols", "--json").stdout)
+    assert {"dense", "scaled-width", "prune-tune", "scratch-b", "transfer"} <= {row["protocol"] for row in rows}
+    assert "scratch-b-2x" in study("protocols").stdout

@@ -1,0 +1,143 @@
+"""Reading a study: what a document says, and that what it cannot say is one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from thinresnet.errors import InputError
+from thinresnet.studies.plan import Plan
+from thinresnet.studies.protocols import PROTOCOLS
+from thinresnet.studies.study import Study, read_studies
+
+GOOD: dict[str, Any] = {
+    "study": "good",
+    "arch": "resnet20_cifar",
+    "kwargs": {"depths": [1, 1, 1]},
+    "holdout": 0.1,
+    "recipes": {"short": {"recipe": "digits", "epochs": 4}, "plain": "digits"},
+    "tune": {"epochs": 2, "warmup_epochs": 0},
+    "budgets": [{"macs": "50%"}, {"macs": "25%", "params": "30k"}],
+    "methods": ["l1", {"method": "slimming", "set": {"epochs": 1}, "scope": "layer", "label": "thin"}],
+    "protocols": ["dense", "scratch-b"],
+    "seeds": [1, 2],
+}
+
+
+def read(folder: Path, *documents: Any, **changes: Any) -> tuple[Study, ...]:
+    path = folder / "study.yaml"
+    path.write_text("---\n".join(yaml.safe_dump(document, sort_keys=False) for document in documents), encoding="utf-8")
+    return read_studies(path, protocols=list(PROTOCOLS), changes=changes)
+
+
+def test_a_document_is_read(tmp_path: Path) -> None:
+    (study,) = read(tmp_path, GOOD)
+    short, plain = study.regimes
+    assert (short.recipe.epochs, short.tuning.epochs, short.tuning.warmup_epochs) == (4, 2, 0)
+    assert (plain.recipe.epochs, plain.tuning.epochs) == (20, 2)
+    assert short.recipe.model == "resnet20_cifar"
+    assert [point.tag for point in study.points] == ["macs50pct", "macs25pct-params30k"]
+    l1, thin = study.pruners
+    assert (l1.label, thin.label, thin.method.name, thin.method.epochs, thin.scope) == (  # type: ignore[attr-defined]
+        "l1",
+        "thin",
+        "slimming",
+        1,
+        "layer",
+    )
+    assert study.seeds == (1, 2)
+
+
+def test_flags_go_over_every_recipe(tmp_path: Path) -> None:
+    (study,) = read(tmp_path, GOOD, dataset="torch/cifar10", data_dir="images")
+    assert {(regime.recipe.dataset, regime.tuning.data_dir) for regime in study.regimes} == {
+        ("torch/cifar10", "images")
+    }
+
+
+def test_a_file_may_hold_several(tmp_path: Path) -> None:
+    assert [study.name for study in read(tmp_path, GOOD, {**GOOD, "study": "other"})] == ["good", "other"]
+    with pytest.raises(InputError, match="'good'; give each study a name of its own"):
+        read(tmp_path, GOOD, GOOD)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"protocls": ["dense"]}, "unknown key 'protocls'; did you mean 'protocols'"),
+        ({"protocols": ["scratch-c"]}, "protocols, entry 1: unknown protocol 'scratch-c'; did you mean 'scratch-e'"),
+        ({"methods": ["l11"]}, "methods, entry 1: .*unknown method 'l11'; did you mean 'l1'"),
+        ({"methods": [{"method": "slimming", "set": {"epoch": 1}}]}, "unknown setting 'epoch'; did you mean 'epochs'"),
+        ({"methods": [{"method": "l1", "stream": "yes"}]}, "stream is true or false"),
+        ({"methods": ["l1", {"method": "l1", "scope": "global"}]}, "'l1' stands twice; give one of them a label"),
+        ({"budgets": [{"macs": "50%"}, {"macs": "50%"}]}, "'macs50pct' stands twice"),
+        ({"budgets": [{"flops": "50%"}]}, "budgets, entry 1: a budget: unknown key 'flops'"),
+        ({"budgets": [{"macs": "half"}]}, "not a budget"),
+        ({"budgets": [{"to": "R56-A", "macs": "50%"}]}, "leave out the budgets beside it"),
+        ({"budgets": {"macs": "50%"}}, "budgets takes a list"),
+        ({"recipes": {"short": "digit"}}, "recipes: short: recipe 'digit': no recipe of that name"),
+        ({"recipes": {"short": {"recipe": "digits", "epoch": 1}}}, "recipes: short: .*unknown key 'epoch'"),
+        ({"recipes": {"a/b": "digits"}}, "takes a name of letters"),
+        ({"recipes": {}}, "the key 'recipes' is missing"),
+        ({"tune": {"lr": "fast"}}, "lr: takes a number"),
+        ({"seeds": [1, 1]}, "seeds: 1 stands twice"),
+        ({"seeds": ["one"]}, "seeds, entry 1: takes a whole number"),
+        ({"holdout": 1}, "holdout takes a share"),
+        ({"study": "../up"}, "takes a name of letters"),
+        ({"measure": {"run": 3}}, "unknown key 'run'; did you mean 'runs'"),
+        ({"steps": 1}, "steps takes a whole number of at least 2"),
+    ],
+)
+def test_what_cannot_be_is_one_line(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message) as refused:
+        read(tmp_path, {**GOOD, **changes})
+    assert "\n" not in str(refused.value)
+    assert "study.yaml" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("study: [", "line 1: not a study"),
+        ("study: a\nstudy: b", "'study' twice"),
+        ("a: &x [1]\nb: *x", "an alias"),
+        ("!!python/object/apply:os.system [ls]", "not a study"),
+        ("", "empty"),
+        ("- a", "takes `key: value` lines"),
+    ],
+)
+def test_a_file_that_is_no_study(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        read_studies(path, protocols=list(PROTOCOLS))
+    with pytest.raises(InputError, match="no such file"):
+        read_studies(tmp_path / "none.yaml", protocols=list(PROTOCOLS))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"budgets": []}, "the protocol 'scratch-b' needs 'budgets'"),
+        ({"methods": []}, "the protocol 'scratch-b' needs 'methods'"),
+        ({"protocols": ["transfer"]}, "the protocol 'transfer' needs 'transfer'"),
+        ({"budgets": [{"macs": "1%"}]}, "good: l1 at macs 1%: --macs 1%: no pruned network"),
+        ({"budgets": [{"macs": "100%"}]}, "costs no more already"),
+        ({"budgets": [{"to": "R56-A"}]}, "that list is for resnet56_cifar"),
+        ({"protocols": ["scaled-depth"]}, "good: scaled-depth at macs 50%: .*no depth scaling"),
+        ({"arch": "resnet20_cifr"}, "unknown architecture 'resnet20_cifr'; did you mean 'resnet20_cifar'"),
+        ({"dataset": "torch/cifar10", "data_dir": "none"}, "to plan without images, give the study classes and"),
+        ({"classes": 7}, "it is for 7 classes, digits has 10"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused_before_anything_is_done(
+    changes: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THINRESNET_CACHE", str(tmp_path))
+    (study,) = read(tmp_path, {**GOOD, **changes})
+    with pytest.raises(InputError, match=message) as refused:
+        Plan(study)
+    assert "\n" not in str(refused.value)
