@@ -40,7 +40,7 @@ class Ray:
             raise InputError("--on ray: give --address HOST:PORT or set RAY_ADDRESS (ray start --head prints it)")
         _reach(address)
         try:
-            ray.init(address=address, log_to_driver=False, configure_logging=False)
+            ray.init(address=address, log_to_driver=False, configure_logging=False, ignore_reinit_error=True)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise InputError(f"--address {address}: {' '.join(str(error).split())[:160]}") from None
         self._ray: Any = ray
