@@ -16,8 +16,8 @@ from thinresnet.budget import Budget
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, build, cutting, scale
 from thinresnet.pruning import prune
-from thinresnet.pruning.method import method
 from thinresnet.pruning.reconstruction import Lane, Reading, sampled
+from thinresnet.pruning.registry import method
 from thinresnet.pruning.regression import Lasso, fitted, selection
 from thinresnet.pruning.thinet import ThiNet, greedy, scales
 from thinresnet.training import recipe as recipes

@@ -1,6 +1,6 @@
 """Pruning baselines: the classical methods, each from a network to a smaller one at an exact budget.
 
-A method says what scores channels, what trains while pruning and what is removed (`method.py`); the rest is shared.
+A method says what scores channels, what trains while pruning and what is removed (`registry.py`); the rest is shared.
 The names below are imported when they are first used, so that importing the room costs nothing.
 """
 
@@ -10,16 +10,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from thinresnet.pruning.method import Method, Pruned, method, methods, register
+    from thinresnet.pruning.registry import Method, Pruned, method, methods, register
     from thinresnet.pruning.session import prune
 
 _HOMES = {
-    "Method": "method",
-    "Pruned": "method",
-    "method": "method",
-    "methods": "method",
+    "Method": "registry",
+    "Pruned": "registry",
+    "method": "registry",
+    "methods": "registry",
     "prune": "session",
-    "register": "method",
+    "register": "registry",
 }
 
 __all__ = ["Method", "Pruned", "method", "methods", "prune", "register"]

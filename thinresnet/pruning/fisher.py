@@ -13,7 +13,7 @@ from thinresnet.errors import InputError
 from thinresnet.networks.cutting import Kept, masked
 from thinresnet.pruning.gates import Gates, gated
 from thinresnet.pruning.job import Job
-from thinresnet.pruning.method import Method, Pruned, Scores, in_range, register
+from thinresnet.pruning.registry import Method, Pruned, Scores, in_range, register
 from thinresnet.pruning.selection import Target, cost_of, step_of
 from thinresnet.pruning.taylor import gate_derivatives
 from thinresnet.pruning.tuning import Tuning

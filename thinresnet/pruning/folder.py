@@ -20,9 +20,9 @@ from thinresnet.budget import Budget
 from thinresnet.errors import InputError
 from thinresnet.files import write_atomically
 from thinresnet.networks import Network
-from thinresnet.pruning.method import Method
 from thinresnet.pruning.parent import Parent
 from thinresnet.pruning.picture import draw
+from thinresnet.pruning.registry import Method
 from thinresnet.pruning.session import Outcome, prune, settings_of
 from thinresnet.training import provenance
 from thinresnet.training.loop import evaluate

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.measures import of_first_makers
-from thinresnet.pruning.method import Method, Scores, register
+from thinresnet.pruning.registry import Method, Scores, register
 
 
 @register

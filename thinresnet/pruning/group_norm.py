@@ -13,7 +13,7 @@ from thinresnet.networks.cutting import STAYS, Channels
 from thinresnet.networks.ties import Role
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.measures import roles_with_weights, squares
-from thinresnet.pruning.method import Method, Scores, in_range, register
+from thinresnet.pruning.registry import Method, Scores, in_range, register
 
 
 @register

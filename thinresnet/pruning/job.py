@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from thinresnet.errors import InputError
 from thinresnet.networks.cutting import Channels, Kept, cut
 from thinresnet.networks.network import Network
-from thinresnet.pruning.method import Pruned, Scores
+from thinresnet.pruning.registry import Pruned, Scores
 from thinresnet.pruning.selection import Target
 from thinresnet.pruning.tuning import Tuning
 

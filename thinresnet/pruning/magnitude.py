@@ -24,7 +24,7 @@ from thinresnet.networks.fitting import Limits
 from thinresnet.networks.network import build
 from thinresnet.networks.store import WEIGHTS_FILE, load_weights
 from thinresnet.pruning.job import Job
-from thinresnet.pruning.method import Method, Pruned, in_range, register
+from thinresnet.pruning.registry import Method, Pruned, in_range, register
 
 Masks = dict[str, Tensor]  # by parameter: which weights are left
 Costs = tuple[int, int]  # MACs, parameters

@@ -24,7 +24,7 @@ from thinresnet.errors import InputError
 from thinresnet.networks.cutting import STAYS, Channels, Kept, masked, readers
 from thinresnet.networks.ties import Labels
 from thinresnet.pruning.job import Job
-from thinresnet.pruning.method import Method, Pruned, in_range
+from thinresnet.pruning.registry import Method, Pruned, in_range
 from thinresnet.pruning.selection import Counts
 
 

@@ -12,8 +12,8 @@ from sklearn.linear_model import RidgeCV, lars_path_gram
 from torch import Tensor
 
 from thinresnet.networks.cutting import STAYS, Kept
-from thinresnet.pruning.method import Scores, register
 from thinresnet.pruning.reconstruction import Lane, Reading, Reconstruction
+from thinresnet.pruning.registry import Scores, register
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 # Penalties on the change of weights to choose from, relative to the mean square of an input.

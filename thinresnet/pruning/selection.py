@@ -18,7 +18,7 @@ from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.cutting import Channels, Kept
 from thinresnet.networks.fitting import Limits
 from thinresnet.networks.network import Network, describe
-from thinresnet.pruning.method import Scores
+from thinresnet.pruning.registry import Scores
 
 _BISECTIONS = 40
 Counts = dict[str, int]  # channels of each movable group

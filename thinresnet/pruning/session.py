@@ -19,7 +19,7 @@ from thinresnet.networks.fitting import Limits
 from thinresnet.networks.network import Network
 from thinresnet.networks.scaling import check_round_to, scale
 from thinresnet.pruning.job import Job
-from thinresnet.pruning.method import SCOPES, Method, Pruned
+from thinresnet.pruning.registry import SCOPES, Method, Pruned
 from thinresnet.pruning.selection import Target, cost_of, smallest_counts
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from torch import nn
 from thinresnet.networks.cutting import STAYS, Channels, Kept
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.measures import makers, of_first_makers
-from thinresnet.pruning.method import Method, Pruned, Scores, in_range, register
+from thinresnet.pruning.registry import Method, Pruned, Scores, in_range, register
 from thinresnet.pruning.selection import Target
 
 

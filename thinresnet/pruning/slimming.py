@@ -13,7 +13,7 @@ from thinresnet.errors import InputError
 from thinresnet.networks.cutting import STAYS
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.measures import norms_of
-from thinresnet.pruning.method import Method, Scores, in_range, register
+from thinresnet.pruning.registry import Method, Scores, in_range, register
 
 
 @register

@@ -14,7 +14,7 @@ from thinresnet.networks.depth import Blocks, block_costs, blocks_of, scaled, sh
 from thinresnet.networks.fitting import Limits
 from thinresnet.networks.network import Network
 from thinresnet.pruning.job import Job
-from thinresnet.pruning.method import Method, Pruned, in_range, register
+from thinresnet.pruning.registry import Method, Pruned, in_range, register
 
 Costs = tuple[int, int]  # MACs, parameters
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from thinresnet.pruning.gates import gated
 from thinresnet.pruning.job import Job
-from thinresnet.pruning.method import Method, Scores, in_range, register
+from thinresnet.pruning.registry import Method, Scores, in_range, register
 
 
 @register

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from thinresnet.networks.cutting import STAYS, Kept
-from thinresnet.pruning.method import register
 from thinresnet.pruning.reconstruction import Lane, Reading, Reconstruction
+from thinresnet.pruning.registry import register
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -67,8 +67,8 @@ def prune_verb(
     if not method or not what:
         raise InputError("prune: say a method and what to prune: thinresnet prune l1 runs/<id> --macs 50% (--list)")
     from thinresnet.pruning.folder import How, prune_to_folders
-    from thinresnet.pruning.method import method as method_of
     from thinresnet.pruning.parent import read_parent
+    from thinresnet.pruning.registry import method as method_of
 
     chosen = method_of(method, dict(setting(text) for text in settings or []))
     parent = read_parent(what, weights=weights, recipe=recipe, data_dir=data_dir, holdout=holdout)
@@ -124,7 +124,7 @@ def _wanted(to: str | None, network: Network) -> Network | None:
 
 def _list(name: str, as_json: bool) -> None:
     """All methods, or one with its settings."""
-    from thinresnet.pruning.method import facts, method, methods
+    from thinresnet.pruning.registry import facts, method, methods
 
     names = [method(name).name] if name else list(methods())
     found = [facts(methods()[name]) for name in names]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from thinresnet.budget import QUANTITIES, Budget
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, fit
-from thinresnet.pruning.method import Method
+from thinresnet.pruning.registry import Method
 from thinresnet.studies.plan import Finding, Plan, Source
 from thinresnet.studies.study import Point, Regime, training
 from thinresnet.training.recipe import Recipe

@@ -78,9 +78,9 @@ def _train(work: Work, inputs: Mapping[str, Path], folder: Path) -> dict[str, st
 
 def _prune(work: Work, inputs: Mapping[str, Path], folder: Path) -> dict[str, str]:
     from thinresnet.pruning.folder import How, prune_to_folders
-    from thinresnet.pruning.method import method
     from thinresnet.pruning.parent import read_parent
     from thinresnet.pruning.presets import preset
+    from thinresnet.pruning.registry import method
 
     spec = work.spec
     data_dir = work.here["data_dir"]

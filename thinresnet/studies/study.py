@@ -17,7 +17,7 @@ import yaml
 
 from thinresnet.budget import QUANTITIES, Budget
 from thinresnet.errors import InputError, nearest
-from thinresnet.pruning.method import SCOPES, Method, method
+from thinresnet.pruning.registry import SCOPES, Method, method
 from thinresnet.training import recipe as recipes
 from thinresnet.training.recipe import Recipe
 

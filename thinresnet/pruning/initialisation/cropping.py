@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 Costs = tuple[int, int]  # MACs, parameters
 MOST_UNUSED = 0.01
+# Where layers may grow: against the width that plain scaling reaches at the same budget (or the network's own, if that
+# is more). Without a bound SynExp makes the last stage's stream many times wider and its blocks thinner instead.
+MOST_GROWTH = 2.0
 _BISECTIONS = 60
 _ROUNDS = 4  # of finding counts and measuring; more than one only where the counter finds what no layer explains
 
@@ -78,7 +81,7 @@ def crop(
         network: The network to crop.
         budgets: Of MACs, parameters or both; shares are of the architecture as it is.
         model: Its weights, which stay as they are; drawn from `seed` if not given.
-        grow: PreConfig: groups may have more channels than they have now, up to 16 times as many.
+        grow: PreConfig: groups may have more channels than they have now, up to twice as many (`MOST_GROWTH`).
         data: Training images, for criteria that need them.
         seed: Of what is drawn.
         progress: Is told what is being done, how much of it is done, and how much there is.
@@ -207,13 +210,16 @@ def _room(network: Network, limits: Limits, grow: bool) -> tuple[Room, Layers]:
     layers = layers_of(network)
     forms = CostForms(ties, dict(network.channels), layers)
     low = np.minimum(0.0, np.log(forms.steps / forms.channels))
-    high = np.full(len(low), math.log(LARGEST_FACTOR) if grow else 0.0)
-    room = Room(forms, limits.limits, low, high)
-    if not (low < high).any():
+    room = Room(forms, limits.limits, low, np.zeros_like(low))
+    if not grow and not (low < 0).any():
         raise InputError(f"crop: {network.arch} has no channels to crop")
     smallest = ties.cost(forms.widths(np.minimum(forms.steps, forms.channels)))
     if not limits.allow(smallest):
         raise limits.refuse(smallest, "cropped network")
+    if grow:
+        widest = replace(room, high=np.full_like(low, math.log(LARGEST_FACTOR)))
+        scaled = max(0.0, float(at_budget(widest, np.zeros_like(low)).max()))
+        room = replace(room, high=np.full_like(low, scaled + math.log(MOST_GROWTH)))
     return room, layers
 
 
@@ -229,5 +235,5 @@ def _measured(network: Network, limits: Limits, room: Room, factors: Figures) ->
             return thin, cost
         expected = ties.cost(widths)
         within = within.tighter((cost[0] - expected[0], cost[1] - expected[1]))
-        room = Room(room.forms, within.limits, room.low, room.high)
+        room = replace(room, limits=within.limits)
     raise InputError(f"crop: {network.arch} costs more than its layers explain, by an amount that does not settle")

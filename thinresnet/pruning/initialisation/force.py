@@ -12,7 +12,7 @@ import torch
 from thinresnet.pruning.initialisation.densities import Mask, keep_highest
 from thinresnet.pruning.initialisation.registry import Criterion, Found, Task, register
 from thinresnet.pruning.initialisation.snip import loss_gradients, sensitivities
-from thinresnet.pruning.method import in_range
+from thinresnet.pruning.registry import in_range
 
 _PAPER = "de Jorge et al. 2021, Progressive Skeletonization: Trimming more fat from a network at initialization"
 

@@ -14,7 +14,7 @@ import numpy as np
 from thinresnet.pruning.initialisation.densities import Figures
 from thinresnet.pruning.initialisation.quadratic import Room
 
-_LARGEST_T = 1e10
+_LARGEST_T = 1e8  # beyond it the distances to the budgets are too small for floating point
 _T_GROWS = 10.0
 _NEWTON_STEPS = 60  # for one t; a handful do
 _BISECTIONS = 60
@@ -36,12 +36,11 @@ def largest_product(room: Room) -> Solution:
     x = _inside(room, movable)
     if x is None:
         return Solution(room.low, np.zeros(len(most)))
-    slack = np.zeros(len(most))
     t = 1.0
     while t < _LARGEST_T:
         t *= _T_GROWS
         for _ in range(_NEWTON_STEPS):
-            value, gradient, hessian, slack = _barrier(room, x, gains, movable, most, t)
+            value, gradient, hessian = _barrier(room, x, gains, movable, most, t)
             step = np.zeros_like(x)
             step[movable] = np.linalg.solve(hessian, -gradient)
             decrement = float(-gradient @ step[movable])
@@ -55,7 +54,7 @@ def largest_product(room: Room) -> Solution:
             if size < 1e-12:  # as far as floating point goes
                 break
             x = x + size * step
-    return Solution(x, 1 / (t * slack))
+    return Solution(x, 1 / (t * _slack(room, x, most)))
 
 
 def _inside(room: Room, movable: np.ndarray) -> Figures | None:
@@ -71,29 +70,36 @@ def _inside(room: Room, movable: np.ndarray) -> Figures | None:
 
 def _barrier(
     room: Room, x: Figures, gains: Figures, movable: np.ndarray, most: Figures, t: float
-) -> tuple[float, Figures, Figures, Figures]:
-    """The function to minimise, its derivatives in what is movable, and the distances to the budgets."""
+) -> tuple[float, Figures, Figures]:
+    """The function to minimise, and its derivatives in what is movable."""
     channels = room.channels(x)
     costs, slopes = room.forms.costs(channels), room.forms.slopes(channels)
     gradient, hessian = -t * gains, np.zeros((len(x), len(x)))
-    slack = np.empty(len(most))
+    slack = _slack(room, x, most)
     for place, (index, _) in enumerate(room.limits):
         first = slopes[index] * channels / costs[index]
         second = 2 * room.forms.forms[index, 1:, 1:] * np.outer(channels, channels) / costs[index]
         second += np.diag(first) - np.outer(first, first)
-        slack[place] = most[place] - np.log(costs[index])
         gradient = gradient + first / slack[place]
         hessian += second / slack[place] + np.outer(first, first) / slack[place] ** 2
     below, above = (x - room.low)[movable], (room.high - x)[movable]
     gradient = gradient[movable] - 1 / below + 1 / above
     hessian = hessian[np.ix_(movable, movable)] + np.diag(1 / below**2 + 1 / above**2)
     value = float(-t * gains @ x - np.log(slack).sum() - np.log(below).sum() - np.log(above).sum())
-    return value, gradient, hessian, slack
+    return value, gradient, hessian
 
 
 def _lower(room: Room, x: Figures, gains: Figures, movable: np.ndarray, most: Figures, t: float, value: float) -> bool:
     """Whether the barrier function is defined here, and below a value."""
-    costs = room.forms.costs(room.channels(x))
-    slack = most - np.log([costs[index] for index, _ in room.limits])
-    distances = np.concatenate([slack, (x - room.low)[movable], (room.high - x)[movable]])
+    distances = np.concatenate([(x - room.low)[movable], (room.high - x)[movable]])
+    if (distances <= 0).any():
+        return False
+    distances = np.append(distances, _slack(room, x, most))
     return bool((distances > 0).all()) and float(-t * gains @ x - np.log(distances).sum()) <= value
+
+
+def _slack(room: Room, x: Figures, most: Figures) -> Figures:
+    """How far below the logarithm of each budget the cost is."""
+    costs = room.forms.costs(room.channels(x))
+    found: Figures = most - np.log([costs[index] for index, _ in room.limits])
+    return found

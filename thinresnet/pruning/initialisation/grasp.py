@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from thinresnet.pruning.initialisation.densities import keep_highest
 from thinresnet.pruning.initialisation.registry import Criterion, Found, Task, register
-from thinresnet.pruning.method import in_range
+from thinresnet.pruning.registry import in_range
 
 
 @register
@@ -62,4 +62,4 @@ class Grasp(Criterion):
 
     def _losses(self, task: Task, model: nn.Module) -> Iterator[Tensor]:
         for images, targets in task.balanced(self.per_class):
-            yield nn.functional.cross_entropy(model(images).float() / self.temperature, targets)
+            yield nn.functional.cross_entropy(model(images) / self.temperature, targets)

@@ -25,7 +25,7 @@ from thinresnet.networks.network import Network
 from thinresnet.networks.ties import NORMS
 from thinresnet.pruning.initialisation.densities import Allowance, Figures, Mask, check_scores
 from thinresnet.pruning.initialisation.quadratic import Room
-from thinresnet.pruning.method import configured
+from thinresnet.pruning.registry import configured
 
 if TYPE_CHECKING:
     from thinresnet.training.data import Data

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from thinresnet.pruning.initialisation.densities import Figures, keep_highest
 from thinresnet.pruning.initialisation.registry import Criterion, Found, Task, register
-from thinresnet.pruning.method import in_range
+from thinresnet.pruning.registry import in_range
 
 
 @register
@@ -46,7 +46,7 @@ def loss_gradients(task: Task, model: nn.Module, weights: Sequence[Tensor], batc
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(task.seed)
         for images, targets in task.batches(batches):
-            loss = nn.functional.cross_entropy(model(images).float(), targets)
+            loss = nn.functional.cross_entropy(model(images), targets)
             for total, gradient in zip(sums, torch.autograd.grad(loss, weights), strict=True):
                 total.add_(gradient, alpha=1 / batches)
     return sums

@@ -16,7 +16,7 @@ from thinresnet.networks.ties import NORMS
 from thinresnet.pruning.initialisation.densities import Figures, Mask, keep_highest
 from thinresnet.pruning.initialisation.registry import Criterion, Found, Task, register
 from thinresnet.pruning.initialisation.snip import sensitivities
-from thinresnet.pruning.method import in_range
+from thinresnet.pruning.registry import in_range
 
 
 @register

@@ -96,6 +96,9 @@ def _parent(
     from thinresnet.networks.network import describe
     from thinresnet.pruning.parent import read_parent
 
+    path = Path(what)
+    if path.is_dir() and not (path / "recipe.yaml").is_file():  # no run: a network without weights
+        what = str(path / "network.json")
     parent = read_parent(what, recipe=recipe, data_dir=data_dir)
     if input_px is None and num_classes is None:
         return parent
@@ -116,15 +119,20 @@ def _list(name: str, as_json: bool) -> None:
         print(json.dumps(found, indent=1))
         return
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table("criterion", "needs", "preconfig", "settings", show_lines=True)
+    console = Console(highlight=False)
     for one in found:
-        whose = f"\n[italic]Reconstruction: {one['reconstruction']}[/italic]" if one["reconstruction"] else ""
-        about = f"[bold]{one['criterion']}[/bold]: {one['does']}\n{one['paper']}{whose}"
-        set_ = ", ".join(f"{key}={value}" for key, value in one["settings"].items())
-        table.add_row(about, ", ".join(one["needs"]) or "shapes only", "yes" if one["preconfig"] else "no", set_)
-    Console().print(table)
+        console.print(f"[bold]{one['criterion']}[/bold]  {one['does']}")
+        needs = " and ".join(one["needs"]) or "shapes only"
+        console.print(f"    needs {needs}{'; layers may grow (--preconfig)' if one['preconfig'] else ''}", style="dim")
+        if one["reconstruction"]:
+            console.print(f"    reconstruction, {one['reconstruction']}", style="dim")
+        if name:
+            console.print(f"    {one['paper']}")
+            for key, default in one["settings"].items():
+                console.print(f"    --set {key}={default}")
+    if not name:
+        console.print("\nThe settings of one of them: thinresnet crop CRITERION --list")
 
 
 def _report(found: dict[str, Any], output: Path | None) -> None:
@@ -144,6 +152,8 @@ def _report(found: dict[str, Any], output: Path | None) -> None:
     if found["reconstruction"]:
         console.print(f"Reconstruction, {found['reconstruction']}.", soft_wrap=True)
     if output is None:
-        console.print("Nothing was written: give --output FOLDER for the network, its densities and a picture.")
+        console.print(
+            "Nothing was written: give --output FOLDER for the network, its densities and a picture.", soft_wrap=True
+        )
         return
     console.print(f"Written to {output}; train it with: accelerate launch train.py --network {output}", soft_wrap=True)
