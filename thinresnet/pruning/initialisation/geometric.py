@@ -32,29 +32,28 @@ def largest_product(room: Room) -> Solution:
     """Maximise the sum of log densities within the budgets and the bounds of each group."""
     gains = room.forms.shares.sum(0)
     movable = room.high > room.low
-    most = np.log([float(limit) for _, limit in room.limits])
     x = _inside(room, movable)
     if x is None:
-        return Solution(room.low, np.zeros(len(most)))
+        return Solution(room.low, np.zeros(len(room.limits)))
     t = 1.0
     while t < _LARGEST_T:
         t *= _T_GROWS
         for _ in range(_NEWTON_STEPS):
-            value, gradient, hessian = _barrier(room, x, gains, movable, most, t)
+            value, gradient, hessian = _barrier(room, x, gains, movable, t)
             step = np.zeros_like(x)
             step[movable] = np.linalg.solve(hessian, -gradient)
             decrement = float(-gradient @ step[movable])
-            if decrement < 1e-10:
+            if decrement < 1e-14:
                 break
             size = 1.0
-            while not _lower(room, x + size * step, gains, movable, most, t, value - 0.1 * size * decrement):
+            while not _lower(room, x + size * step, gains, movable, t, value - 0.1 * size * decrement):
                 size /= 2
                 if size < 1e-12:
                     break
             if size < 1e-12:  # as far as floating point goes
                 break
             x = x + size * step
-    return Solution(x, 1 / (t * _slack(room, x, most)))
+    return Solution(x, 1 / (t * _slack(room, x)))
 
 
 def _inside(room: Room, movable: np.ndarray) -> Figures | None:
@@ -68,14 +67,12 @@ def _inside(room: Room, movable: np.ndarray) -> Figures | None:
     return room.low + 0.9 * low * wide if low > 1e-9 else None
 
 
-def _barrier(
-    room: Room, x: Figures, gains: Figures, movable: np.ndarray, most: Figures, t: float
-) -> tuple[float, Figures, Figures]:
+def _barrier(room: Room, x: Figures, gains: Figures, movable: np.ndarray, t: float) -> tuple[float, Figures, Figures]:
     """The function to minimise, and its derivatives in what is movable."""
     channels = room.channels(x)
     costs, slopes = room.forms.costs(channels), room.forms.slopes(channels)
     gradient, hessian = -t * gains, np.zeros((len(x), len(x)))
-    slack = _slack(room, x, most)
+    slack = _slack(room, x)
     for place, (index, _) in enumerate(room.limits):
         first = slopes[index] * channels / costs[index]
         second = 2 * room.forms.forms[index, 1:, 1:] * np.outer(channels, channels) / costs[index]
@@ -89,17 +86,16 @@ def _barrier(
     return value, gradient, hessian
 
 
-def _lower(room: Room, x: Figures, gains: Figures, movable: np.ndarray, most: Figures, t: float, value: float) -> bool:
+def _lower(room: Room, x: Figures, gains: Figures, movable: np.ndarray, t: float, value: float) -> bool:
     """Whether the barrier function is defined here, and below a value."""
     distances = np.concatenate([(x - room.low)[movable], (room.high - x)[movable]])
     if (distances <= 0).any():
         return False
-    distances = np.append(distances, _slack(room, x, most))
+    distances = np.append(distances, _slack(room, x))
     return bool((distances > 0).all()) and float(-t * gains @ x - np.log(distances).sum()) <= value
 
 
-def _slack(room: Room, x: Figures, most: Figures) -> Figures:
+def _slack(room: Room, x: Figures) -> Figures:
     """How far below the logarithm of each budget the cost is."""
     costs = room.forms.costs(room.channels(x))
-    found: Figures = most - np.log([costs[index] for index, _ in room.limits])
-    return found
+    return -np.log([costs[index] / limit for index, limit in room.limits])
