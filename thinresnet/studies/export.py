@@ -14,12 +14,25 @@ from typing import Any
 from thinresnet.errors import InputError
 from thinresnet.studies.plan import Plan, Source
 from thinresnet.studies.store import Store
-from thinresnet.studies.table import DENSE, OURS, REWOUND, SCALED, SCRATCH, TUNED, Line, chain, lines, read_json
+from thinresnet.studies.table import (
+    CROPPED,
+    DENSE,
+    OURS,
+    REWOUND,
+    SCALED,
+    SCRATCH,
+    TUNED,
+    Line,
+    chain,
+    lines,
+    read_json,
+)
 
 # From a board (None: the usual one), and of each row the folders of its seeds and what no run knows, to new rows.
 AddRuns = Callable[[Path | None, Sequence[tuple[Sequence[Path], Mapping[str, str]]]], Sequence[Any]]
 _FAMILIES = {
     DENSE: "dense", SCALED: "scaled", TUNED: "pruned", REWOUND: "pruned", SCRATCH: "scratch", OURS: "scratch",
+    CROPPED: "init",
 }  # fmt: skip
 _LONGEST_NOTE = 400
 

@@ -22,7 +22,7 @@ from thinresnet.pruning.presets import preset
 from thinresnet.pruning.registry import Method
 from thinresnet.pruning.session import check_targets
 from thinresnet.studies.epochs import scratch_b_epochs
-from thinresnet.studies.study import Point, Pruner, Regime, Study
+from thinresnet.studies.study import Cropper, Point, Pruner, Regime, Study
 from thinresnet.training.data.datasets import open_dataset
 from thinresnet.training.provenance import canonical_sha256
 from thinresnet.training.recipe import Recipe
@@ -46,7 +46,7 @@ class Source:
 class Stage:
     """One piece of work. `inputs` say what it goes on from, by role: `network`, `weights`, `parent`."""
 
-    kind: str  # train, prune, shape, time
+    kind: str  # train, prune, crop, shape, time
     name: str
     spec: Mapping[str, Any]  # plain JSON values
     inputs: Mapping[str, Source] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class Row:
 
     regime: str
     protocol: str
-    pruner: str | None
+    pruner: str | None  # or cropper
     point: str | None
     finals: tuple[Stage, ...]  # in the order of the study's seeds
     timing: Stage | None
@@ -268,6 +268,23 @@ class Plan:
             training_macs=FORWARD_AND_BACKWARD * macs_and_params(dense)[0] * seen,
         )
 
+    def crop(self, regime: Regime, cropper: Cropper, point: Point, seed: int) -> Source:
+        """The channel counts that a criterion finds before anything is trained; those without weights know no seed."""
+        dense, images = self.network(regime), self.images(regime)
+        drawn, looks = "weights" in cropper.criterion.needs, "data" in cropper.criterion.needs
+        spec = {
+            "criterion": cropper.criterion.name,
+            "settings": dict(cropper.settings),
+            "network": json.loads(dense.to_json()),
+            "budgets": {own.quantity: own.text for own in self.budgets(regime, point)},
+            "seed": seed if drawn else None,
+            "recipe": _specified(regime.recipe) if looks else None,
+            "data": [images.name, images.classes, images.train] if looks else None,
+            "holdout": self.study.holdout if looks else None,
+        }
+        name = f"{dense.arch}-{cropper.label}-{point.tag}-{regime.label}-crop{f'-s{seed}' if drawn else ''}"
+        return Source(self._add("crop", name, spec, {}, here={key: getattr(regime.recipe, key) for key in HERE}))
+
     def shape(
         self, regime: Regime, name: str, rule: str, settings: Mapping[str, Any], inputs: Mapping[str, Source]
     ) -> Source:
@@ -344,16 +361,17 @@ class Plan:
         protocol: str,
         finals: Sequence[Stage],
         *,
+        by: str | None = None,
         point: Point | None = None,
         timing: Stage | None = None,
     ) -> None:
-        """A line of the table about a network that nothing had to find."""
-        self.rows.append(Row(regime.label, protocol, None, point.tag if point else None, tuple(finals), timing))
+        """A line of the table; `by` is what found the network, where something did."""
+        self.rows.append(Row(regime.label, protocol, by, point.tag if point else None, tuple(finals), timing))
 
     def found(self, regime: Regime, protocol: str, finding: Finding, finals: Sequence[Stage]) -> None:
         """A line of the table about a network that was found, which is timed as the first seed has it."""
         timing = self.timing(regime, finding.name, next(iter(finding.sources.values())))
-        self.rows.append(Row(regime.label, protocol, finding.pruner.label, finding.point.tag, tuple(finals), timing))
+        self.row(regime, protocol, finals, by=finding.pruner.label, point=finding.point, timing=timing)
 
     def _trained_on(self, images: Images) -> int:
         return round(images.train * (1 - self.study.holdout))
@@ -378,7 +396,7 @@ class Plan:
         return self.stages.setdefault(stage.key, stage)
 
 
-_SAID = {"points": "budgets", "pruners": "methods", "transfer": "transfer"}
+_SAID = {"points": "budgets", "pruners": "methods", "croppers": "criteria", "transfer": "transfer"}
 
 
 def pruning_images(method: Method, dense: Network, recipe: Recipe, per_epoch: int) -> int:

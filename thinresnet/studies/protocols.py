@@ -28,7 +28,7 @@ class Protocol:
 
     name: str
     add: Add
-    needs: tuple[str, ...]  # of points, pruners, transfer
+    needs: tuple[str, ...]  # of points, pruners, croppers, transfer
 
     @property
     def does(self) -> str:
@@ -262,3 +262,15 @@ def _guide(plan: Plan, protocol_name: str, regime: Regime, target: Regime, findi
     finals = [plan.train(target, name, shape, seed, at=finding.point) for seed in plan.study.seeds]
     guided = Finding(finding.pruner, finding.point, dict.fromkeys(plan.study.seeds, shape), name=name)
     plan.found(target, protocol_name, guided, finals)
+
+
+@protocol("at-init", "points", "croppers")
+def _at_init(plan: Plan, regime: Regime) -> None:
+    """Channels cropped before anything is trained, as a criterion at initialisation says, then the whole recipe."""
+    for cropper in plan.study.croppers:
+        for point in plan.study.points:
+            name = f"{cropper.label}-{point.tag}-init"
+            sources = {seed: plan.crop(regime, cropper, point, seed) for seed in plan.study.seeds}
+            finals = [plan.train(regime, name, source, seed, at=point) for seed, source in sources.items()]
+            timing = plan.timing(regime, name, next(iter(sources.values())))
+            plan.row(regime, "at-init", finals, by=cropper.label, point=point, timing=timing)

@@ -103,6 +103,34 @@ def _prune(work: Work, inputs: Mapping[str, Path], folder: Path) -> dict[str, st
     return {tag: path.name for tag, (path, _) in zip(spec["outputs"], found, strict=True)}
 
 
+def _crop(work: Work, inputs: Mapping[str, Path], folder: Path) -> dict[str, str]:
+    from contextlib import nullcontext
+
+    from thinresnet.networks import Network, build
+    from thinresnet.pruning.initialisation import criterion, crop
+    from thinresnet.pruning.initialisation.folder import record, write
+    from thinresnet.training.data import open_data
+    from thinresnet.training.processes import start_accelerator
+    from thinresnet.training.recipe import Recipe
+
+    spec = work.spec
+    network = Network.from_json(json.dumps(spec["network"]))
+    recipe = Recipe.from_mapping({**(spec["recipe"] or {}), **work.here, "seed": spec["seed"] or 0}, spec["criterion"])
+    device = start_accelerator(recipe).device
+    looking = (
+        open_data(recipe, input_size=network.input_size, holdout=spec["holdout"], device=device)
+        if spec["data"]
+        else nullcontext()
+    )
+    chosen = criterion(spec["criterion"], spec["settings"])
+    budgets = [Budget.parse(quantity, text) for quantity, text in spec["budgets"].items()]
+    with looking as data:
+        model = None if spec["seed"] is None else build(network, seed=spec["seed"]).to(device)
+        cropped = crop(chosen, network, budgets, model=model, data=data, seed=recipe.seed)
+    write(folder, cropped, record(chosen, cropped, seed=recipe.seed, grow=False, dataset=data.name if data else None))
+    return {}
+
+
 def _shape(work: Work, inputs: Mapping[str, Path], folder: Path) -> dict[str, str]:
     from thinresnet.studies.shapes import RULES
 
@@ -139,6 +167,7 @@ def _time(work: Work, inputs: Mapping[str, Path], folder: Path) -> dict[str, str
 KINDS: dict[str, Callable[[Work, Mapping[str, Path], Path], dict[str, str]]] = {
     "train": _train,
     "prune": _prune,
+    "crop": _crop,
     "shape": _shape,
     "time": _time,
 }

@@ -17,6 +17,7 @@ import yaml
 
 from thinresnet.budget import QUANTITIES, Budget
 from thinresnet.errors import InputError, nearest
+from thinresnet.pruning.initialisation.registry import Criterion, criterion
 from thinresnet.pruning.registry import SCOPES, Method, method
 from thinresnet.training import recipe as recipes
 from thinresnet.training.recipe import Recipe
@@ -25,8 +26,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,60}", re.ASCII)
 _LARGEST_FILE = 262_144
 _SUBJECT = ("arch", "kwargs", "input_size", "dataset", "data_dir", "classes", "images_train")
 _KEYS = (
-    "study", "about", *_SUBJECT, "holdout", "recipes", "tune", "budgets", "methods", "protocols", "steps", "seeds",
-    "measure", "transfer",
+    "study", "about", *_SUBJECT, "holdout", "recipes", "tune", "budgets", "methods", "criteria", "protocols", "steps",
+    "seeds", "measure", "transfer",
 )  # fmt: skip
 _REQUIRED = ("study", "arch", "recipes", "protocols")
 
@@ -63,6 +64,15 @@ class Pruner:
 
 
 @dataclass(frozen=True)
+class Cropper:
+    """A criterion at initialisation as this study uses it."""
+
+    label: str
+    criterion: Criterion
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Subject:
     """An architecture and the images that it is trained on."""
 
@@ -94,6 +104,7 @@ class Study:
     regimes: tuple[Regime, ...]
     points: tuple[Point, ...]
     pruners: tuple[Pruner, ...]
+    croppers: tuple[Cropper, ...]
     protocols: tuple[str, ...]
     steps: int  # of iterative pruning
     seeds: tuple[int, ...]
@@ -144,7 +155,9 @@ def _study(document: Any, where: str, protocols: Sequence[str], changes: Mapping
     pruners = tuple(values.each("methods", _pruner))
     points = tuple(values.each("budgets", _point))
     chosen = tuple(values.each("protocols", lambda entry: _protocol(entry, protocols)))
-    _once(where, "methods", [pruner.label for pruner in pruners], "give one of them a label")
+    croppers = tuple(values.each("criteria", _cropper))
+    labels = [own.label for own in (*pruners, *croppers)]
+    _once(where, "methods and criteria", labels, "give one of them a label")
     _once(where, "budgets", [point.tag for point in points], "leave one out")
     _once(where, "protocols", chosen, "leave one out")
     seeds = tuple(values.each("seeds", _whole, default=[42]))
@@ -162,6 +175,7 @@ def _study(document: Any, where: str, protocols: Sequence[str], changes: Mapping
         regimes=tuple(_regimes(values, _subject(values), changes)),
         points=points,
         pruners=pruners,
+        croppers=croppers,
         protocols=chosen,
         steps=values.whole("steps", 3, 2) or 3,
         seeds=seeds,
@@ -274,6 +288,14 @@ def _pruner(entry: Any) -> Pruner:
         raise InputError(f"stream is true or false, got {stream!r:.60}")
     label = values.name("label") if "label" in values.given else name
     return Pruner(label, method(name, settings), settings, scope, stream)
+
+
+def _cropper(entry: Any) -> Cropper:
+    values = _Values({"criterion": entry} if isinstance(entry, str) else entry, "a criterion")
+    values.only(("criterion", "set", "label"))
+    values.need("criterion")
+    name, settings = values.text("criterion"), values.mapping("set")
+    return Cropper(values.name("label") if "label" in values.given else name, criterion(name, settings), settings)
 
 
 def _subject(values: _Values) -> Subject:

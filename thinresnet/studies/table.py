@@ -17,17 +17,18 @@ from typing import Any
 
 from thinresnet.networks import Network
 from thinresnet.pruning.folder import read_pruning
-from thinresnet.studies.plan import Costs, Plan, Row, Source, Stage
+from thinresnet.pruning.initialisation.folder import FILE as DENSITIES
+from thinresnet.studies.plan import FORWARD_AND_BACKWARD, Costs, Plan, Row, Source, Stage
 from thinresnet.studies.stages import TIMING
 from thinresnet.studies.store import Store
 from thinresnet.training.result import FILE
 
 BAR = "scaled-width"
-DENSE, SCALED, TUNED, SCRATCH, REWOUND, OURS = (
+DENSE, SCALED, TUNED, SCRATCH, REWOUND, OURS, CROPPED = (
     "dense", "scaled", "pruned and tuned", "pruned shape, from scratch", "pruned shape, rewound",
-    "pruned shape, by our rules",
+    "pruned shape, by our rules", "cropped at initialisation",
 )  # fmt: skip
-KINDS = (DENSE, SCALED, TUNED, SCRATCH, REWOUND, OURS)
+KINDS = (DENSE, SCALED, TUNED, SCRATCH, REWOUND, OURS, CROPPED)
 _MORE = 1.05  # times the training of the bar: what wins with more than that is said to
 _UNSTEADY = 0.25  # quartiles so far apart, as a share of the median: the machine was busy with something else
 # What a protocol makes, and what a line of it is called.
@@ -43,6 +44,7 @@ PROTOCOLS: Mapping[str, tuple[str, str]] = {
     "scratch-b": (SCRATCH, "{method}, Scratch-B"),
     "scratch-b-2x": (SCRATCH, "{method}, Scratch-B up to 2x"),
     "rewind": (REWOUND, "{method}, rewound"),
+    "at-init": (CROPPED, "{method}, cropped at initialisation"),
     "family": (OURS, "{method}, family (our rule)"),
     "guided": (OURS, "{method}, guided (our rule)"),
     "transfer": (OURS, "{method}, transferred (our rule)"),
@@ -294,6 +296,9 @@ def _spent(store: Store, source: Source) -> int:
         return int(read_json(store.path(source) / FILE)["training_macs"])
     if source.stage.kind == "prune":
         return int(read_pruning(store.path(source))["training_macs"])
+    if source.stage.kind == "crop":
+        said = read_json(store.path(source) / DENSITIES)
+        return FORWARD_AND_BACKWARD * int(said["parent_macs"]) * int(said["images_seen"])
     return 0
 
 
