@@ -145,11 +145,10 @@ def _lowest(job: Job, target: Target, alive: Kept, scores: Scores) -> list[int]:
             continue
         lanes = job.channels.lanes[numbers]
         share = (len(numbers) % step or step) // job.channels.lane_count(group)
-        leaving = [
-            number
-            for lane in range(job.channels.lane_count(group))
-            for number in sorted(numbers[lanes == lane].tolist(), key=lambda number: float(scores[number]))[:share]
-        ]
+        leaving: list[int] = []
+        for lane in range(job.channels.lane_count(group)):
+            members = numbers[lanes == lane]
+            leaving += members[np.argsort(scores[members], kind="stable")[:share]].tolist()
         score = float(scores[leaving].mean())
         if found is None or score < found[0]:
             found = (score, leaving)
