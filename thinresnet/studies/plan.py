@@ -144,9 +144,10 @@ class Plan:
                 for point in study.points:
                     where = f"study {study.name}: {pruner.label} at {point.text}"
                     to = None if point.to is None else preset(point.to, dense)
+                    budgets = [point.budgets] if to is None else []
                     try:
                         check_targets(
-                            pruner.method, dense, [point.budgets], to=to, scope=pruner.scope, stream=pruner.stream
+                            pruner.method, dense, budgets, to=to, scope=pruner.scope, stream=pruner.stream
                         )
                     except InputError as error:
                         raise InputError(f"{where}: {error}") from None
@@ -312,6 +313,8 @@ class Plan:
     def pruners(self, protocol: str, serves: Callable[[Method], bool]) -> Iterator[Pruner]:
         """The study's pruners that a protocol can go on from; the others are said."""
         for pruner in self.study.pruners:
+            if pruner.protocols and protocol not in pruner.protocols:
+                continue
             if serves(pruner.method):
                 yield pruner
             else:

@@ -61,6 +61,7 @@ class Pruner:
     settings: Mapping[str, Any]
     scope: str | None
     stream: bool
+    protocols: tuple[str, ...]  # that it takes part in; none: all
 
 
 @dataclass(frozen=True)
@@ -152,9 +153,9 @@ def _study(document: Any, where: str, protocols: Sequence[str], changes: Mapping
     values.only(_KEYS)
     for key in _REQUIRED:
         values.need(key)
-    pruners = tuple(values.each("methods", _pruner))
     points = tuple(values.each("budgets", _point))
     chosen = tuple(values.each("protocols", lambda entry: _protocol(entry, protocols)))
+    pruners = tuple(values.each("methods", lambda entry: _pruner(entry, chosen)))
     croppers = tuple(values.each("criteria", _cropper))
     labels = [own.label for own in (*pruners, *croppers)]
     _once(where, "methods and criteria", labels, "give one of them a label")
@@ -276,9 +277,9 @@ def _point(entry: Any) -> Point:
     return Point(tuple(Budget.parse(key, values.given[key]) for key in QUANTITIES if key in values.given))
 
 
-def _pruner(entry: Any) -> Pruner:
+def _pruner(entry: Any, protocols: Sequence[str]) -> Pruner:
     values = _Values({"method": entry} if isinstance(entry, str) else entry, "a method")
-    values.only(("method", "set", "scope", "stream", "label"))
+    values.only(("method", "set", "scope", "stream", "label", "protocols"))
     values.need("method")
     name, settings = values.text("method"), values.mapping("set")
     scope, stream = values.given.get("scope"), values.given.get("stream", False)
@@ -287,7 +288,8 @@ def _pruner(entry: Any) -> Pruner:
     if not isinstance(stream, bool):
         raise InputError(f"stream is true or false, got {stream!r:.60}")
     label = values.name("label") if "label" in values.given else name
-    return Pruner(label, method(name, settings), settings, scope, stream)
+    own = values.each("protocols", lambda one: _protocol(one, protocols))
+    return Pruner(label, method(name, settings), settings, scope, stream, tuple(own))
 
 
 def _cropper(entry: Any) -> Cropper:
