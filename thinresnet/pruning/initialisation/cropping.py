@@ -2,7 +2,7 @@
 
 Each group of tied channels has one factor; a layer's density is the product of those of what it reads and what it
 makes. Where a criterion gives densities only, the factors are those whose products come nearest, by least squares of
-logarithms. Whole counts come by this rule (ours; the authors' could not be read):
+logarithms, each weighted with its density. Whole counts come by this rule (ours; the authors' could not be read):
 
 1. All factors times one number, as large as the budgets allow, none beyond its bounds (dense, and one step).
 2. Each count to the nearest step, halves up, and at least one step.
@@ -109,6 +109,7 @@ def crop(
         progress=progress,
     )
     found = criterion.find(task)
+    task.notes["layers_emptied"] = [name for name, own in zip(layers.names, found.densities, strict=True) if own == 0]
     factors = criterion.factors(task, room, found.densities)
     if factors is None:
         factors = nearest_factors(room.forms, layers, found.densities)
@@ -130,9 +131,15 @@ def crop(
 
 
 def nearest_factors(forms: CostForms, layers: Layers, densities: Figures) -> Figures:
-    """Logarithms of factors whose products come nearest to the densities; an empty layer counts as one weight."""
+    """Logarithms of factors whose products come nearest to the densities, by least squares.
+
+    A layer's square weighs as much as its density: one that is all but empty, because another path carries the network
+    (SynFlow leaves little of shortcuts), says little about the channels that it shares with others.
+    """
     wanted = np.log(np.maximum(densities, 1 / layers.weights))
-    return np.asarray(np.linalg.lstsq(forms.shares, wanted, rcond=None)[0], dtype=np.float64)
+    trust = np.sqrt(densities)
+    found = np.linalg.lstsq(forms.shares * trust[:, None], wanted * trust, rcond=None)[0]
+    return np.asarray(found, dtype=np.float64)
 
 
 def at_budget(room: Room, factors: Figures) -> Figures:

@@ -26,9 +26,10 @@ class Synflow(Criterion):
 
     The network is scored with absolute values of its weights and of the state of its norms, in evaluation mode and
     double precision, on one image of ones; after round k of n the density is the final one to the power of k/n. What a
-    layer's weights score in sum is the same for each layer of a chain, so that none is emptied. That holds for ReLU and
-    batch norm: other activations are read as ReLU, gates (of squeeze-and-excitation) as open, so that a layer which
-    only feeds a gate scores nothing and stays dense; other norms are refused.
+    layer's weights score in sum is the same for each layer of a chain, so that none of them is emptied; a shortcut
+    beside a block that carries far more may be. That holds for ReLU and batch norm: other activations are read as ReLU,
+    gates (of squeeze-and-excitation) as open, so that a layer which only feeds a gate scores nothing and stays dense;
+    other norms are refused.
     """
 
     name: ClassVar[str] = "synflow"
