@@ -150,31 +150,46 @@ def _largest_factor(allowed: Callable[[float], bool]) -> float | None:
 def _fit_structure(
     arch: str, limits: Limits, scaling: str, size: tuple[int, int, int], kwargs: Mapping[str, Any]
 ) -> Network:
-    """Depth, growth and resolution move in whole blocks, channels and pixels; the steps are tried from below."""
-    fitting: list[Network] = []
-    for network in _steps(arch, scaling, size, kwargs):
-        cost = blueprint(network.arch, network.kwargs, network.input_size).ties.cost(dict(network.channels))
-        if not limits.allow(cost):
-            if not fitting:
-                raise limits.refuse(cost, f"{scaling} scaling")
+    """Depth, growth and resolution move in whole blocks, channels and pixels: the last step that costs no more.
+
+    Found by doubling and bisection, as a larger step costs at least as much, and no network much beyond it is traced.
+    """
+    last = int(LARGEST_FACTOR) * 100
+    at = functools.partial(_at_step, arch, scaling, size, kwargs)
+
+    def too_much(step: int) -> bool:
+        network = at(step)
+        return network is not None and not limits.allow(_closed_form(network))
+
+    low, high = 0, 1  # the last step known to be cheap enough, or too small to exist, and one that may cost too much
+    while high <= last and not too_much(high):
+        low, high = high, 2 * high
+    high = min(high, last + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if too_much(middle) else (middle, high)
+    for step in range(low, 0, -1):
+        if (network := at(step)) is None:
             break
-        fitting.append(network)
-    return next(network for network in reversed(fitting) if limits.allow(macs_and_params(network)))
+        if limits.allow(macs_and_params(network)):
+            return network
+    smallest = at(high)
+    assert smallest is not None, "what costs too much exists"
+    raise limits.refuse(_closed_form(smallest), f"{scaling} scaling")
 
 
-def _steps(arch: str, scaling: str, size: tuple[int, int, int], kwargs: Mapping[str, Any]) -> Any:
-    """The networks of a stepwise scaling, each at least as costly as the one before, without repeats."""
-    last: Network | None = None
-    hundredths = range(1, int(LARGEST_FACTOR) * 100 + 1)
-    for step in hundredths:
-        if scaling == "resolution":
-            network = _at_resolution(arch, step * size[1] // 100, size, kwargs)
-        else:
-            factors: dict[str, Any] = {scaling: step / 100}
-            network = scale(arch, input_size=size, **factors, **kwargs)
-        if network is not None and network != last:
-            yield network
-            last = network
+def _closed_form(network: Network) -> Costs:
+    return blueprint(network.arch, network.kwargs, network.input_size).ties.cost(dict(network.channels))
+
+
+def _at_step(
+    arch: str, scaling: str, size: tuple[int, int, int], kwargs: Mapping[str, Any], hundredths: int
+) -> Network | None:
+    """The network at so many hundredths of its depth, growth or side; None where there is none."""
+    if scaling == "resolution":
+        return _at_resolution(arch, hundredths * size[1] // 100, size, kwargs)
+    factors: dict[str, Any] = {scaling: hundredths / 100}
+    return scale(arch, input_size=size, **factors, **kwargs)
 
 
 def _at_resolution(arch: str, side: int, size: tuple[int, int, int], kwargs: Mapping[str, Any]) -> Network | None:
