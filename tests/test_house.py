@@ -46,7 +46,9 @@ def test_imports_go_down_only() -> None:
         assert _imported(file) <= allowed, f"{file.relative_to(PACKAGE)} imports {_imported(file) - allowed}"
 
 
-@pytest.mark.parametrize("module", ["thinresnet", "thinresnet.cli", "thinresnet.networks", "thinresnet.leaderboard"])
+@pytest.mark.parametrize(
+    "module", ["thinresnet", "thinresnet.cli", "thinresnet.networks", "thinresnet.studies", "thinresnet.leaderboard"]
+)
 def test_importing_is_light(module: str) -> None:
     code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

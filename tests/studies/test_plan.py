@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+import thinresnet
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, count, scale
+from thinresnet.pruning.initialisation.registry import criteria
+from thinresnet.pruning.registry import methods
 from thinresnet.studies import bill
 from thinresnet.studies.plan import Plan, Row, Stage
 from thinresnet.studies.protocols import PROTOCOLS
@@ -121,14 +125,14 @@ def test_a_change_redoes_what_hangs_on_it(plan: Plan, tmp_path: Path) -> None:
 
 def test_stages_that_claim_one_name(tmp_path: Path) -> None:
     # Slimming goes through both budgets at once, and so does, by its name, L1 at the second one.
-    methods = [{"method": "slimming", "set": {"epochs": 1}}, {"method": "l1", "label": "slimming-macs50pct"}]
+    alike = [{"method": "slimming", "set": {"epochs": 1}}, {"method": "l1", "label": "slimming-macs50pct"}]
     with pytest.raises(InputError, match=r"two different stages claim the name .*; give the methods or recipes labels"):
-        plan_of(tmp_path, methods=methods, protocols=["prune-tune"])
+        plan_of(tmp_path, methods=alike, protocols=["prune-tune"])
 
 
 def test_the_plan_for_machines_and_the_measured_step(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bill, "_MEASURED_SECONDS", 0.0)
-    seconds = bill.seconds_per_mac(plan.network(plan.study.regimes[0]), 4)
+    seconds = bill.seconds_per_mac(plan.network(plan.study.regimes[0]))
     assert 0 < seconds < 1e-6
     found = bill.as_json(plan, seconds)
     assert found["hours"] == pytest.approx(seconds * found["training_macs"] / 3600)
@@ -150,3 +154,53 @@ def test_without_the_images_the_study_says_how_many(tmp_path: Path, monkeypatch:
     assert bill.total(plan) == 2 * 3 * 50000 * 160 * macs
     (note,) = bill.missing(plan)
     assert "50,000 training images" in note
+
+
+BASELINES = Path(thinresnet.__file__).parents[1] / "baselines"
+
+
+@pytest.fixture
+def nothing_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No images but the embedded ones."""
+    monkeypatch.setenv("THINRESNET_CACHE", str(tmp_path))
+
+
+@pytest.mark.usefixtures("nothing_at_hand")
+def test_the_founding_comparisons_state_the_published_epochs() -> None:
+    studies = {study.name: study for study in read_studies(BASELINES / "cifar10.yaml", protocols=list(PROTOCOLS))}
+    assert set(studies) == {"wrn40-2", "resnet56", "resnet110", "vgg16", "vgg16-guided"}
+    published = {"R56-A": 178, "R56-B": 220, "R110-A": 190, "R110-B": 260}
+    for name in ("resnet56", "resnet110"):
+        study = studies[name]
+        plan = Plan(replace(study, protocols=("scratch-b",), regimes=study.regimes[:1]))
+        assert (plan.study.regimes[0].label, len(plan.rows)) == ("classic", 2)
+        for found in plan.rows:
+            assert found.point is not None
+            assert {final.epochs for final in found.finals} == {published[found.point]}
+            assert len(found.finals) == 5
+
+
+@pytest.mark.usefixtures("nothing_at_hand")
+@pytest.mark.parametrize("name", ["digits", "cifar10", "cifar10-jpeg", "imagenet"])
+def test_every_study_that_comes_along_is_read(name: str) -> None:
+    studies = read_studies(BASELINES / f"{name}.yaml", protocols=list(PROTOCOLS))
+    used = {protocol for study in studies for protocol in study.protocols}
+    if name == "digits":
+        assert used == set(PROTOCOLS)
+        named = {pruner.method.name for study in studies for pruner in study.pruners}
+        assert named == set(methods())
+        assert {one.criterion.name for study in studies for one in study.croppers} == set(criteria())
+    else:
+        assert all(regime.subject.classes and regime.subject.images_train for s in studies for regime in s.regimes)
+
+
+def test_a_method_may_take_part_in_some_protocols_only(tmp_path: Path) -> None:
+    some = ["l2", {"method": "l1", "protocols": ["scratch-e"]}]
+    plan = plan_of(tmp_path, methods=some, protocols=["prune-tune", "scratch-e"])
+    assert {(row.protocol, row.pruner) for row in plan.rows} == {
+        ("prune-tune", "l2"),
+        ("scratch-e", "l1"),
+        ("scratch-e", "l2"),
+    }
+    with pytest.raises(InputError, match=r"methods, entry 1: .*unknown protocol 'rewind'"):
+        plan_of(tmp_path, methods=[{"method": "l1", "protocols": ["rewind"]}], protocols=["scratch-e"])

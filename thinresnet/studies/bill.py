@@ -18,6 +18,8 @@ from thinresnet.studies.plan import FORWARD_AND_BACKWARD, Plan, Row, Stage
 
 _MEASURED_SECONDS = 3.0
 _FEWEST_STEPS = 3
+# Images in a measured step: as many as make so many forward MACs, within bounds.
+_STEP_MACS, _FEWEST_IMAGES, _MOST_IMAGES = 2 * 10**10, 4, 32
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,16 @@ def row_bill(row: Row) -> tuple[int, int]:
     return final.training_macs + sum(stage.training_macs for stage in final.before()), final.training_macs
 
 
-def seconds_per_mac(network: Network, batch_size: int) -> float:
+def seconds_per_mac(network: Network) -> float:
     """The time that one MAC of training takes here, by a few steps of the network on random images."""
     import torch
     from torch.nn import functional
 
-    from thinresnet.networks import build, count
+    from thinresnet.networks import build
+    from thinresnet.networks.cost import macs_and_params
 
+    macs = macs_and_params(network)[0]
+    batch_size = min(max(_STEP_MACS // macs, _FEWEST_IMAGES), _MOST_IMAGES)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = build(network, seed=0).to(device).train()
     images = torch.randn(batch_size, *network.input_size, device=device)
@@ -78,7 +83,7 @@ def seconds_per_mac(network: Network, batch_size: int) -> float:
     taken = [step() for _ in range(_FEWEST_STEPS)]
     while sum(taken) < _MEASURED_SECONDS:
         taken.append(step())
-    return statistics.median(taken) / (FORWARD_AND_BACKWARD * count(network).macs * batch_size)
+    return statistics.median(taken) / (FORWARD_AND_BACKWARD * macs * batch_size)
 
 
 def as_json(plan: Plan, seconds: float) -> dict[str, Any]:

@@ -23,7 +23,6 @@ Dataset = Annotated[str | None, typer.Option(help="The data set, instead of the 
 Only = Annotated[str | None, typer.Option(help="The study of this name alone, where the file holds several.")]
 
 _PLACES = ("here", "ray")
-_BATCH_MEASURED = 32  # images a step of the dry run's measurement, at most
 
 
 def add_to(app: typer.Typer, add_runs: Callable[[], AddRuns]) -> None:
@@ -180,7 +179,7 @@ def _print_bills(plans: list[Plan], as_json: bool) -> None:
         regime = plan.study.regimes[0]
         dense = plan.network(regime)
         if dense.sha256 not in rates:
-            rates[dense.sha256] = bill.seconds_per_mac(dense, min(regime.recipe.batch_size, _BATCH_MEASURED))
+            rates[dense.sha256] = bill.seconds_per_mac(dense)
         plan_rate = rates[dense.sha256]
         if not as_json:
             _print_bill(plan, plan_rate)
