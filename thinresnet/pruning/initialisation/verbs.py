@@ -96,9 +96,9 @@ def _parent(
     from thinresnet.networks.network import describe
     from thinresnet.pruning.parent import read_parent
 
-    path = Path(what)
-    if path.is_dir() and not (path / "recipe.yaml").is_file():  # no run: a network without weights
-        what = str(path / "network.json")
+    described = Path(what) / "network.json"
+    if described.is_file() and not (Path(what) / "recipe.yaml").is_file():  # no run: a network without weights
+        what = str(described)
     parent = read_parent(what, recipe=recipe, data_dir=data_dir)
     if input_px is None and num_classes is None:
         return parent
