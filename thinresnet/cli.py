@@ -1,4 +1,4 @@
-"""The verbs: `thinresnet networks | count | fit | time | prune | baseline | leaderboard | data | plot …`.
+"""The verbs: `thinresnet networks | count | fit | time | prune | crop | study | baseline | leaderboard | data | plot …`.
 
 Each room keeps its own verbs in `verbs.py`, which imports nothing heavy before a verb is called, so that help and the
 leaderboard answer in a blink. Here they are put together, and what a user got wrong becomes one line and exit code 2.
@@ -18,6 +18,7 @@ from thinresnet.leaderboard import verbs as leaderboard_verbs
 from thinresnet.leaderboard.cite import BASELINE, PROJECT
 from thinresnet.networks import verbs as network_verbs
 from thinresnet.pruning import verbs as pruning_verbs
+from thinresnet.pruning.initialisation import verbs as crop_verbs
 from thinresnet.studies import baseline_verbs
 from thinresnet.studies import verbs as study_verbs
 from thinresnet.training import verbs as training_verbs
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verbs in (network_verbs, training_verbs, pruning_verbs, leaderboard_verbs):
+for verbs in (network_verbs, training_verbs, pruning_verbs, crop_verbs, leaderboard_verbs):
     verbs.add_to(app)
 
 

@@ -98,9 +98,9 @@ def read_parent(
     """
     path = Path(what)
     is_run = path.is_dir() and (path / "recipe.yaml").is_file()
-    own = path / WEIGHTS if path.is_dir() else None
+    own = path / WEIGHTS if is_run or (path / WEIGHTS).is_file() else None
     if own is not None and weights is None and not own.is_file():
-        raise InputError(f"{own}: no such file; is the run complete? (--weights FILE reads others)")
+        raise InputError(f"{own}: no such file; is the run complete?")
     if weights is not None and not weights.is_file():
         raise InputError(f"--weights {weights}: no such file; give a .safetensors file")
     changes: dict[str, Any] = {} if data_dir is None else {"data_dir": str(data_dir)}
