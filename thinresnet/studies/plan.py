@@ -31,7 +31,6 @@ from thinresnet.training.recipe import Recipe
 HERE = ("data_dir", "workers", "log_interval", "checkpoint_hist", "log_wandb", "dataset_download")
 _NOT_SPECIFIED = (*HERE, "initial_checkpoint", "device_modules", "seed")
 FORWARD_AND_BACKWARD = 3  # times the forward MACs
-Costs = tuple[int, int]  # MACs, parameters
 
 
 @dataclass(frozen=True)
@@ -146,17 +145,11 @@ class Plan:
                     to = None if point.to is None else preset(point.to, dense)
                     budgets = [point.budgets] if to is None else []
                     try:
-                        check_targets(
-                            pruner.method, dense, budgets, to=to, scope=pruner.scope, stream=pruner.stream
-                        )
+                        check_targets(pruner.method, dense, budgets, to=to, scope=pruner.scope, stream=pruner.stream)
                     except InputError as error:
                         raise InputError(f"{where}: {error}") from None
 
     # What is known of the networks ------------------------------------------------------------------------------
-
-    def cost(self, network: Network) -> Costs:
-        """MACs and parameters."""
-        return macs_and_params(network)
 
     def images(self, regime: Regime) -> Images:
         """The data of a regime; what the study says of them where they are not at hand."""

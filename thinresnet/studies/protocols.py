@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from thinresnet.budget import QUANTITIES, Budget
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, fit
+from thinresnet.networks.cost import macs_and_params
 from thinresnet.pruning.registry import Method
 from thinresnet.studies.plan import Finding, Plan, Source
 from thinresnet.studies.study import Point, Regime, training
@@ -146,7 +147,7 @@ def _prune_tune_iterative(plan: Plan, regime: Regime) -> None:
 
 def _steps(plan: Plan, regime: Regime, point: Point) -> list[Point]:
     """The budgets on the way to a point, each the same share of the one before."""
-    dense = dict(zip(QUANTITIES, plan.cost(plan.network(regime)), strict=True))
+    dense = dict(zip(QUANTITIES, macs_and_params(plan.network(regime)), strict=True))
 
     def at(share: float) -> Point:
         return Point(

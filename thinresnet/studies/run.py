@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +22,7 @@ from thinresnet.studies.plan import Plan, Stage
 from thinresnet.studies.stages import Work, do
 from thinresnet.studies.store import Store
 from thinresnet.training.display import duration
-from thinresnet.training.stopping import TrainingError
+from thinresnet.training.stopping import REQUEUE_EXIT_CODE, TrainingError
 
 Answer = dict[str, Any]
 
@@ -63,7 +64,15 @@ class Processes:
         self._pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_stop_with_parent)
 
     def submit(self, work: Work) -> Future[Answer]:
-        return self._pool.submit(do, work)
+        return self._pool.submit(_do_for_parent, work)
+
+
+def _do_for_parent(work: Work) -> Answer:
+    """Do it, and end with the parent: a worker without one would wait for the next stage for ever."""
+    try:
+        return do(work)
+    finally:
+        _end_if_alone()
 
 
 def _stop_with_parent() -> None:
@@ -71,6 +80,13 @@ def _stop_with_parent() -> None:
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+    _end_if_alone()  # it may have ended before that
+
+
+def _end_if_alone() -> None:
+    parent = parent_process()
+    if parent is None or not parent.is_alive():
+        os._exit(REQUEUE_EXIT_CODE)
 
 
 def run(plan: Plan, root: Path, workers: Workers, console: Console) -> dict[str, str]:

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from thinresnet.networks import Network
+from thinresnet.networks.cost import macs_and_params
+from thinresnet.networks.fitting import Costs
 from thinresnet.pruning.folder import read_pruning
 from thinresnet.pruning.initialisation.folder import FILE as DENSITIES
-from thinresnet.studies.plan import FORWARD_AND_BACKWARD, Costs, Plan, Row, Source, Stage
+from thinresnet.studies.plan import FORWARD_AND_BACKWARD, Plan, Row, Source, Stage
 from thinresnet.studies.stages import TIMING
 from thinresnet.studies.store import Store
 from thinresnet.training.result import FILE
@@ -247,7 +249,7 @@ def _line(plan: Plan, store: Store, row: Row) -> Line:
     folders = tuple(store.folder(final) for final in done)
     timed = row.timing is not None and store.finished(row.timing)
     network = row.timing.spec["dense"] if row.timing else row.finals[0].spec["network"]
-    dense = plan.cost(Network.from_json(json.dumps(network)))
+    dense = macs_and_params(Network.from_json(json.dumps(network)))
     return Line(
         row=row,
         point=next((point.text for point in plan.study.points if point.tag == row.point), ""),

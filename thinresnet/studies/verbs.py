@@ -192,7 +192,6 @@ def _print_bill(plan: Plan, seconds_per_mac: float) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from thinresnet.budget import short
     from thinresnet.studies import bill
 
     console = Console(highlight=False)
@@ -203,21 +202,26 @@ def _print_bill(plan: Plan, seconds_per_mac: float) -> None:
     for entry in bill.entries(plan):
         macs, hours = "", ""
         if entry.training_macs:
-            macs, hours = short(entry.training_macs), f"{seconds_per_mac * entry.training_macs / 3600:.2f}"
+            macs, hours = _power(entry.training_macs), f"{seconds_per_mac * entry.training_macs / 3600:.2f}"
         stages.add_row(entry.name, entry.kind, str(entry.times), str(entry.epochs or ""), macs, hours)
     rows = Table(title="rows: training MACs of one seed", box=None, padding=(0, 2, 0, 0))
     for column in ("recipe", "protocol", "method", "budget", "with all that it hangs on", "last training alone"):
         rows.add_column(column, justify="right" if " " in column else "left")
     for row in plan.rows:
-        rows.add_row(row.regime, row.protocol, row.pruner, row.point, *map(short, bill.row_bill(row)))
+        rows.add_row(row.regime, row.protocol, row.pruner, row.point, *map(_power, bill.row_bill(row)))
     console.print(stages)
     console.print(rows)
     total = bill.total(plan)
     console.print(
-        f"{len(plan.stages)} stages, at most {short(total)} training MACs ({total / dense:.1f} dense trainings), about "
+        f"{len(plan.stages)} stages, at most {_power(total)} training MACs ({total / dense:.1f} dense ones), about "
         f"{seconds_per_mac * total / 3600:.1f} hours here, one stage at a time, without loading images "
         f"({1e-9 / seconds_per_mac:.0f} G MACs a second)",
         soft_wrap=True,
     )
     for note in (*plan.notes, *bill.missing(plan)):
         console.print(note, markup=False, soft_wrap=True)
+
+
+def _power(macs: int) -> str:
+    """`1.25e15`: training MACs go beyond every unit that people know."""
+    return f"{macs:.2e}".replace("e+", "e")
