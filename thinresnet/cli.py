@@ -1,4 +1,4 @@
-"""The verbs: `thinresnet networks | count | fit | time | prune | crop | study | baseline | leaderboard | data | plot …`.
+"""The verbs: `thinresnet networks | count | fit | time | prune | crop | study | baseline | leaderboard …`.
 
 Each room keeps its own verbs in `verbs.py`, which imports nothing heavy before a verb is called, so that help and the
 leaderboard answer in a blink. Here they are put together, and what a user got wrong becomes one line and exit code 2.
