@@ -26,7 +26,7 @@ with warnings.catch_warnings():  # fvcore imports what torch is about to retire,
 
 # fvcore's names of convolution and linear layers (addmm is a linear layer that was called as a function).
 _COUNTED = ("conv", "linear", "addmm")
-_COUNTED_ALREADY: dict[str, tuple[int, int]] = {}  # by the network's hash; a plan asks for the same ones many times
+_COUNTED_ALREADY: dict[tuple[str, tuple[int, ...]], Cost] = {}  # by hash and input size
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,14 @@ class Cost:
 def count(what: Network | nn.Module, input_size: tuple[int, int, int] | None = None) -> Cost:
     """Count a network, or a model that exists (then say its input size, unless its own configuration does).
 
-    The model's mode, state and the random numbers stay as they are.
+    The model's mode, state and the random numbers stay as they are. A network that was counted is not counted again.
     """
     if isinstance(what, Network):
-        return _count(_hollow(what), input_size or what.input_size)
+        own_size = input_size or what.input_size
+        asked = what.sha256, tuple(own_size)
+        if asked not in _COUNTED_ALREADY:
+            _COUNTED_ALREADY[asked] = _count(_hollow(what), own_size)
+        return _COUNTED_ALREADY[asked]
     model = getattr(what, "_orig_mod", what)  # a compiled model cannot be traced; the one it was made from can
     size = input_size or (getattr(model, "pretrained_cfg", None) or {}).get("input_size")
     if size is None:
@@ -137,9 +141,6 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
 
 
 def macs_and_params(network: Network) -> tuple[int, int]:
-    """The two figures that budgets bound; a network that was counted before is not counted again."""
-    known = network.sha256
-    if known not in _COUNTED_ALREADY:
-        cost = count(network)
-        _COUNTED_ALREADY[known] = cost.macs, cost.params
-    return _COUNTED_ALREADY[known]
+    """The two figures that budgets bound."""
+    cost = count(network)
+    return cost.macs, cost.params
