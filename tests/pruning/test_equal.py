@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,7 @@ def test_masked_and_rebuilt_are_equal(
     recipe, data = images
     network = scale(arch, width=0.25, input_size=_SIZE, num_classes=2)
     model = unsettled(networks.build(network, seed=0))
+    before = copy.deepcopy(model.state_dict())
     method = methods()[name](**SETTINGS.get(name, {}))
     jobs: list[Job] = []
     run = type(method).run
@@ -90,11 +92,17 @@ def test_masked_and_rebuilt_are_equal(
     (outcome,) = prune(method, network, model, [[Budget.parse("macs", limit)]], data=data, recipe=recipe)
     pruned = outcome.pruned
 
+    (job,) = jobs
     # Within the budget by the counter, close to it, and nothing empty.
     assert 0.98 * limit <= count(pruned.network).macs <= limit
     assert min(pruned.network.channels.values()) >= 1
+    assert all(
+        pruned.network.channels[group] == network.channels[group]
+        for group in network.channels
+        if group not in job.movable
+    )
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())  # what was given stays
     # The same logits, with the weights as the method has left them.
-    (job,) = jobs
     x = torch.randn(4, *_SIZE, dtype=torch.float64)
     kept = torch.from_numpy(job.channels.mask(pruned.kept))
     whole, thin = job.model.double().eval(), pruned.model.double().eval()

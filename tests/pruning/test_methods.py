@@ -1,4 +1,4 @@
-"""One table for the methods that do not train: within the budget, hardly under it, nothing empty, trainable."""
+"""Methods by weights alone, two budgets at once, and what is refused."""
 
 from __future__ import annotations
 
@@ -11,40 +11,8 @@ from thinresnet.budget import Budget
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, build, count, describe, scale
 from thinresnet.pruning import methods, prune
-from thinresnet.training import recipe as recipes
-from thinresnet.training.data import Data, open_data
 
 HALF = Budget.parse("macs", "50%")
-
-
-@pytest.fixture(scope="module")
-def digits() -> tuple[recipes.Recipe, Data]:
-    """One short epoch of the embedded data, for methods that look at images or train."""
-    recipe = recipes.load("digits", {"epochs": 1, "warmup_epochs": 0})
-    return recipe, open_data(recipe, input_size=(3, 8, 8), device=torch.device("cpu"))
-
-
-@pytest.mark.parametrize(
-    "name",
-    sorted(name for name, kind in methods().items() if not kind.needs & {"training"} and kind.removes == "channels"),
-)
-def test_every_method_meets_its_budget(name: str, digits: tuple[recipes.Recipe, Data]) -> None:
-    recipe, data = digits
-    network = scale("resnet20_cifar", width=0.5, input_size=(3, 8, 8), num_classes=10)
-    model = build(network, seed=0)
-    before = {key: value.clone() for key, value in model.state_dict().items()}
-    dense = count(scale("resnet20_cifar", input_size=(3, 8, 8), num_classes=10)).macs
-    budget = Budget.parse("macs", "15%")
-    (outcome,) = prune(methods()[name](), network, model, [[budget]], data=data, recipe=recipe)
-    cost = count(outcome.pruned.network)
-    assert 0.98 * budget.limit(dense) <= cost.macs <= budget.limit(dense)
-    assert (cost.macs, cost.params) == outcome.cost
-    assert min(outcome.pruned.network.channels.values()) >= 1
-    assert outcome.pruned.network.channels["conv1"] == network.channels["conv1"]  # the stream stays unless asked for
-    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
-    thin = outcome.pruned.model.train()
-    thin(torch.randn(4, 3, 8, 8)).sum().backward()
-    assert all(parameter.grad is not None for parameter in thin.parameters())
 
 
 def _first_convs(kept: tuple[int, int, int], skipped: set[int]) -> Network:

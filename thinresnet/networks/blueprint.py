@@ -83,8 +83,13 @@ def create(arch: str, kwargs: Mapping[str, Any], input_size: tuple[int, int, int
 def construct(network: Network, device: str = "cpu") -> nn.Module:
     """A freshly initialised network of these channel counts; proven to run before it is handed out."""
     plan = blueprint(network.arch, network.kwargs, network.input_size)
-    facts = _prove(network.to_json())
-    model = _construct_on(plan, network, device)
+    known, model = network.sha256, None
+    if known not in _PROVEN:
+        model = _construct_on(plan, network, "meta")
+        _PROVEN[known] = _prove(network, model)
+    if model is None or device != "meta":
+        model = _construct_on(plan, network, device)
+    facts = _PROVEN[known]
     for name in ("num_features", "head_hidden_size"):
         if name in facts.widths and isinstance(getattr(model, name, None), int):
             setattr(model, name, facts.widths[name])
@@ -102,13 +107,11 @@ class _Facts:
     feature_widths: dict[str, int]
 
 
-@functools.lru_cache(maxsize=256)
-def _prove(network_json: str) -> _Facts:
-    """Run the network on shapes alone, once: what does not run is refused here."""
-    content = json.loads(network_json)
-    size: tuple[int, int, int] = tuple(content["input_size"])
-    network = Network(content["arch"], content["kwargs"], size, content["channels"])
-    model = _construct_on(blueprint(network.arch, network.kwargs, size), network, "meta")
+_PROVEN: dict[str, _Facts] = {}  # by the network's hash
+
+
+def _prove(network: Network, model: nn.Module) -> _Facts:
+    """Run a network on shapes alone: what does not run is refused here. The model is as new afterwards."""
     seen: dict[str, int] = {}
 
     def note(name: str) -> Callable[..., None]:
@@ -118,9 +121,11 @@ def _prove(network_json: str) -> _Facts:
 
         return hook
 
-    for info in _feature_info(model):
-        model.get_submodule(info["module"]).register_forward_hook(note(info["module"]))
-    image = torch.empty(1, *size, device="meta")
+    handles = [
+        model.get_submodule(info["module"]).register_forward_hook(note(info["module"])) for info in _feature_info(model)
+    ]
+    image = torch.empty(1, *network.input_size, device="meta")
+    modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with torch.no_grad(), shapes_only(model):
@@ -131,6 +136,11 @@ def _prove(network_json: str) -> _Facts:
         raise InputError(
             f"{network.arch} cannot be served: it does not run at these channel counts ({reason})"
         ) from error
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, mode in modes.items():
+            module.training = mode
     widths: dict[str, int] = {}
     classifier = model.get_classifier() if hasattr(model, "get_classifier") else None
     if isinstance(features, Tensor) and features.dim() == 4:
