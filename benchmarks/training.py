@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("--photo-images", type=int, default=1_280, help="photographs an epoch (default: 1280)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="loader workers (default: cores)")
     parser.add_argument("--parts", type=int, nargs="+", default=[1, 2, 3, 4], help="which parts (default: all)")
+    parser.add_argument("--only", nargs="+", help="of those only these, by the names that are printed")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the results")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -155,10 +156,10 @@ def _measure(args: argparse.Namespace, job: Job, place: Path) -> dict[str, list[
             measures[f"loader {loader}"] = lambda loader=loader: child("loader", loader=loader)
             measures[f"loader {loader}, modern"] = lambda loader=loader: child("loader", loader=loader, modern=True)
 
-    found: dict[str, list[float]] = {name: [] for name in measures}
+    found: dict[str, list[float]] = {name: [] for name in measures if name in (args.only or measures)}
     for number in range(1, args.rounds + 1):
-        for name, measure in measures.items():
-            found[name].append(measure())
+        for name in found:
+            found[name].append(measures[name]())
             print(f"{job.name}, round {number}: {name}: {found[name][-1]:,.0f} images/s", flush=True)
     return found
 
