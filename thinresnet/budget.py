@@ -48,6 +48,11 @@ class Budget:
             raise InputError(f"{where}: less than one {'MAC' if quantity == 'macs' else 'parameter'}")
         return cls(quantity, amount, relative, str(text).strip())
 
+    @property
+    def tag(self) -> str:
+        """`macs50pct`, `params12M`: for names of folders."""
+        return f"{self.quantity}{self.text.replace('%', 'pct')}"
+
     def limit(self, dense_cost: int) -> int:
         """The largest whole cost allowed, for a dense network that costs `dense_cost`."""
         return math.floor(self.amount * dense_cost if self.relative else self.amount)

@@ -126,7 +126,7 @@ def _tags(how: How) -> Iterator[tuple[str, tuple[Budget, ...]]]:
     if how.to is not None:
         yield how.to_name or f"net_{how.to.sha256[:6]}", ()
     for budgets in how.budgets:
-        yield "-".join(f"{budget.quantity}{budget.text.replace('%', 'pct')}" for budget in budgets), budgets
+        yield "-".join(budget.tag for budget in budgets), budgets
 
 
 def _identity(method: Method, parent: Parent, how: How, budgets: Sequence[Budget], data: Data | None) -> dict[str, Any]:

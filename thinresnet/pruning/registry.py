@@ -130,9 +130,9 @@ def configured(kind: type[Any], where: str, settings: Mapping[str, Any] | None) 
     return kind(**values)
 
 
-def summary(kind: type[Method]) -> str:
-    """The first line of a method's docstring."""
-    return str(inspect.getdoc(kind)).splitlines()[0]
+def summary(what: object) -> str:
+    """The first line of a docstring, which is what lists show."""
+    return str(inspect.getdoc(what)).splitlines()[0]
 
 
 def facts(kind: type[Method]) -> dict[str, Any]:

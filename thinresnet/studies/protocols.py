@@ -15,7 +15,7 @@ from thinresnet.budget import QUANTITIES, Budget
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, fit
 from thinresnet.networks.cost import macs_and_params
-from thinresnet.pruning.registry import Method
+from thinresnet.pruning.registry import Method, summary
 from thinresnet.studies.plan import Finding, Plan, Source
 from thinresnet.studies.study import Point, Regime, training
 from thinresnet.training.recipe import Recipe
@@ -34,7 +34,7 @@ class Protocol:
     @property
     def does(self) -> str:
         """What it does, in a line."""
-        return str(inspect.getdoc(self.add)).splitlines()[0]
+        return summary(self.add)
 
 
 PROTOCOLS: dict[str, Protocol] = {}

@@ -44,7 +44,7 @@ class Point:
         """`macs50pct`, `R56-A`: for names of folders."""
         if self.to is not None:
             return self.to
-        return "-".join(f"{budget.quantity}{budget.text.replace('%', 'pct')}" for budget in self.budgets)
+        return "-".join(budget.tag for budget in self.budgets)
 
     @property
     def text(self) -> str:

@@ -199,7 +199,7 @@ def choose_network(
             return networks.fit(arch, budgets, scaling=options.scaling, **given)
         return networks.scale(arch, **factors, **given)
 
-    tags = [f"{budget.quantity}{budget.text.replace('%', 'pct')}" for budget in budgets]
+    tags = [budget.tag for budget in budgets]
     tags += [f"{name[0]}{factor:g}" for name, factor in factors.items()]
     if budgets and options.scaling != "width":
         tags.append(options.scaling)

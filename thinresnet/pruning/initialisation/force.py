@@ -14,12 +14,32 @@ from thinresnet.pruning.initialisation.registry import Criterion, Found, Task, r
 from thinresnet.pruning.initialisation.snip import loss_gradients, sensitivities
 from thinresnet.pruning.registry import in_range
 
-_PAPER = "de Jorge et al. 2021, Progressive Skeletonization: Trimming more fat from a network at initialization"
+
+@dataclass(frozen=True)
+class _InRounds(Criterion):
+    """What the two share: all but whether a weight that was removed may return."""
+
+    paper: ClassVar[str] = (
+        "de Jorge et al. 2021, Progressive Skeletonization: Trimming more fat from a network at initialization"
+    )
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data"})
+    returning: ClassVar[bool]
+
+    rounds: int = 60
+    batches: int = 1
+
+    def __post_init__(self) -> None:
+        in_range(self.name, "rounds", self.rounds, 1, 10**5, verb="crop")
+        in_range(self.name, "batches", self.batches, 1, 10**6, verb="crop")
+
+    def find(self, task: Task) -> Found:
+        """Rank all weights, or what is left of them, round by round."""
+        return skeleton(task, self.rounds, self.batches, returning=self.returning)
 
 
 @register
 @dataclass(frozen=True)
-class Force(Criterion):
+class Force(_InRounds):
     """SNIP in rounds: each ranks all weights anew by the gradient of the sparse network, so that removed ones return.
 
     The score is |weight as drawn times gradient of the network without those removed so far|; after round k of n the
@@ -28,43 +48,19 @@ class Force(Criterion):
     """
 
     name: ClassVar[str] = "force"
-    paper: ClassVar[str] = _PAPER
-    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data"})
-
-    rounds: int = 60
-    batches: int = 1
-
-    def __post_init__(self) -> None:
-        in_range(self.name, "rounds", self.rounds, 1, 10**5, verb="crop")
-        in_range(self.name, "batches", self.batches, 1, 10**6, verb="crop")
-
-    def find(self, task: Task) -> Found:
-        """Rank all weights, round by round."""
-        return skeleton(task, self.rounds, self.batches, returning=True)
+    returning: ClassVar[bool] = True
 
 
 @register
 @dataclass(frozen=True)
-class IterativeSnip(Criterion):
+class IterativeSnip(_InRounds):
     """SNIP in rounds: each removes more of what is left, by the gradient of the sparse network; none returns.
 
     Densities and batches as in FORCE, of whose paper it is the other half.
     """
 
     name: ClassVar[str] = "iter-snip"
-    paper: ClassVar[str] = _PAPER
-    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data"})
-
-    rounds: int = 60
-    batches: int = 1
-
-    def __post_init__(self) -> None:
-        in_range(self.name, "rounds", self.rounds, 1, 10**5, verb="crop")
-        in_range(self.name, "batches", self.batches, 1, 10**6, verb="crop")
-
-    def find(self, task: Task) -> Found:
-        """Rank what is left, round by round."""
-        return skeleton(task, self.rounds, self.batches, returning=False)
+    returning: ClassVar[bool] = False
 
 
 def skeleton(task: Task, rounds: int, batches: int, *, returning: bool) -> Found:

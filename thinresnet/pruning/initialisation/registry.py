@@ -25,7 +25,7 @@ from thinresnet.networks.network import Network
 from thinresnet.networks.ties import NORMS
 from thinresnet.pruning.initialisation.densities import Allowance, Figures, Mask, check_scores
 from thinresnet.pruning.initialisation.quadratic import Room
-from thinresnet.pruning.registry import configured
+from thinresnet.pruning.registry import configured, summary
 
 if TYPE_CHECKING:
     from thinresnet.training.data import Data
@@ -176,7 +176,7 @@ def facts(kind: type[Criterion]) -> dict[str, Any]:
     """What there is to know about a criterion before using it, as JSON values."""
     return {
         "criterion": kind.name,
-        "does": str(inspect.getdoc(kind)).splitlines()[0],
+        "does": summary(kind),
         "paper": kind.paper,
         "reconstruction": kind.reconstruction,
         "needs": sorted(kind.needs),
