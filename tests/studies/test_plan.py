@@ -181,7 +181,7 @@ def test_the_founding_comparisons_state_the_published_epochs() -> None:
 
 
 @pytest.mark.usefixtures("nothing_at_hand")
-@pytest.mark.parametrize("name", ["digits", "cifar10", "cifar10-jpeg", "imagenet"])
+@pytest.mark.parametrize("name", ["digits", "cifar10", "cifar10-jpeg", "imagenet", "precrop"])
 def test_every_study_that_comes_along_is_read(name: str) -> None:
     studies = read_studies(BASELINES / f"{name}.yaml", protocols=list(PROTOCOLS))
     used = {protocol for study in studies for protocol in study.protocols}
@@ -192,6 +192,39 @@ def test_every_study_that_comes_along_is_read(name: str) -> None:
         assert {one.criterion.name for study in studies for one in study.croppers} == set(criteria())
     else:
         assert all(regime.subject.classes and regime.subject.images_train for s in studies for regime in s.regimes)
+
+
+def test_criteria_take_part_where_they_can(tmp_path: Path) -> None:
+    masking = ["at-init-weights", "at-init-filters", "at-init-masks"]
+    some = [
+        {"criterion": "synflow", "protocols": ["at-init-masks"]},
+        "synexp",
+        {"criterion": "synexp", "preconfig": True},
+    ]
+    plan = plan_of(tmp_path, methods=[], criteria=some, protocols=["at-init", *masking], budgets=[{"macs": "50%"}])
+    assert {(row.protocol, row.pruner) for row in plan.rows} == {
+        ("at-init", "synexp"),
+        ("at-init", "synexp-preconfig"),
+        ("at-init-masks", "synflow"),
+        ("at-init-weights", "synexp"),
+        ("at-init-filters", "synexp"),
+    }
+    assert "synexp-preconfig takes no part in at-init-weights: no mask is denser than dense" in plan.notes
+    assert "synexp takes no part in at-init-masks: it finds densities without ranking weights" in plan.notes
+    # One crop serves both granularities and all seeds: SynExp reads shapes only. A mask is drawn for each seed.
+    assert len(stages(plan, "crop", "-synexp-macs")) == 1
+    assert len(stages(plan, "shape", "-synexp-macs50pct-weights")) == 2
+    # Zeros are computed: a masked network's bill is the whole network's.
+    final = row(plan, "at-init-weights", "synexp", "macs50pct").finals[0]
+    assert final.training_macs == 3 * DENSE * 10 * IMAGES
+
+
+def test_plain_width_may_train_as_long_as_dense_costs(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, methods=[], protocols=["scaled-width", "scaled-width-b"])
+    short, long = (row(plan, name, None, "macs25pct") for name in ("scaled-width", "scaled-width-b"))
+    macs = count(Network.from_json(json.dumps(long.finals[0].spec["network"]))).macs
+    assert (short.finals[0].epochs, long.finals[0].epochs) == (10, 10 * DENSE // macs)
+    assert long.timing is short.timing
 
 
 def test_a_method_may_take_part_in_some_protocols_only(tmp_path: Path) -> None:

@@ -125,6 +125,57 @@ def test_the_table_bills_what_was_trained(finished: tuple[Path, Path]) -> None:
     assert str(dense.training_macs + tuned.training_macs) in done.stdout
 
 
+@pytest.fixture(scope="module")
+def at_init(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """What the founding paper on cropping at initialisation compares, small, everything done."""
+    folder = tmp_path_factory.mktemp("at-init")
+    path = write(
+        folder,
+        methods=[],
+        criteria=[{"criterion": "synflow", "set": {"rounds": 5}}, {"criterion": "synexp", "preconfig": True}],
+        budgets=[{"params": "40%"}],
+        protocols=["scaled-width", "at-init", "at-init-weights", "at-init-filters", "at-init-masks"],
+    )
+    done = study("run", path, "-o", folder / "runs")
+    assert done.exit_code == 0, done.stderr
+    return path, folder / "runs" / "tiny"
+
+
+@pytest.mark.parametrize("granularity", ["weights", "filters", "masks"])
+def test_masks_at_initialisation_are_as_dense_as_they_should_be(at_init: tuple[Path, Path], granularity: str) -> None:
+    root = at_init[1]
+    said = read_json(stage(root, "-synflow-params40pct-short-crop") / "densities.json")
+    wanted = {name: own["asked" if granularity == "masks" else "cropped"] for name, own in said["layers"].items()}
+    trained = read_weights(stage(root, f"-synflow-params40pct-{granularity}-digits") / "model.safetensors")
+    start = stage(root, f"-synflow-params40pct-{granularity}-start-s3")
+    first = networks.build(Network.read(start), seed=3).state_dict()
+    found = read_weights(start / "masks.safetensors")
+    assert {name.removesuffix(".weight") for name in found} == set(wanted)
+    for name, mask in found.items():
+        of = mask.shape[0] if granularity == "filters" and name != "fc.weight" else mask.numel()
+        of = mask.shape[1] if granularity == "filters" and name == "fc.weight" else of
+        density = float(mask.float().mean())
+        assert abs(density - wanted[name.removesuffix(".weight")]) <= 1 / of
+        assert torch.equal(trained[name] != 0, mask.bool())
+        assert not torch.equal(trained[name], first[name] * mask)  # it has learnt
+    assert torch.equal(read_weights(start / "model.safetensors")["conv1.weight"], first["conv1.weight"])
+
+
+def test_layers_may_grow_at_initialisation(at_init: tuple[Path, Path]) -> None:
+    path, root = at_init
+    dense = networks.scale("resnet20_cifar", input_size=(3, 8, 8), depths=[1, 1, 1])
+    grown = Result.read(stage(root, "-synexp-preconfig-params40pct-init-digits"))
+    channels = Network.read(grown.folder).channels
+    assert any(count > dense.channels[name] for name, count in channels.items())
+    assert grown.params <= 0.4 * count(dense).params
+    rows = json.loads(study("show", path, "-o", root.parent, "--json").stdout)
+    assert {row["name"]: row["verdict"] for row in rows if row["kind"] == "masked at initialisation"} == {
+        "synflow, weights masked at the crop's densities": "not judged: it costs more than the budget",
+        "synflow, filters masked at the crop's densities": "not judged: it costs more than the budget",
+        "synflow, its own masks": "not judged: it costs more than the budget",
+    }
+
+
 def test_the_same_command_again_changes_nothing(finished: tuple[Path, Path]) -> None:
     path, root = finished
     before = times(root)

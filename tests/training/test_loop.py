@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 import pytest
@@ -18,6 +18,7 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import nn
+from torch._dynamo import register_backend
 
 from thinresnet import networks
 from thinresnet.errors import InputError
@@ -221,6 +222,16 @@ def test_compiled_it_learns_the_same(tmp_path: Path) -> None:
     compiled = train(digits(epochs=1, torchcompile="eager"), NETWORK, output=tmp_path)
     assert plain.folder != compiled.folder
     assert compiled.test.loss == pytest.approx(plain.test.loss, rel=1e-2)
+
+
+def test_a_compiler_that_fails_is_said_in_a_line(tmp_path: Path) -> None:
+    def broken(graph: object, inputs: object) -> NoReturn:
+        raise ImportError("/tmp/cache/abc.main.so: file too short")
+
+    register_backend(broken, name="broken")
+    with pytest.raises(TrainingError, match=r"abc\.main\.so: file too short; delete a file that it names") as raised:
+        train(digits(epochs=1, torchcompile="broken"), NETWORK, output=tmp_path)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_long_training_on_a_cpu_is_compiled_unless_it_is_told_not_to(

@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from thinresnet import networks
 from thinresnet.budget import Budget
@@ -121,6 +121,13 @@ def read_pruning(folder: Path) -> dict[str, Any]:
     return found
 
 
+def write_masks(path: Path, masks: Mapping[str, Tensor]) -> None:
+    """Masks by parameter, as `keep_masks` takes them when they are read again."""
+    from safetensors.torch import save
+
+    write_atomically(path, save({name: mask.to(torch.uint8) for name, mask in masks.items()}))
+
+
 def _tags(how: How) -> Iterator[tuple[str, tuple[Budget, ...]]]:
     """What each folder is called by, and its budgets."""
     if how.to is not None:
@@ -205,9 +212,7 @@ def _write(folder: Path, parent: Parent, outcome: Outcome, record: dict[str, Any
     pruned = outcome.pruned
     networks.save(folder, pruned.network, pruned.model)
     if pruned.masks is not None:
-        from safetensors.torch import save
-
-        write_atomically(folder / MASKS, save({name: mask.to(torch.uint8) for name, mask in pruned.masks.items()}))
+        write_masks(folder / MASKS, pruned.masks)
     if parent.recipe is not None:
         write_atomically(folder / "recipe.yaml", parent.recipe.to_yaml())
     draw(parent.network, outcome, folder / "kept")

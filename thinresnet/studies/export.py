@@ -17,6 +17,7 @@ from thinresnet.studies.store import Store
 from thinresnet.studies.table import (
     CROPPED,
     DENSE,
+    MASKED,
     OURS,
     REWOUND,
     SCALED,
@@ -32,7 +33,7 @@ from thinresnet.studies.table import (
 AddRuns = Callable[[Path | None, Sequence[tuple[Sequence[Path], Mapping[str, str]]]], Sequence[Any]]
 _FAMILIES = {
     DENSE: "dense", SCALED: "scaled", TUNED: "pruned", REWOUND: "pruned", SCRATCH: "scratch", OURS: "scratch",
-    CROPPED: "init",
+    CROPPED: "init", MASKED: "init",
 }  # fmt: skip
 _LONGEST_NOTE = 400
 

@@ -82,6 +82,7 @@ class Row:
     protocol: str
     pruner: str | None  # or cropper
     point: str | None
+    dense: tuple[int, int]  # MACs and parameters of the whole network
     finals: tuple[Stage, ...]  # in the order of the study's seeds
     timing: Stage | None
 
@@ -271,6 +272,7 @@ class Plan:
             "settings": dict(cropper.settings),
             "network": json.loads(dense.to_json()),
             "budgets": {own.quantity: own.text for own in self.budgets(regime, point)},
+            "grow": cropper.grow,
             "seed": seed if drawn else None,
             "recipe": _specified(regime.recipe) if looks else None,
             "data": [images.name, images.classes, images.train] if looks else None,
@@ -313,6 +315,16 @@ class Plan:
             else:
                 what = "rewinds weights" if pruner.method.rewinds else f"removes {pruner.method.removes}"
                 self.note(f"{pruner.label} takes no part in {protocol}: it {what}")
+
+    def croppers(self, protocol: str, serves: Callable[[Cropper], str | None]) -> Iterator[Cropper]:
+        """The study's criteria that a protocol can go on from; `serves` says why not, and so does the plan."""
+        for cropper in self.study.croppers:
+            if cropper.protocols and protocol not in cropper.protocols:
+                continue
+            if reason := serves(cropper):
+                self.note(f"{cropper.label} takes no part in {protocol}: {reason}")
+            else:
+                yield cropper
 
     def findings(self, regime: Regime, protocol: str, serves: Callable[[Method], bool]) -> Iterator[Finding]:
         """Every pruner that serves at every point, and where the shapes of the seeds will lie.
@@ -362,7 +374,8 @@ class Plan:
         timing: Stage | None = None,
     ) -> None:
         """A line of the table; `by` is what found the network, where something did."""
-        self.rows.append(Row(regime.label, protocol, by, point.tag if point else None, tuple(finals), timing))
+        tag, dense = point.tag if point else None, macs_and_params(self.network(regime))
+        self.rows.append(Row(regime.label, protocol, by, tag, dense, tuple(finals), timing))
 
     def found(self, regime: Regime, protocol: str, finding: Finding, finals: Sequence[Stage]) -> None:
         """A line of the table about a network that was found, which is timed as the first seed has it."""

@@ -17,7 +17,7 @@ from thinresnet.networks import Network, fit
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.pruning.registry import Method, summary
 from thinresnet.studies.plan import Finding, Plan, Source
-from thinresnet.studies.study import Point, Regime, training
+from thinresnet.studies.study import Cropper, Point, Regime, training
 from thinresnet.training.recipe import Recipe
 
 Add = Callable[[Plan, Regime], None]
@@ -74,7 +74,10 @@ def _dense(plan: Plan, regime: Regime) -> None:
     plan.row(regime, "dense", [plan.dense(regime, seed) for seed in plan.study.seeds])
 
 
-def _scaled(way: str) -> Add:
+def _scaled(way: str, *, longer: bool = False) -> Add:
+    name = f"scaled-{way}-b" if longer else f"scaled-{way}"
+    stretch = {"cap": None} if longer else None
+
     def add(plan: Plan, regime: Regime) -> None:
         dense = plan.network(regime)
         for point in plan.study.points:
@@ -82,13 +85,17 @@ def _scaled(way: str) -> Add:
             try:
                 network = fit(dense.arch, budgets, scaling=way, input_size=dense.input_size, **dense.kwargs)
             except InputError as error:
-                raise InputError(f"study {plan.study.name}: scaled-{way} at {point.text}: {error}") from None
-            name = f"scaled-{way}-{point.tag}"
+                raise InputError(f"study {plan.study.name}: {name} at {point.text}: {error}") from None
             recipe = _at_side(regime.recipe, dense, network) if way == "resolution" else regime.recipe
-            finals = [plan.train(regime, name, network, seed, recipe=recipe) for seed in plan.study.seeds]
-            plan.row(regime, f"scaled-{way}", finals, point=point, timing=plan.timing(regime, name, network))
+            finals = [
+                plan.train(regime, f"{name}-{point.tag}", network, seed, recipe=recipe, stretch=stretch)
+                for seed in plan.study.seeds
+            ]
+            timing = plan.timing(regime, f"scaled-{way}-{point.tag}", network)
+            plan.row(regime, name, finals, point=point, timing=timing)
 
-    add.__doc__ = f"The architecture scaled in {way} to the budget, trained from scratch."
+    how = ", with as much computation as the dense network" if longer else ""
+    add.__doc__ = f"The architecture scaled in {way} to the budget, trained from scratch{how}."
     return add
 
 
@@ -109,6 +116,7 @@ def _at_side(recipe: Recipe, dense: Network, network: Network) -> Recipe:
 
 for _way in ("width", "interior", "depth", "resolution"):
     protocol(f"scaled-{_way}", "points")(_scaled(_way))
+protocol("scaled-width-b", "points")(_scaled("width", longer=True))  # what Scratch-B is fairly held against
 
 
 @protocol("prune-tune", "points", "pruners")
@@ -268,10 +276,43 @@ def _guide(plan: Plan, protocol_name: str, regime: Regime, target: Regime, findi
 @protocol("at-init", "points", "croppers")
 def _at_init(plan: Plan, regime: Regime) -> None:
     """Channels cropped before anything is trained, as a criterion at initialisation says, then the whole recipe."""
-    for cropper in plan.study.croppers:
+    for cropper in plan.croppers("at-init", lambda cropper: None):
         for point in plan.study.points:
             name = f"{cropper.label}-{point.tag}-init"
             sources = {seed: plan.crop(regime, cropper, point, seed) for seed in plan.study.seeds}
             finals = [plan.train(regime, name, source, seed, at=point) for seed, source in sources.items()]
             timing = plan.timing(regime, name, next(iter(sources.values())))
             plan.row(regime, "at-init", finals, by=cropper.label, point=point, timing=timing)
+
+
+def _masked(granularity: str, does: str, why_not: Callable[[Cropper], str | None]) -> None:
+    name = f"at-init-{granularity}s"
+
+    def add(plan: Plan, regime: Regime) -> None:
+        dense = json.loads(plan.network(regime).to_json())
+        for cropper in plan.croppers(name, why_not):
+            for point in plan.study.points:
+                shape = f"{cropper.label}-{point.tag}-{granularity}s"
+                finals = []
+                for seed in plan.study.seeds:
+                    settings = {"network": dense, "granularity": granularity, "seed": seed}
+                    inputs = {"crop": plan.crop(regime, cropper, point, seed)}
+                    start = plan.shape(regime, f"{shape}-start-s{seed}", "mask", settings, inputs)
+                    finals.append(plan.train(regime, shape, start, seed, weights=start))
+                plan.row(regime, name, finals, by=cropper.label, point=point)
+
+    add.__doc__ = f"{does}, then the whole recipe; zeros stay, and are computed."
+    protocol(name, "points", "croppers")(add)
+
+
+def _grows(cropper: Cropper) -> str | None:
+    return "no mask is denser than dense" if cropper.grow else None
+
+
+def _ranks_nothing(cropper: Cropper) -> str | None:
+    return "it finds densities without ranking weights" if cropper.criterion.grows else None
+
+
+_masked("weight", "Single weights masked at the densities of the crop", _grows)
+_masked("filter", "Filters masked at the densities of the crop", _grows)
+_masked("mask", "The criterion's own masks", _ranks_nothing)

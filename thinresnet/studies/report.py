@@ -26,7 +26,7 @@ AXES = {
     "accuracy-macs": ("macs", "MACs of an image (a little apart where points would hide one another)"),
     "accuracy-training": ("bill", "training MACs, dense parent and pruning included"),
 }
-_SHAPES = ["triangle-down", "square", "circle", "diamond", "cross", "triangle-up", "wedge"]
+_SHAPES = ["triangle-down", "square", "circle", "diamond", "cross", "triangle-up", "wedge", "arrow"]
 _WIDTH, _HEIGHT, _STEP = 460, 320, 19
 _NEAR, _ASIDE = 0.03, 0.012  # of the axis: what hides one another, and how far it is moved apart
 _TEXTS = ("network", "verdict")  # columns of words

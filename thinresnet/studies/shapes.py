@@ -1,4 +1,4 @@
-"""Networks that are made out of found ones before they are trained: families, guided shapes, rewound weights."""
+"""Networks that are made out of found ones before they are trained: families, guided shapes, rewound weights, masks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from thinresnet.budget import Budget
 from thinresnet.files import write_atomically
 from thinresnet.networks import Network
 from thinresnet.networks.cutting import channels_of, cut
-from thinresnet.pruning.folder import read_pruning
+from thinresnet.networks.store import read_weights
+from thinresnet.pruning.folder import MASKS, read_pruning, write_masks
+from thinresnet.pruning.initialisation import densities_left, masks
+from thinresnet.pruning.initialisation.folder import OWN_MASKS
 from thinresnet.studies.families import family
 from thinresnet.studies.guided import guided
 
@@ -38,10 +41,23 @@ def _rewind(spec: Mapping[str, Any], inputs: Inputs, folder: Path) -> None:
     networks.save(folder, smaller, model)
 
 
+def _mask(spec: Mapping[str, Any], inputs: Inputs, folder: Path) -> None:
+    """The whole network as training begins with it, and masks: the criterion's own, or as dense as the crop."""
+    network = Network.from_json(json.dumps(spec["network"]))
+    if spec["granularity"] == "mask":
+        found = read_weights(inputs["crop"] / OWN_MASKS)
+    else:
+        densities = densities_left(network, Network.read(inputs["crop"]))
+        found = masks(network, densities, spec["granularity"], spec["seed"])
+    networks.save(folder, network, networks.build(network, seed=spec["seed"]))
+    write_masks(folder / MASKS, found)
+
+
 RULES: dict[str, Callable[[Mapping[str, Any], Inputs, Path], None]] = {
     "family": _family,
     "guided": _guided,
     "rewind": _rewind,
+    "mask": _mask,
 }
 
 

@@ -126,8 +126,9 @@ def _crop(work: Work, inputs: Mapping[str, Path], folder: Path) -> dict[str, str
     budgets = [Budget.parse(quantity, text) for quantity, text in spec["budgets"].items()]
     with looking as data:
         model = None if spec["seed"] is None else build(network, seed=spec["seed"]).to(device)
-        cropped = crop(chosen, network, budgets, model=model, data=data, seed=recipe.seed)
-    write(folder, cropped, record(chosen, cropped, seed=recipe.seed, grow=False, dataset=data.name if data else None))
+        cropped = crop(chosen, network, budgets, model=model, grow=spec["grow"], data=data, seed=recipe.seed)
+    dataset = data.name if data else None
+    write(folder, cropped, record(chosen, cropped, seed=recipe.seed, grow=spec["grow"], dataset=dataset))
     return {}
 
 

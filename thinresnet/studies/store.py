@@ -20,7 +20,7 @@ from thinresnet.training.provenance import canonical_sha256, file_sha256, now
 FORMAT = 1
 FILE = "stage.json"
 # What later stages read of a folder; times and pictures may differ without making them another stage's result.
-_HANDED_ON = ("network.json", "model.safetensors", "masks.safetensors", "pruning.json")
+_HANDED_ON = ("network.json", "model.safetensors", "masks.safetensors", "own_masks.safetensors", "pruning.json")
 _PASSING = ("checkpoints",)
 
 

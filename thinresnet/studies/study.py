@@ -71,6 +71,8 @@ class Cropper:
     label: str
     criterion: Criterion
     settings: Mapping[str, Any]
+    grow: bool  # PreConfig: layers may have more channels than they have
+    protocols: tuple[str, ...]  # that it takes part in; none: all
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ def _study(document: Any, where: str, protocols: Sequence[str], changes: Mapping
     points = tuple(values.each("budgets", _point))
     chosen = tuple(values.each("protocols", lambda entry: _protocol(entry, protocols)))
     pruners = tuple(values.each("methods", lambda entry: _pruner(entry, chosen)))
-    croppers = tuple(values.each("criteria", _cropper))
+    croppers = tuple(values.each("criteria", lambda entry: _cropper(entry, chosen)))
     labels = [own.label for own in (*pruners, *croppers)]
     _once(where, "methods and criteria", labels, "give one of them a label")
     _once(where, "budgets", [point.tag for point in points], "leave one out")
@@ -225,6 +227,12 @@ class _Values:
             raise InputError(f"{self.where}: {key} takes a share, at least 0 and below 1, got {found!r:.60}")
         return float(found)
 
+    def flag(self, key: str) -> bool:
+        found = self.given.get(key, False)
+        if not isinstance(found, bool):
+            raise InputError(f"{self.where}: {key} is true or false, got {found!r:.60}")
+        return found
+
     def mapping(self, key: str, known: Sequence[str] = ()) -> dict[str, Any]:
         inner = _Values(self.given.get(key, {}), f"{self.where}: {key}")
         if known:
@@ -282,22 +290,25 @@ def _pruner(entry: Any, protocols: Sequence[str]) -> Pruner:
     values.only(("method", "set", "scope", "stream", "label", "protocols"))
     values.need("method")
     name, settings = values.text("method"), values.mapping("set")
-    scope, stream = values.given.get("scope"), values.given.get("stream", False)
+    scope = values.given.get("scope")
     if scope is not None and scope not in SCOPES:
         raise InputError(f"scope is one of {', '.join(SCOPES)}, got {scope!r:.60}")
-    if not isinstance(stream, bool):
-        raise InputError(f"stream is true or false, got {stream!r:.60}")
     label = values.name("label") if "label" in values.given else name
     own = values.each("protocols", lambda one: _protocol(one, protocols))
-    return Pruner(label, method(name, settings), settings, scope, stream, tuple(own))
+    return Pruner(label, method(name, settings), settings, scope, values.flag("stream"), tuple(own))
 
 
-def _cropper(entry: Any) -> Cropper:
+def _cropper(entry: Any, protocols: Sequence[str]) -> Cropper:
     values = _Values({"criterion": entry} if isinstance(entry, str) else entry, "a criterion")
-    values.only(("criterion", "set", "label"))
+    values.only(("criterion", "set", "label", "preconfig", "protocols"))
     values.need("criterion")
-    name, settings = values.text("criterion"), values.mapping("set")
-    return Cropper(values.name("label") if "label" in values.given else name, criterion(name, settings), settings)
+    name, settings, grow = values.text("criterion"), values.mapping("set"), values.flag("preconfig")
+    found = criterion(name, settings)
+    if grow and not found.grows:
+        raise InputError(f"preconfig: {name} ranks weights that there are; none can be more")
+    label = values.name("label") if "label" in values.given else f"{name}-preconfig" if grow else name
+    own = values.each("protocols", lambda one: _protocol(one, protocols))
+    return Cropper(label, found, settings, grow, tuple(own))
 
 
 def _subject(values: _Values) -> Subject:

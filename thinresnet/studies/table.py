@@ -15,8 +15,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from thinresnet.networks import Network
-from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.fitting import Costs
 from thinresnet.pruning.folder import read_pruning
 from thinresnet.pruning.initialisation.folder import FILE as DENSITIES
@@ -26,17 +24,18 @@ from thinresnet.studies.store import Store
 from thinresnet.training.result import FILE
 
 BAR = "scaled-width"
-DENSE, SCALED, TUNED, SCRATCH, REWOUND, OURS, CROPPED = (
+DENSE, SCALED, TUNED, SCRATCH, REWOUND, OURS, CROPPED, MASKED = (
     "dense", "scaled", "pruned and tuned", "pruned shape, from scratch", "pruned shape, rewound",
-    "pruned shape, by our rules", "cropped at initialisation",
+    "pruned shape, by our rules", "cropped at initialisation", "masked at initialisation",
 )  # fmt: skip
-KINDS = (DENSE, SCALED, TUNED, SCRATCH, REWOUND, OURS, CROPPED)
+KINDS = (DENSE, SCALED, TUNED, SCRATCH, REWOUND, OURS, CROPPED, MASKED)
 _MORE = 1.05  # times the training of the bar: what wins with more than that is said to
 _UNSTEADY = 0.25  # quartiles so far apart, as a share of the median: the machine was busy with something else
 # What a protocol makes, and what a line of it is called.
 PROTOCOLS: Mapping[str, tuple[str, str]] = {
     "dense": (DENSE, "dense"),
     "scaled-width": (SCALED, "plain width"),
+    "scaled-width-b": (SCALED, "plain width, as much training as dense"),
     "scaled-interior": (SCALED, "interior width"),
     "scaled-depth": (SCALED, "depth"),
     "scaled-resolution": (SCALED, "resolution"),
@@ -47,6 +46,9 @@ PROTOCOLS: Mapping[str, tuple[str, str]] = {
     "scratch-b-2x": (SCRATCH, "{method}, Scratch-B up to 2x"),
     "rewind": (REWOUND, "{method}, rewound"),
     "at-init": (CROPPED, "{method}, cropped at initialisation"),
+    "at-init-weights": (MASKED, "{method}, weights masked at the crop's densities"),
+    "at-init-filters": (MASKED, "{method}, filters masked at the crop's densities"),
+    "at-init-masks": (MASKED, "{method}, its own masks"),
     "family": (OURS, "{method}, family (our rule)"),
     "guided": (OURS, "{method}, guided (our rule)"),
     "transfer": (OURS, "{method}, transferred (our rule)"),
@@ -248,13 +250,11 @@ def _line(plan: Plan, store: Store, row: Row) -> Line:
     done = [final for final in row.finals if store.finished(final)]
     folders = tuple(store.folder(final) for final in done)
     timed = row.timing is not None and store.finished(row.timing)
-    network = row.timing.spec["dense"] if row.timing else row.finals[0].spec["network"]
-    dense = macs_and_params(Network.from_json(json.dumps(network)))
     return Line(
         row=row,
         point=next((point.text for point in plan.study.points if point.tag == row.point), ""),
-        limit=_limit(plan, row, dense),
-        dense=dense,
+        limit=_limit(plan, row),
+        dense=row.dense,
         planned=len(row.finals),
         stages=tuple(done),
         folders=folders,
@@ -264,16 +264,16 @@ def _line(plan: Plan, store: Store, row: Row) -> Line:
     )
 
 
-def _limit(plan: Plan, row: Row, dense: Costs) -> Costs:
+def _limit(plan: Plan, row: Row) -> Costs:
     """What may be spent at the row's point; a list of counts that a paper prescribes is not bounded."""
-    macs, params = dense
+    macs, params = row.dense
     for point in plan.study.points:
         if point.tag == row.point:
             for own in point.budgets:
                 if own.quantity == "macs":
-                    macs = min(macs, own.limit(dense[0]))
+                    macs = min(macs, own.limit(row.dense[0]))
                 else:
-                    params = min(params, own.limit(dense[1]))
+                    params = min(params, own.limit(row.dense[1]))
     return macs, params
 
 

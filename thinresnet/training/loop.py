@@ -12,7 +12,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -98,7 +98,8 @@ class Training:
         self._begun = self._clock = self._saved = time.perf_counter()
         self._updates_before, self._seconds_before = progress.updates, progress.seconds_total
         while progress.epoch < self.epochs:
-            stop = self._train_epoch(display, tracking)
+            with _compiling_said(recipe):
+                stop = self._train_epoch(display, tracking)
             rate, train_loss = self._end_epoch()
             if progress.epoch % recipe.val_interval == 0 or progress.epoch == self.epochs:
                 self._measure(train_loss)
@@ -299,6 +300,24 @@ class Training:
 
     def _rate(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
+
+
+@contextmanager
+def _compiling_said(recipe: Recipe) -> Iterator[None]:
+    """What torch.compile fails at, in one line: it is a page otherwise, of files that are not the user's."""
+    if recipe.torchcompile is None:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        what = " ".join(str(error).strip().split("\n\n")[0].split())[:300]  # hints for developers follow
+        raise TrainingError(
+            f"torch.compile failed: {what}; delete a file that it names (a compiler that was killed leaves it cut off) "
+            "and run the same command again, or train without, which is another run: --torchcompile eager"
+        ) from error
 
 
 def seed_update(seed: int, epoch: int, step: int, process: int) -> None:

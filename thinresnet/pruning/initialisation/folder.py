@@ -1,4 +1,7 @@
-"""A crop on disk: the network, what led to it, a picture. `densities.json` is written last."""
+"""A crop on disk: the network, what led to it, a picture; `densities.json` is written last.
+
+Of a criterion that ranks weights, also the masks that it found, which are of the network before the crop.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from thinresnet.files import write_atomically
 from thinresnet.networks.store import NETWORK_FILE
+from thinresnet.pruning.folder import write_masks
 from thinresnet.pruning.initialisation.cropping import Cropped
 from thinresnet.pruning.initialisation.densities import densities_left
 from thinresnet.pruning.initialisation.picture import draw
@@ -16,6 +22,7 @@ from thinresnet.training import provenance
 
 FORMAT = 1
 FILE = "densities.json"
+OWN_MASKS = "own_masks.safetensors"
 
 
 def record(criterion: Criterion, cropped: Cropped, *, seed: int, grow: bool, dataset: str | None) -> dict[str, Any]:
@@ -71,7 +78,12 @@ def record(criterion: Criterion, cropped: Cropped, *, seed: int, grow: bool, dat
 
 
 def write(folder: Path, cropped: Cropped, found: dict[str, Any]) -> None:
-    """Write the network, the picture and the record."""
+    """Write the network, the masks, the picture and the record."""
     write_atomically(folder / NETWORK_FILE, cropped.network.to_json())
+    if cropped.found.kept is not None:
+        layers = cropped.layers
+        kept = zip(layers.names, layers.shapes, cropped.found.kept, strict=True)
+        masks = {f"{name}.weight": torch.from_numpy(mask).view(shape) for name, shape, mask in kept}
+        write_masks(folder / OWN_MASKS, masks)
     draw(cropped, found["criterion"], folder / "densities")
     write_atomically(folder / FILE, json.dumps(found, indent=1, allow_nan=False) + "\n")
