@@ -69,6 +69,22 @@ def test_bills_by_hand(finish: Finish) -> None:
     assert guided.bills == (2 * dense + 7_000 + 14_000 + own,) * 2
 
 
+@pytest.mark.parametrize("columns", [72, 100, 140, None])
+def test_no_figure_is_cut_off_where_there_is_little_room(
+    finish: Finish, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    plan, store = finish()
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    show(plan, store, output=tmp_path / "report")
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert "90.56 ± 0.79" in out
+    assert "loses by 6.94" in out
+    assert ("own training" in out) == (columns is None)  # a file has room for all
+
+
 def test_one_seed_gives_no_verdict(finish: Finish) -> None:
     plan, store = finish(when=lambda name: not name.endswith("-s2"))
     found = lines(plan, store)

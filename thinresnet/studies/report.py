@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +27,12 @@ AXES = {
     "accuracy-macs": ("macs", "MACs of an image (a little apart where points would hide one another)"),
     "accuracy-training": ("bill", "training MACs, dense parent and pruning included"),
 }
-_SHAPES = ["triangle-down", "square", "circle", "diamond", "cross", "triangle-up", "wedge", "arrow"]
+_SHAPES = ["triangle-down", "square", "circle", "diamond", "cross", "triangle-up", "triangle-right", "triangle-left"]
 _WIDTH, _HEIGHT, _STEP = 460, 320, 19
 _NEAR, _ASIDE = 0.03, 0.012  # of the axis: what hides one another, and how far it is moved apart
 _TEXTS = ("network", "verdict")  # columns of words
+_LEAST_MISSED = ("own training", "params", "all training", "hold-out", "EMA", "speed-up", "of dense", "of the bar's")
+_TEXT_COLUMNS, _PAGE_COLUMNS = 24, 200  # of characters
 
 
 def show(plan: Plan, store: Store, *, output: Path, as_json: bool = False) -> None:
@@ -42,9 +45,7 @@ def show(plan: Plan, store: Store, *, output: Path, as_json: bool = False) -> No
     if as_json:
         print(json.dumps(as_records(found), indent=1))
         return
-    from rich.console import Console
-
-    console = Console(highlight=False)
+    console = wide_console()
     _print(found, console)
     written = write_report(plan, found, output)
     console.print(f"Written: {', '.join(str(path) for path in written)}", soft_wrap=True)
@@ -181,23 +182,48 @@ def _point(line: Line) -> dict[str, Any]:
     }
 
 
+def wide_console() -> Console:
+    """A console whose tables are whole in a file or a pipe, which has no width of its own (COLUMNS gives it one)."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _PAGE_COLUMNS
+    return console
+
+
 def _print(found: Sequence[Line], console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
     for table in tables(found):
         shown = Table(title=table.title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for column in table.columns:
+        places = _that_fit(table, console.width)
+        for column in (table.columns[place] for place in places):
             text = column in _TEXTS
-            shown.add_column(column, justify="left" if text else "right", no_wrap=column != "verdict")
+            least = _TEXT_COLUMNS if text else None
+            shown.add_column(column, justify="left" if text else "right", no_wrap=not text, min_width=least)
         for point, rows in table.points.items():
             shown.add_row(Text(point, style="bold"))
             for row in rows:
-                shown.add_row(*map(Text, row))
+                shown.add_row(*(Text(row[place]) for place in places))
         console.print(shown)
     console.print(_HOW)
     if any(line.kind == OURS for line in found):
         console.print(_OURS)
+
+
+def _that_fit(table: Table, width: int) -> list[int]:
+    """The columns that a terminal has room for: those missed least go first, so that no figure is cut off."""
+    needs = {
+        column: 2 + max(len(column), *(len(row[place]) for rows in table.points.values() for row in rows))
+        for place, column in enumerate(table.columns)
+    }
+    needs |= {column: min(needs[column], 2 + _TEXT_COLUMNS) for column in _TEXTS}
+    for column in _LEAST_MISSED:
+        if sum(needs.values()) > width:
+            needs.pop(column, None)
+    return [place for place, column in enumerate(table.columns) if column in needs]
 
 
 _HOW = (

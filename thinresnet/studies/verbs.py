@@ -189,12 +189,12 @@ def _print_bills(plans: list[Plan], as_json: bool) -> None:
 
 
 def _print_bill(plan: Plan, seconds_per_mac: float) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from thinresnet.studies import bill
+    from thinresnet.studies.report import wide_console
 
-    console = Console(highlight=False)
+    console = wide_console()
     study, dense = plan.study, next(stage.training_macs for stage in plan.stages.values())
     stages = Table(title=f"{study.name}: stages", box=None, padding=(0, 2, 0, 0))
     for column in ("stage", "does", "times", "epochs", "training MACs", "hours"):
