@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from thinresnet.files import replacing, write_atomically
+from thinresnet.errors import InputError
+from thinresnet.files import read_object, replacing, write_atomically
 
 
 def test_replaces_and_leaves_nothing_beside(tmp_path: Path) -> None:
@@ -38,3 +39,27 @@ def test_keeps_the_mode_of_what_it_replaces(tmp_path: Path) -> None:
     target.chmod(0o640)
     write_atomically(target, b"new")
     assert target.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "said.json: no such file"),
+        (b"{", "said.json: cannot be read"),
+        (b"\xff", "said.json: cannot be read"),
+        (b"[" * 100_000, "said.json: cannot be read"),
+        (b"[1]", "said.json: not a JSON object"),
+    ],
+)
+def test_what_is_no_object_is_refused(tmp_path: Path, content: bytes | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / "said.json").write_bytes(content)
+    with pytest.raises(InputError, match=said):
+        read_object(tmp_path / "said.json")
+
+
+def test_what_is_missing_is_said_as_the_caller_wants(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^no run there$"):
+        read_object(tmp_path / "said.json", missing="no run there")
+    (tmp_path / "said.json").write_text('{"a": 1}')
+    assert read_object(tmp_path / "said.json", missing="no run there") == {"a": 1}

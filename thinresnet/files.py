@@ -1,12 +1,19 @@
-"""Writing files so that a reader, or a kill, never meets half of one. Standard library only."""
+"""Files: written so that a reader, or a kill, never meets half of one; read with errors that name them.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from thinresnet.errors import InputError
 
 
 @contextmanager
@@ -41,6 +48,19 @@ def write_atomically(path: str | os.PathLike[str], data: str | bytes) -> None:
     """Replace `path` by `data` in one step; text is UTF-8 with `\\n` line ends."""
     with replacing(path) as part:
         part.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def read_object(path: Path, *, missing: str = "") -> dict[str, Any]:
+    """The JSON object in a file; `missing` is what there is to say if there is no such file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(missing or f"{path}: no such file") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: not a JSON object")
+    return found
 
 
 def _umask() -> int:

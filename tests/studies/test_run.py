@@ -24,10 +24,10 @@ from typer.testing import CliRunner
 from thinresnet import networks
 from thinresnet.cli import app
 from thinresnet.errors import InputError
+from thinresnet.files import read_object
 from thinresnet.networks import Network, count
 from thinresnet.networks.store import read_weights
 from thinresnet.studies import bill
-from thinresnet.studies.table import read_json
 from thinresnet.training import Result
 
 STUDY: dict[str, Any] = {
@@ -92,12 +92,12 @@ def test_what_the_protocols_made(finished: tuple[Path, Path]) -> None:
     # Rewound: what training had begun with, of the channels that were kept.
     network, start = networks.load(stage(root, "l1-macs50pct-start"))
     assert network == Network.read(pruned)
-    kept = read_json(pruned / "pruning.json")["kept"]["layer1.0.conv1"]
+    kept = read_object(pruned / "pruning.json")["kept"]["layer1.0.conv1"]
     first = networks.build(Network.read(dense.folder), seed=3)
     assert torch.equal(start.layer1[0].conv1.weight, first.layer1[0].conv1.weight[kept])
     assert Result.read(stage(root, "l1-macs50pct-rewind")).initial_checkpoint is not None
     assert count(Network.read(stage(root, "guided-short-shape"))).macs <= dense.macs // 2
-    timed = read_json(stage(root, "l1-macs50pct-short-time") / "timing.json")
+    timed = read_object(stage(root, "l1-macs50pct-short-time") / "timing.json")
     assert (timed["dense"]["macs"], timed["network"]["macs"]) == (dense.macs, tuned.macs)
 
 
@@ -144,7 +144,7 @@ def at_init(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.mark.parametrize("granularity", ["weights", "filters", "masks"])
 def test_masks_at_initialisation_are_as_dense_as_they_should_be(at_init: tuple[Path, Path], granularity: str) -> None:
     root = at_init[1]
-    said = read_json(stage(root, "-synflow-params40pct-short-crop") / "densities.json")
+    said = read_object(stage(root, "-synflow-params40pct-short-crop") / "densities.json")
     wanted = {name: own["asked" if granularity == "masks" else "cropped"] for name, own in said["layers"].items()}
     trained = read_weights(stage(root, f"-synflow-params40pct-{granularity}-digits") / "model.safetensors")
     start = stage(root, f"-synflow-params40pct-{granularity}-start-s3")
@@ -233,7 +233,7 @@ def test_what_hangs_on_changed_weights_is_done_again(finished: tuple[Path, Path]
     with torch.no_grad():
         model.layer3[0].conv1.weight.mul_(-2)
     networks.save(dense, network, model)
-    record = read_json(dense / "stage.json")
+    record = read_object(dense / "stage.json")
     record["files"]["model.safetensors"] = sha256(dense / "model.safetensors")
     (dense / "stage.json").write_text(json.dumps(record))
     done = study("run", path, "-o", tmp_path / "runs")

@@ -355,8 +355,9 @@ def test_a_result_that_is_no_result_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file; is the run complete"):
         Result.read(tmp_path)
     for text, message in [
-        ("{", "not JSON"),
-        ("[]", "not a result of format 1"),
+        ("{", "cannot be read"),
+        ("[]", "not a JSON object"),
+        ("{}", "not a result of format 1"),
         ('{"format": 1}', "key 'run' is missing"),
     ]:
         (tmp_path / "result.json").write_text(text)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from thinresnet import networks
 from thinresnet.budget import Budget
 from thinresnet.errors import InputError
-from thinresnet.files import write_atomically
+from thinresnet.files import read_object, write_atomically
 from thinresnet.networks import Network
 from thinresnet.pruning.parent import Parent
 from thinresnet.pruning.picture import draw
@@ -110,13 +110,8 @@ def prune_to_folders(
 def read_pruning(folder: Path) -> dict[str, Any]:
     """What a pruned folder says of itself."""
     path = folder / FILE
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; is {folder} what `thinresnet prune` has written?") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    found = read_object(path, missing=f"{path}: no such file; is {folder} what `thinresnet prune` has written?")
+    if found.get("format") != FORMAT:
         raise InputError(f"{path}: not a pruning of format {FORMAT}")
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from torch import nn
 
 from thinresnet import networks
 from thinresnet.errors import InputError
+from thinresnet.files import read_object
 from thinresnet.networks import Network
 from thinresnet.networks.network import as_network
 from thinresnet.training import recipe as recipes
@@ -114,20 +114,11 @@ def read_parent(
         network=as_network(path) if path.exists() else networks.scale(what),
         weights=weights or own,
         recipe=None if source is None else recipes.load(source, changes),
-        holdout=float(_read(path, "run.json").get("holdout", 0.0)) if is_run else holdout or 0.0,
-        result=_read(path, "result.json") or None if is_run else None,
+        holdout=float(_said(path / "run.json").get("holdout", 0.0)) if is_run else holdout or 0.0,
+        result=_said(path / "result.json") or None if is_run else None,
     )
 
 
-def _read(folder: Path, name: str) -> dict[str, Any]:
-    """A JSON object of a run's folder; empty where the file is not there."""
-    path = folder / name
-    if not path.exists():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: not a JSON object")
-    return found
+def _said(path: Path) -> dict[str, Any]:
+    """What a file of a run says; nothing where it is not there."""
+    return read_object(path) if path.exists() else {}

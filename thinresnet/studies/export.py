@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from thinresnet.errors import InputError
+from thinresnet.files import read_object
 from thinresnet.studies.plan import Plan, Source
 from thinresnet.studies.store import Store
 from thinresnet.studies.table import (
@@ -26,7 +27,6 @@ from thinresnet.studies.table import (
     Line,
     chain,
     lines,
-    read_json,
 )
 
 # From a board (None: the usual one), and of each row the folders of its seeds and what no run knows, to new rows.
@@ -78,10 +78,10 @@ def _epochs_before(store: Store, line: Line) -> tuple[int, int]:
                 continue
             seen.add(stage.key)
             if stage.kind == "train" and not stage.inputs:
-                dense = max(dense, int(read_json(store.path(source) / "result.json")["epochs"]))
+                dense = max(dense, int(read_object(store.path(source) / "result.json")["epochs"]))
             elif stage.kind == "train":
-                own += int(read_json(store.path(source) / "result.json")["epochs"])
+                own += int(read_object(store.path(source) / "result.json")["epochs"])
             elif stage.kind == "prune":
-                own += read_json(store.path(source) / "pruning.json")["images_seen"] / line.results[0]["images_train"]
+                own += read_object(store.path(source) / "pruning.json")["images_seen"] / line.results[0]["images_train"]
         pruning = max(pruning, own)
     return dense, math.ceil(pruning)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thinresnet.files import write_atomically
+from thinresnet.files import read_object, write_atomically
 from thinresnet.studies.plan import Source, Stage
 from thinresnet.training.provenance import canonical_sha256, file_sha256, now
 
@@ -124,8 +124,8 @@ class Store:
 def _handed_on(folder: Path) -> dict[str, str]:
     found = {name: file_sha256(folder / name) for name in _HANDED_ON if (folder / name).is_file()}
     if "pruning.json" in found:
-        pruning = json.loads((folder / "pruning.json").read_text(encoding="utf-8"))
-        found["pruning.json"] = canonical_sha256(pruning["kept"])  # the rest holds times
+        kept = read_object(folder / "pruning.json")["kept"]
+        found["pruning.json"] = canonical_sha256(kept)  # the rest holds times
     return found
 
 

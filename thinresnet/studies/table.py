@@ -7,7 +7,6 @@ one of the two has a single seed there is no interval and no verdict.
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from thinresnet.files import read_object
 from thinresnet.networks.fitting import Costs
 from thinresnet.pruning.folder import read_pruning
 from thinresnet.pruning.initialisation.folder import FILE as DENSITIES
@@ -258,9 +258,9 @@ def _line(plan: Plan, store: Store, row: Row) -> Line:
         planned=len(row.finals),
         stages=tuple(done),
         folders=folders,
-        results=tuple(read_json(folder / FILE) for folder in folders),
+        results=tuple(read_object(folder / FILE) for folder in folders),
         bills=tuple(_bill(store, final) for final in done),
-        timing=read_json(store.folder(row.timing) / TIMING) if row.timing and timed else None,
+        timing=read_object(store.folder(row.timing) / TIMING) if row.timing and timed else None,
     )
 
 
@@ -295,15 +295,10 @@ def chain(source: Source) -> Iterator[Source]:
 
 def _spent(store: Store, source: Source) -> int:
     if source.stage.kind == "train":
-        return int(read_json(store.path(source) / FILE)["training_macs"])
+        return int(read_object(store.path(source) / FILE)["training_macs"])
     if source.stage.kind == "prune":
         return int(read_pruning(store.path(source))["training_macs"])
     if source.stage.kind == "crop":
-        said = read_json(store.path(source) / DENSITIES)
+        said = read_object(store.path(source) / DENSITIES)
         return FORWARD_AND_BACKWARD * int(said["parent_macs"]) * int(said["images_seen"])
     return 0
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """What a finished stage wrote."""
-    return dict(json.loads(path.read_text(encoding="utf-8")))

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from thinresnet.budget import short
 from thinresnet.errors import InputError
-from thinresnet.files import write_atomically
+from thinresnet.files import read_object, write_atomically
 from thinresnet.training.display import duration
 
 FORMAT = 1
@@ -113,13 +113,8 @@ class Result:
     def read(cls, folder: Path) -> Result:
         """The result of a complete run."""
         path = folder / FILE
-        try:
-            flat = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise InputError(f"{path}: no such file; is the run complete, and is {folder} a run's folder?") from error
-        except ValueError as error:
-            raise InputError(f"{path}: not JSON ({error})") from error
-        if not isinstance(flat, dict) or flat.get("format") != FORMAT:
+        flat = read_object(path, missing=f"{path}: no such file; is the run complete, and is {folder} a run's folder?")
+        if flat.get("format") != FORMAT:
             raise InputError(f"{path}: not a result of format {FORMAT}")
         images = {"test": "images_test", "holdout": "images_holdout"}
         values: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from typing import Any
 import filelock
 
 from thinresnet.errors import InputError
-from thinresnet.files import write_atomically
+from thinresnet.files import read_object, write_atomically
 from thinresnet.networks import Network
 from thinresnet.training.checkpoint import check_identity
 from thinresnet.training.provenance import canonical_sha256
@@ -90,16 +90,8 @@ def readable_id(arch: str, shape: str, dataset: str, recipe_name: str, seed: int
 
 def read_settings(folder: Path) -> dict[str, Any]:
     """The run.json of a run to go on with."""
-    path = folder / "run.json"
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"--resume {folder}: no run there (no {path.name}); give a folder such as runs/<id>") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(settings, dict):
-        raise InputError(f"{path}: not the settings of a run")
-    return settings
+    missing = f"--resume {folder}: no run there (no run.json); give a folder such as runs/<id>"
+    return read_object(folder / "run.json", missing=missing)
 
 
 def _cell(value: Any) -> str:
