@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thinresnet.budget import Budget, short
+from thinresnet.budget import Budget, parse_budgets, short
 from thinresnet.errors import InputError
 
 
@@ -59,3 +59,9 @@ def test_a_share_is_never_exceeded(share: Fraction, dense: int) -> None:
 )
 def test_counts_as_people_write_them(count: float, text: str) -> None:
     assert short(count) == text
+
+
+def test_budgets_stand_in_one_order_whatever_was_given_first() -> None:
+    found = parse_budgets({"params": "1M", "width": "0.5", "macs": 100})
+    assert [(budget.quantity, budget.limit(0)) for budget in found] == [("macs", 100), ("params", 10**6)]
+    assert parse_budgets({"macs": None}) == ()

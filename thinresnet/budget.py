@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -56,6 +57,11 @@ class Budget:
     def limit(self, dense_cost: int) -> int:
         """The largest whole cost allowed, for a dense network that costs `dense_cost`."""
         return math.floor(self.amount * dense_cost if self.relative else self.amount)
+
+
+def parse_budgets(given: Mapping[str, str | int | None]) -> tuple[Budget, ...]:
+    """Budgets by quantity, always in the same order; None bounds nothing."""
+    return tuple(Budget.parse(quantity, text) for quantity in QUANTITIES if (text := given.get(quantity)) is not None)
 
 
 def short(count: float) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from thinresnet.budget import QUANTITIES, Budget, short
+from thinresnet.budget import parse_budgets, short
 from thinresnet.errors import InputError, nearest
 from thinresnet.networks.known import KNOWN
 
@@ -145,8 +145,7 @@ def fit_verb(
     """
     from thinresnet.networks import count, fit, scale
 
-    given = {"macs": macs, "params": params}
-    budgets = [Budget.parse(quantity, text) for quantity in QUANTITIES if (text := given[quantity]) is not None]
+    budgets = parse_budgets({"macs": macs, "params": params})
     kwargs = _kwargs(num_classes)
     network = fit(arch, budgets, scaling=scaling, round_to=round_to, input_size=_input_size(arch, input_px), **kwargs)
     cost = count(network)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from thinresnet import networks
-from thinresnet.budget import Budget
+from thinresnet.budget import parse_budgets
 from thinresnet.files import write_atomically
 from thinresnet.networks import Network
 from thinresnet.networks.cutting import channels_of, cut
@@ -23,13 +23,16 @@ Inputs = Mapping[str, Path]  # folders by role
 
 
 def _family(spec: Mapping[str, Any], inputs: Inputs, folder: Path) -> None:
-    _write(folder, family(Network.read(inputs["network"]), _budgets(spec)))
+    _write(folder, family(Network.read(inputs["network"]), parse_budgets(spec["budgets"])))
 
 
 def _guided(spec: Mapping[str, Any], inputs: Inputs, folder: Path) -> None:
     references = [Network.read(path) for path in inputs.values()]
     dense = Network.from_json(json.dumps(spec["dense"]))
-    _write(folder, guided(references, dense.arch, _budgets(spec), input_size=dense.input_size, **dense.kwargs))
+    _write(
+        folder,
+        guided(references, dense.arch, parse_budgets(spec["budgets"]), input_size=dense.input_size, **dense.kwargs),
+    )
 
 
 def _rewind(spec: Mapping[str, Any], inputs: Inputs, folder: Path) -> None:
@@ -59,10 +62,6 @@ RULES: dict[str, Callable[[Mapping[str, Any], Inputs, Path], None]] = {
     "rewind": _rewind,
     "mask": _mask,
 }
-
-
-def _budgets(spec: Mapping[str, Any]) -> list[Budget]:
-    return [Budget.parse(quantity, text) for quantity, text in spec["budgets"].items()]
 
 
 def _write(folder: Path, network: Network) -> None:

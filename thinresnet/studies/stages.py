@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from thinresnet.budget import Budget
+from thinresnet.budget import parse_budgets
 from thinresnet.files import write_atomically
 
 TIMING = "timing.json"
@@ -86,11 +86,7 @@ def _prune(work: Work, inputs: Mapping[str, Path], folder: Path) -> dict[str, st
     data_dir = work.here["data_dir"]
     parent = read_parent(str(inputs["parent"]), data_dir=None if data_dir is None else Path(data_dir))
     wanted = [limits["to"] for limits in spec["outputs"].values() if "to" in limits]
-    budgets = tuple(
-        tuple(Budget.parse(quantity, text) for quantity, text in limits.items())
-        for limits in spec["outputs"].values()
-        if "to" not in limits
-    )
+    budgets = tuple(parse_budgets(limits) for limits in spec["outputs"].values() if "to" not in limits)
     how = How(
         budgets=budgets,
         to=preset(wanted[0], parent.network) if wanted else None,
@@ -123,7 +119,7 @@ def _crop(work: Work, inputs: Mapping[str, Path], folder: Path) -> dict[str, str
         else nullcontext()
     )
     chosen = criterion(spec["criterion"], spec["settings"])
-    budgets = [Budget.parse(quantity, text) for quantity, text in spec["budgets"].items()]
+    budgets = parse_budgets(spec["budgets"])
     with looking as data:
         model = None if spec["seed"] is None else build(network, seed=spec["seed"]).to(device)
         cropped = crop(chosen, network, budgets, model=model, grow=spec["grow"], data=data, seed=recipe.seed)

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from thinresnet.budget import QUANTITIES, Budget
+from thinresnet.budget import QUANTITIES, Budget, parse_budgets
 from thinresnet.errors import InputError, nearest
 from thinresnet.pruning.initialisation.registry import Criterion, criterion
 from thinresnet.pruning.registry import SCOPES, Method, method
@@ -282,7 +282,7 @@ def _point(entry: Any) -> Point:
         return Point(to=values.name("to"))
     if not values.given:
         raise InputError("give a budget (macs: 50%, params: 0.5M) or a list of counts (to: R56-A)")
-    return Point(tuple(Budget.parse(key, values.given[key]) for key in QUANTITIES if key in values.given))
+    return Point(parse_budgets(values.given))
 
 
 def _pruner(entry: Any, protocols: Sequence[str]) -> Pruner:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from thinresnet.budget import QUANTITIES, Budget
+from thinresnet.budget import QUANTITIES, parse_budgets
 from thinresnet.errors import InputError, nearest
 from thinresnet.training import recipe as recipes
 from thinresnet.training.recipe import Recipe
@@ -159,7 +159,7 @@ def choose_network(
     """The network as a function of the number of classes, its input, and what its shape is called in the run's name."""
     from thinresnet import networks
 
-    budgets = [Budget.parse(name, getattr(options, name)) for name in QUANTITIES if getattr(options, name) is not None]
+    budgets = parse_budgets(vars(options))
     factors: dict[str, Any] = {
         name: getattr(options, name) for name in ("width", "interior") if getattr(options, name) is not None
     }

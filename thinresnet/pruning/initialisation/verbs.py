@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from thinresnet.budget import QUANTITIES, Budget, short
+from thinresnet.budget import parse_budgets, short
 from thinresnet.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ def crop_verb(
     from thinresnet.training.recipe import Recipe
 
     chosen = criterion_of(criterion, dict(setting(text) for text in settings or []))
-    given = {"macs": macs, "params": params}
-    budgets = [Budget.parse(quantity, text) for quantity in QUANTITIES if (text := given[quantity]) is not None]
+    budgets = parse_budgets({"macs": macs, "params": params})
     parent = _parent(what, recipe, data_dir, input_px, num_classes)
     seed = parent.seed if seed is None else seed
     device = start_accelerator(parent.recipe or Recipe()).device
