@@ -353,6 +353,51 @@ def test_evidence_of_one_row_is_never_mixed_with_anothers(
     assert not check(board)
 
 
+def test_evidence_keeps_the_folders_of_the_machine_to_itself(
+    board: Path, known: tuple, runs: Callable[..., list[Path]], run_result: Callable[..., dict[str, object]]
+) -> None:
+    checkpoint = {"path": "/home/me/runs/first/model.safetensors", "sha256": "0"}
+    command = [
+        "train.py",
+        "--data-dir",
+        "C:\\me\\my images",
+        "--output=/home/me/runs/",
+        "--dataset",
+        "torch/cifar10",
+        "/",
+    ]
+    (folder,) = runs(run_result(initial_checkpoint=checkpoint, command=command))
+    (folder / "recipe.yaml").write_text("data_dir: '/home/me/my images'\nlr: 0.1\ndataset: torch/cifar10\naa: ~/rand\n")
+    proposal = propose_run([folder], known[0], values={"method": "L1", "dense_epochs": "1", "prune_epochs": "0"})
+    (entry,) = add(board, [proposal])
+    kept = board.parent / entry.evidence / folder.name
+    assert (kept / "recipe.yaml").read_text() == "data_dir: my images\nlr: 0.1\ndataset: torch/cifar10\naa: rand\n"
+    said = json.loads((kept / "result.json").read_text())
+    assert said["initial_checkpoint"] == {"path": "model.safetensors", "sha256": "0"}
+    assert said["command"] == [
+        "train.py",
+        "--data-dir",
+        "my images",
+        "--output=runs",
+        "--dataset",
+        "torch/cifar10",
+        "/",
+    ]
+    before = json.loads((folder / "result.json").read_text())
+    assert {**said, "initial_checkpoint": 0, "command": 0} == {**before, "initial_checkpoint": 0, "command": 0}
+    assert not check(board)
+
+
+def test_seeds_that_found_shapes_of_their_own_at_initialisation_are_one_row(
+    known: tuple, runs: Callable[..., list[Path]], run_result: Callable[..., dict[str, object]]
+) -> None:
+    one, two = run_result(1, 320, shape="synflow-init"), run_result(2, 330, shape="synflow-init", params=67_000)
+    found = propose_run(
+        runs(one, {**two, "network_sha256": "1" * 64}), known[0], values={"family": "init", "method": "x"}
+    )
+    assert (found.entry.n, found.entry.params_m) == (2, pytest.approx(0.068))
+
+
 def test_a_link_in_a_run_folder_takes_no_file_along(
     board: Path, known: tuple, runs: Callable[..., list[Path]], run_result: Callable[..., dict[str, object]]
 ) -> None:

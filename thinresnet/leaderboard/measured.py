@@ -25,18 +25,21 @@ EVIDENCE_FILES = ("result.json", "network.json", "recipe.yaml", "metrics.csv")
 PROJECT_KEY = "thinresnet"
 EMA = " (EMA)"
 _SAME = ("arch", "dataset", "network_sha256", "recipe_hash", "epochs", "macs", "params", "test_resolution", "shape")
-# Where shapes are found by pruning, each seed may find its own; what the shape decides may then differ.
-FOUND = ("pruned", "scratch")
+# Where shapes are found, each seed may find its own; what the shape decides may then differ.
+FOUND = ("pruned", "scratch", "init")
 _OF_THE_SHAPE = ("network_sha256", "recipe_hash", "epochs", "macs", "params")
 _COUNTS = ("macs", "params", "dense_macs", "dense_params", "epochs", "images_test", "test_resolution", "seed")
 _SCALED = re.compile(r"[wi][0-9.]+|(macs|params)-[0-9.a-zA-Z]+")
+# An absolute path as a value, perhaps behind `--flag=`: what comes before it, and its last name.
+_PATH = re.compile(r"\A(--[\w-]+=)?(?:[/~]|[A-Za-z]:[\\/]).*?([^\\/]+)[\\/]?\Z", re.DOTALL)
+_PATH_IN_YAML = re.compile(rb"^(\w+: )['\"]?(?:[/~]|[A-Za-z]:[\\/]).*?([^\\/\n'\"]+)[\\/]?['\"]?$", re.MULTILINE)
 _MILLI, _MICRO = Decimal("0.001"), Decimal("0.000001")
 
 
 def read_results(folders: Sequence[str | os.PathLike[str]], family: str = "") -> list[dict[str, Any]]:
     """The results of several seeds of one run; anything that makes them different runs is refused by name.
 
-    Seeds of one pruning method at one budget are one run too, where `family` says that it is one of `FOUND`.
+    Seeds of a method that finds shapes, at one budget, are one run too, where `family` is one of `FOUND`.
     """
     if not folders:
         raise InputError("no run folder given; name at least one, such as runs/resnet20_cifar-w0.5-digits-s42-3f9a1c")
@@ -109,6 +112,7 @@ def family_of(result: Mapping[str, Any]) -> str:
 def keep_evidence(board: Path, evidence: str, folders: Sequence[Path]) -> None:
     """Copy what proves a row beside the board, one folder a seed, no weights; a folder appears whole or not at all.
 
+    Where things lay on the machine stays there: of absolute paths the copy has the last name.
     What a killed addition has left there is taken as it is if it is the same; anything else there is refused.
     """
     home = board.parent / evidence
@@ -125,7 +129,7 @@ def keep_evidence(board: Path, evidence: str, folders: Sequence[Path]) -> None:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         for name in _proofs(folder):
-            shutil.copyfile(folder / name, part / name)
+            (part / name).write_bytes(_published(folder / name))
         part.rename(target)
 
 
@@ -136,7 +140,27 @@ def _proofs(folder: Path) -> list[str]:
 
 def _same_files(one: Path, two: Path) -> bool:
     names = _proofs(one)
-    return names == _proofs(two) and all((one / name).read_bytes() == (two / name).read_bytes() for name in names)
+    return names == _proofs(two) and all(_published(one / name) == (two / name).read_bytes() for name in names)
+
+
+def _published(path: Path) -> bytes:
+    """A file of a run without the folders of the machine that it ran on."""
+    written = path.read_bytes()
+    if path.name == "recipe.yaml":
+        return _PATH_IN_YAML.sub(rb"\1\2", written)
+    if path.name != "result.json":
+        return written
+    result = json.loads(written)
+    published = _without_folders(result)
+    return written if published == result else (json.dumps(published, indent=2) + "\n").encode()
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_folders(own) for key, own in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(own) for own in value]
+    return _PATH.sub(r"\1\2", value) if isinstance(value, str) else value
 
 
 def evidence_faults(root: Path, entry: Entry) -> Iterator[Fault]:
