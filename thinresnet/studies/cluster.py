@@ -80,6 +80,9 @@ class Ray:
         self._do.remote(work).future().add_done_callback(end)
         return done
 
+    def close(self) -> None:
+        """The cluster is not ours: it stays."""
+
 
 def _do(work: Work) -> dict[str, Any]:
     folder = Path(work.folder)

@@ -38,6 +38,8 @@ class Workers(Protocol):
 
     def submit(self, work: Work) -> Future[Answer]: ...
 
+    def close(self) -> None: ...
+
 
 class ThisProcess:
     """One stage after another, here."""
@@ -53,6 +55,9 @@ class ThisProcess:
             done.set_exception(error)
         return done
 
+    def close(self) -> None:
+        """Nothing is left of a stage that is done."""
+
 
 class Processes:
     """Several processes of this machine, each with a stage at a time; they stop when this one does."""
@@ -65,6 +70,10 @@ class Processes:
 
     def submit(self, work: Work) -> Future[Answer]:
         return self._pool.submit(_do_for_parent, work)
+
+    def close(self) -> None:
+        """End them; left to the interpreter, their pool trips over itself as it goes."""
+        self._pool.shutdown()
 
 
 def _do_for_parent(work: Work) -> Answer:

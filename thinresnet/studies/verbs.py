@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,14 +102,14 @@ def run_verb(
     else:
         workers = ThisProcess() if jobs == 1 else Processes(jobs)
     failed: dict[str, str] = {}
-    for plan in plans:
-        try:
-            failed |= run(plan, output / plan.study.name, workers, console)
-        except TrainingInterruptedError as error:
-            print(
-                f"thinresnet: {plan.study.name}: {error}; saved: the same command goes on from there", file=sys.stderr
-            )
-            raise typer.Exit(REQUEUE_EXIT_CODE) from None
+    with closing(workers):
+        for plan in plans:
+            try:
+                failed |= run(plan, output / plan.study.name, workers, console)
+            except TrainingInterruptedError as error:
+                saved = "saved: the same command goes on from there"
+                print(f"thinresnet: {plan.study.name}: {error}; {saved}", file=sys.stderr)
+                raise typer.Exit(REQUEUE_EXIT_CODE) from None
     for name, why in failed.items():
         print(f"thinresnet: {name}: {why}", file=sys.stderr)
     if failed:
