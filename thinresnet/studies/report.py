@@ -87,13 +87,14 @@ def _ladder(by_point: Mapping[str, Sequence[Line]], point: str, title: str) -> a
     y = altair.Y("name:N", title=None, sort=order).axis(labelLimit=260)
     axis = altair.Axis(tickCount=6, labelOverlap="greedy")
     x = altair.X("top1:Q", title="top-1 (%)", scale=altair.Scale(zero=False), axis=axis)
+    low = altair.X("low:Q", title="top-1 (%)", axis=axis)
     base = altair.Chart(altair.Data(values=points), width=_WIDTH - 100, height=altair.Step(_STEP))
     bar = [entry for entry in points if entry["protocol"] == BAR]
     dense = [{"top1": line.top1.mean} for line in by_point.get("", ()) if line.top1]
     layers = [
         altair.Chart(altair.Data(values=bar)).mark_rect(color="#999999", opacity=0.25).encode(x="low:Q", x2="high:Q"),
         altair.Chart(altair.Data(values=dense)).mark_rule(color="#555555", strokeDash=[5, 3]).encode(x=x),
-        base.mark_rule(strokeWidth=1.6).encode(x=altair.X("low:Q", title="top-1 (%)", axis=axis), x2="high:Q", y=y, color=colour),
+        base.mark_rule(strokeWidth=1.6).encode(x=low, x2="high:Q", y=y, color=colour),
         base.mark_point(filled=True, size=70, opacity=1).encode(x=x, y=y, color=colour, shape=shape, tooltip=tips),
     ]
     return altair.layer(*layers).properties(title=title)
