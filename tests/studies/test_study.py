@@ -72,6 +72,7 @@ def test_a_file_may_hold_several(tmp_path: Path) -> None:
         ({"methods": ["l11"]}, "methods, entry 1: .*unknown method 'l11'; did you mean 'l1'"),
         ({"methods": [{"method": "slimming", "set": {"epoch": 1}}]}, "unknown setting 'epoch'; did you mean 'epochs'"),
         ({"methods": [{"method": "l1", "stream": "yes"}]}, "stream is true or false"),
+        ({"budgets": [{"macs": None}]}, "--macs None: not a budget"),
         ({"criteria": [{"criterion": "synexp", "preconfig": 1}]}, "preconfig is true or false, got 1"),
         ({"criteria": [{"criterion": "snip", "preconfig": True}]}, "preconfig: snip ranks weights that there are"),
         ({"criteria": [{"criterion": "snip", "protocols": ["at-int"]}]}, "unknown protocol 'at-int'"),

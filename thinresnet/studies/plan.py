@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from thinresnet.budget import Budget
 from thinresnet.errors import InputError
@@ -31,6 +31,7 @@ from thinresnet.training.recipe import Recipe
 HERE = ("data_dir", "workers", "log_interval", "checkpoint_hist", "log_wandb", "dataset_download")
 _NOT_SPECIFIED = (*HERE, "initial_checkpoint", "device_modules", "seed")
 FORWARD_AND_BACKWARD = 3  # times the forward MACs
+Entry = TypeVar("Entry", Pruner, Cropper)
 
 
 @dataclass(frozen=True)
@@ -307,24 +308,29 @@ class Plan:
 
     def pruners(self, protocol: str, serves: Callable[[Method], bool]) -> Iterator[Pruner]:
         """The study's pruners that a protocol can go on from; the others are said."""
-        for pruner in self.study.pruners:
-            if pruner.protocols and protocol not in pruner.protocols:
-                continue
-            if serves(pruner.method):
-                yield pruner
-            else:
-                what = "rewinds weights" if pruner.method.rewinds else f"removes {pruner.method.removes}"
-                self.note(f"{pruner.label} takes no part in {protocol}: it {what}")
 
-    def croppers(self, protocol: str, serves: Callable[[Cropper], str | None]) -> Iterator[Cropper]:
-        """The study's criteria that a protocol can go on from; `serves` says why not, and so does the plan."""
-        for cropper in self.study.croppers:
-            if cropper.protocols and protocol not in cropper.protocols:
+        def why_not(pruner: Pruner) -> str | None:
+            method = pruner.method
+            if serves(method):
+                return None
+            return "it rewinds weights" if method.rewinds else f"it removes {method.removes}"
+
+        return self._taking_part(protocol, self.study.pruners, why_not)
+
+    def croppers(self, protocol: str, why_not: Callable[[Cropper], str | None]) -> Iterator[Cropper]:
+        """The study's criteria that a protocol can go on from; the others are said."""
+        return self._taking_part(protocol, self.study.croppers, why_not)
+
+    def _taking_part(
+        self, protocol: str, entries: Sequence[Entry], why_not: Callable[[Entry], str | None]
+    ) -> Iterator[Entry]:
+        for entry in entries:
+            if entry.protocols and protocol not in entry.protocols:
                 continue
-            if reason := serves(cropper):
-                self.note(f"{cropper.label} takes no part in {protocol}: {reason}")
+            if reason := why_not(entry):
+                self.note(f"{entry.label} takes no part in {protocol}: {reason}")
             else:
-                yield cropper
+                yield entry
 
     def findings(self, regime: Regime, protocol: str, serves: Callable[[Method], bool]) -> Iterator[Finding]:
         """Every pruner that serves at every point, and where the shapes of the seeds will lie.

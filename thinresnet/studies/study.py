@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 
-from thinresnet.budget import QUANTITIES, Budget, parse_budgets
+from thinresnet.budget import QUANTITIES, Budget
 from thinresnet.errors import InputError, nearest
-from thinresnet.pruning.initialisation.registry import Criterion, criterion
+from thinresnet.pruning.initialisation.registry import Criterion, check_grows, criterion
 from thinresnet.pruning.registry import SCOPES, Method, method
 from thinresnet.training import recipe as recipes
 from thinresnet.training.recipe import Recipe
@@ -282,7 +282,7 @@ def _point(entry: Any) -> Point:
         return Point(to=values.name("to"))
     if not values.given:
         raise InputError("give a budget (macs: 50%, params: 0.5M) or a list of counts (to: R56-A)")
-    return Point(parse_budgets(values.given))
+    return Point(tuple(Budget.parse(key, values.given[key]) for key in QUANTITIES if key in values.given))
 
 
 def _pruner(entry: Any, protocols: Sequence[str]) -> Pruner:
@@ -304,8 +304,8 @@ def _cropper(entry: Any, protocols: Sequence[str]) -> Cropper:
     values.need("criterion")
     name, settings, grow = values.text("criterion"), values.mapping("set"), values.flag("preconfig")
     found = criterion(name, settings)
-    if grow and not found.grows:
-        raise InputError(f"preconfig: {name} ranks weights that there are; none can be more")
+    if grow:
+        check_grows(found, "preconfig")
     label = values.name("label") if "label" in values.given else f"{name}-preconfig" if grow else name
     own = values.each("protocols", lambda one: _protocol(one, protocols))
     return Cropper(label, found, settings, grow, tuple(own))

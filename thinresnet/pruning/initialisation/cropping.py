@@ -31,7 +31,7 @@ from thinresnet.networks.network import Network, build, describe
 from thinresnet.networks.scaling import scale
 from thinresnet.pruning.initialisation.densities import Allowance, Figures, Integers, Layers, layers_of
 from thinresnet.pruning.initialisation.quadratic import CostForms, Room
-from thinresnet.pruning.initialisation.registry import Criterion, Found, Task
+from thinresnet.pruning.initialisation.registry import Criterion, Found, Task, check_grows
 
 if TYPE_CHECKING:
     from thinresnet.training.data import Data
@@ -196,8 +196,8 @@ def _limits(
     """The budgets in whole numbers, and the costs of the network and of its architecture as it is."""
     if not budgets:
         raise InputError("crop: give a budget, such as --macs 50% or --params 12M")
-    if grow and not criterion.grows:
-        raise InputError(f"--preconfig: {criterion.name} ranks weights that there are; none can be more")
+    if grow:
+        check_grows(criterion, "--preconfig")
     parent = macs_and_params(network)
     dense = macs_and_params(scale(network.arch, input_size=network.input_size, **network.kwargs))
     limits = Limits(network.arch, budgets, dense)

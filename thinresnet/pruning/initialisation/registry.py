@@ -172,6 +172,12 @@ def criterion(name: str, settings: Mapping[str, Any] | None = None) -> Criterion
     return found
 
 
+def check_grows(criterion: Criterion, where: str) -> None:
+    """Refuse PreConfig by a criterion that can only take away."""
+    if not criterion.grows:
+        raise InputError(f"{where}: {criterion.name} ranks weights that there are; none can be more")
+
+
 def facts(kind: type[Criterion]) -> dict[str, Any]:
     """What there is to know about a criterion before using it, as JSON values."""
     return {
