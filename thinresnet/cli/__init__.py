@@ -8,15 +8,17 @@ the keyboard are answered without torch. What a user got wrong becomes one line 
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 import thinresnet
-from thinresnet.errors import InputError
+from thinresnet.errors import INPUT_EXIT_CODE, InputError, os_error_line
 
+STOPPED_EXIT_CODE = 130  # as shells say of Ctrl-C
 # Each verb (or group of verbs) and the file of this package that has it.
 VERBS = {
     "networks": "networks",
@@ -80,8 +82,21 @@ def _options(
 
 def main() -> None:
     """The console script."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     try:
         app()
     except InputError as error:
-        print(f"thinresnet: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(str(error), INPUT_EXIT_CODE)
+    except OSError as error:
+        _end(*os_error_line(error))
+
+
+def _stop(number: int, frame: object) -> None:
+    """Where nothing catches the signal to save its state, the verb is over; files are replaced whole or not at all."""
+    _end("stopped; files are as they were before, or whole: give the command again to do it anew", STOPPED_EXIT_CODE)
+
+
+def _end(line: str, code: int) -> NoReturn:
+    print(f"thinresnet: {line}", file=sys.stderr)
+    sys.exit(code)
