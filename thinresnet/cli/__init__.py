@@ -10,6 +10,9 @@ from __future__ import annotations
 import importlib
 import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import typer
@@ -82,19 +85,31 @@ def _options(
 
 def main() -> None:
     """The console script."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    with _stopping_in_a_line():
+        try:
+            app()
+        except InputError as error:
+            _end(str(error), INPUT_EXIT_CODE)
+        except OSError as error:
+            _end(*os_error_line(error))
+
+
+@contextmanager
+def _stopping_in_a_line() -> Iterator[None]:
+    """Where nothing catches a signal to save its state, the verb is over; files are replaced whole or not at all."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        _end("stopped; files are whole or as they were: give the command again to do it anew", STOPPED_EXIT_CODE)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        app()
-    except InputError as error:
-        _end(str(error), INPUT_EXIT_CODE)
-    except OSError as error:
-        _end(*os_error_line(error))
-
-
-def _stop(number: int, frame: object) -> None:
-    """Where nothing catches the signal to save its state, the verb is over; files are replaced whole or not at all."""
-    _end("stopped; files are as they were before, or whole: give the command again to do it anew", STOPPED_EXIT_CODE)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end(line: str, code: int) -> NoReturn:
