@@ -15,7 +15,7 @@ import re
 import reprlib
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from typing import Any, Literal, TypeVar
 
@@ -103,13 +103,17 @@ class Field:
         return next(one for one in _alternatives(self.hint) if one is not type(None))
 
 
-@functools.cache
 def fields_of(cls: type[Any]) -> Mapping[str, Field]:
     """The fields of a dataclass that can be given, by name."""
+    return _fields_of(cls)
+
+
+@functools.cache
+def _fields_of(cls: Hashable) -> Mapping[str, Field]:
     hints = typing.get_type_hints(cls)
     return {
         one.name: Field(one.name, hints[one.name], _default(one), one.metadata)
-        for one in dataclasses.fields(cls)
+        for one in dataclasses.fields(typing.cast(Any, cls))
         if one.init
     }
 
@@ -202,12 +206,8 @@ def number(kind: type, text: str) -> Any:
 
 
 def _value(hint: Any, limits: Mapping[str, Any], value: object, where: str, source: Source) -> Any:
-    alternatives = _alternatives(hint)
-    found = (
-        _any_of(alternatives, limits, value, where, source)
-        if len(alternatives) > 1
-        else _of(hint, limits, value, where, source)
-    )
+    read = _any_of if len(_alternatives(hint)) > 1 else _of
+    found = read(hint, limits, value, where, source)
     if found is not None and (check := limits.get("check")) is not None:
         try:
             check(found)
@@ -216,8 +216,9 @@ def _value(hint: Any, limits: Mapping[str, Any], value: object, where: str, sour
     return found
 
 
-def _any_of(alternatives: tuple[Any, ...], limits: Mapping[str, Any], value: object, where: str, source: Source) -> Any:
+def _any_of(hint: Any, limits: Mapping[str, Any], value: object, where: str, source: Source) -> Any:
     """The value as the alternative of its own type, or as the first that its text can be read as."""
+    alternatives = _alternatives(hint)
     others = [one for one in alternatives if one is not type(None)]
     if len(others) < len(alternatives) and (value is None or (source == "flags" and value == "none")):
         return None
@@ -233,7 +234,7 @@ def _any_of(alternatives: tuple[Any, ...], limits: Mapping[str, Any], value: obj
         for one in others:
             if _is_of(one, value, exact):
                 return _of(one, limits, value, where, source)
-    raise _refusal(where, _wanted(typing.Union[alternatives], limits), value)
+    raise _refusal(where, _wanted(hint, limits), value)
 
 
 def _of(hint: Any, limits: Mapping[str, Any], value: object, where: str, source: Source, optional: bool = False) -> Any:
