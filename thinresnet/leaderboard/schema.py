@@ -29,6 +29,7 @@ FLAGS = {
     "accuracy-doubtful": "the printed accuracies of the source contradict one another, or another source",
     "drop-doubtful": "the printed drop is not the difference of the printed accuracies: the accuracies are used",
     "cost-doubtful": "the printed costs contradict one another, or another source: no MACs are derived",
+    "cost-counted": "the source prints no cost: it was counted from the shape that the source's code defines",
     "cost-nominal": "the cost is a target of the method, not a measurement",
     "params-doubtful": "the printed parameter counts contradict one another: no parameters are derived",
     "dynamic": "the network decides at run time how much it computes: the cost is a mean over images",
@@ -62,6 +63,8 @@ INPUT_SIZES = {("imagenet", "inception_v3"): 299}
 
 # Conventions differ by a few per cent over one network (norms, pooling, biases); a wider network by far more.
 SAME_NETWORK = 0.12
+# Where the unit is unknown, variants and conventions together stay within this of one or two operations a MAC.
+SAME_NETWORK_ANY_UNIT = 0.4
 # Architectures whose shape came out of a search: they are no bar, although an unpruned one is `dense`.
 _SEARCHED = re.compile(
     r"(tf_)?(efficientnet|mixnet|mobilenetv[34]|mobilenet_edgetpu|fbnet|hardcorenas|tinynet|regnet)|(sp|m|sem)nasnet"
@@ -303,10 +306,13 @@ class Entry:
     @property
     def _starts_elsewhere(self) -> bool:
         """Whether the source's dense network is another one than `arch`: wider, deeper, at another resolution."""
-        if self.dense is None or self.dense_cost_printed_g is None or self.cost_unit == "unknown":
+        if self.dense is None or self.dense_cost_printed_g is None:
             return False
-        printed_macs = float(self.dense_cost_printed_g) * 1e9 / (2 if self.cost_unit == "2-per-mac" else 1)
-        return abs(printed_macs / self.dense.macs - 1) > SAME_NETWORK
+        operations_a_mac = float(self.dense_cost_printed_g) * 1e9 / self.dense.macs
+        if self.cost_unit == "unknown":
+            # Neither one operation a MAC nor two explains it: no share of it is a share of `arch`.
+            return min(abs(operations_a_mac - 1), abs(operations_a_mac / 2 - 1)) > SAME_NETWORK_ANY_UNIT
+        return abs(operations_a_mac / (2 if self.cost_unit == "2-per-mac" else 1) - 1) > SAME_NETWORK
 
     @property
     def _relative_cost(self) -> tuple[float, str] | None:
@@ -341,6 +347,8 @@ class Entry:
             return relative[0] * counted.macs / 1e9, f"{relative[1]} x counted dense{nominal}"
         if self.cost_printed_g is None or self.cost_unit == "unknown":
             return None, ""
+        if "cost-counted" in self.flags:
+            return float(self.cost_printed_g), "counted: the shape in the source's code"
         if self.cost_unit == "2-per-mac":
             return float(self.cost_printed_g) / 2, f"printed operations, two a MAC{nominal}"
         return float(self.cost_printed_g), f"printed MACs{nominal}"
@@ -355,7 +363,7 @@ class Entry:
             return self.dense.params / 1e6, "counted: the dense architecture"
         if self.params_printed_m is not None:
             return float(self.params_printed_m), "printed parameters"
-        relative = self._relative_params
+        relative = None if self._starts_elsewhere else self._relative_params
         if relative and self.dense is not None:
             return relative[0] * self.dense.params / 1e6, f"{relative[1]} x counted dense"
         return None, ""
@@ -426,7 +434,7 @@ def parse(cells: Mapping[str, str]) -> tuple[Entry | None, list[Fault]]:
                 values[name] = _READERS[column.kind](column, text)
             except ValueError as error:
                 faults.append(Fault(name, text, str(error) or column.allowed))
-    faults += [Fault(name, "", _BY_NAME[name].allowed) for name in _REQUIRED if not cells.get(name)]
+    faults += [Fault(name, "", _BY_NAME[name].allowed) for name in REQUIRED if not cells.get(name)]
     return (None, faults) if faults else (Entry(**values), [])  # type: ignore[arg-type]
 
 
@@ -508,7 +516,7 @@ _READERS: Mapping[Kind, Callable[[Column, str], object]] = {
     "count": _read_count,
 }
 _BY_NAME: Mapping[str, Column] = {column.name: column for column in COLUMNS}
-_REQUIRED = tuple(column.name for column in COLUMNS if column.required)
+REQUIRED = tuple(column.name for column in COLUMNS if column.required)
 _VALUES: Callable[[Entry], tuple[object, ...]] = attrgetter(*NAMES)
 
 
