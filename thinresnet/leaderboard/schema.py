@@ -9,15 +9,18 @@ library only.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from functools import partial
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any
 
 from thinresnet.errors import nearest
+from thinresnet.leaderboard.columns import MAX_TEXT as MAX_TEXT
+from thinresnet.leaderboard.columns import Column as Column
+from thinresnet.leaderboard.columns import Kind, format_cell, read_cell
+from thinresnet.leaderboard.columns import text_fault as text_fault
 from thinresnet.leaderboard.dense import DenseCost, dense_cost
 
 SOURCES = ("published", "measured")
@@ -36,7 +39,8 @@ FLAGS = {
     "shared-weights": "a sub-network of one network that was trained for many widths at once",
     "best-epoch": "the accuracy is that of the best epoch on the test set",
     "decomposed": "layers are also factorised: more than channels were removed",
-    "from-image": "the numbers were read off an image",
+    "from-image": "the numbers were read off an image of a table",
+    "from-wider": "pruned from a wider network than the one named: its shares are not shares of that one",
 }
 
 
@@ -69,37 +73,6 @@ SAME_NETWORK_ANY_UNIT = 0.4
 _SEARCHED = re.compile(
     r"(tf_)?(efficientnet|mixnet|mobilenetv[34]|mobilenet_edgetpu|fbnet|hardcorenas|tinynet|regnet)|(sp|m|sem)nasnet"
 )
-
-Kind = Literal["text", "choice", "flags", "count", "number"]
-MAX_TEXT = 400
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: what may stand in it."""
-
-    name: str
-    kind: Kind
-    help: str
-    required: bool = False
-    choices: tuple[str, ...] = ()
-    within: tuple[Decimal, Decimal] = (Decimal(0), Decimal(0))
-    pattern: str = ""
-
-    @property
-    def allowed(self) -> str:
-        """The rule in words, for messages and for help."""
-        empty = "" if self.required else ", or an empty cell"
-        if self.kind in ("choice", "flags"):
-            several = ", several joined by '+'" if self.kind == "flags" else ""
-            return f"one of {', '.join(self.choices)}{several}{empty}"
-        if self.kind == "count":
-            return f"a whole number from {self.within[0]} to {self.within[1]}{empty}"
-        if self.kind == "number":
-            return f"a plain number such as 76.15 from {self.within[0]} to {self.within[1]}{empty}"
-        form = f" of the form {self.pattern}" if self.pattern else ""
-        return f"plain text{form}, at most {MAX_TEXT} characters, not beginning with = + - @{empty}"
-
 
 Range = tuple[Decimal, Decimal]
 _PERCENT: Range = (Decimal(0), Decimal(100))
@@ -304,8 +277,10 @@ class Entry:
         return 3 * images * (dense_stages + self.tune_epochs * macs_g * 1e9) * area
 
     @property
-    def _starts_elsewhere(self) -> bool:
+    def starts_elsewhere(self) -> bool:
         """Whether the source's dense network is another one than `arch`: wider, deeper, at another resolution."""
+        if "from-wider" in self.flags:
+            return True
         if self.dense is None or self.dense_cost_printed_g is None:
             return False
         operations_a_mac = float(self.dense_cost_printed_g) * 1e9 / self.dense.macs
@@ -342,7 +317,7 @@ class Entry:
         if self.family == "dense" and counted is not None:
             return counted.macs / 1e9, "counted: the dense architecture"
         nominal = ", a nominal target" if "cost-nominal" in self.flags else ""
-        relative = None if self._starts_elsewhere else self._relative_cost
+        relative = None if self.starts_elsewhere else self._relative_cost
         if relative and counted is not None:
             return relative[0] * counted.macs / 1e9, f"{relative[1]} x counted dense{nominal}"
         if self.cost_printed_g is None or self.cost_unit == "unknown":
@@ -363,7 +338,7 @@ class Entry:
             return self.dense.params / 1e6, "counted: the dense architecture"
         if self.params_printed_m is not None:
             return float(self.params_printed_m), "printed parameters"
-        relative = None if self._starts_elsewhere else self._relative_params
+        relative = None if self.starts_elsewhere else self._relative_params
         if relative and self.dense is not None:
             return relative[0] * self.dense.params / 1e6, f"{relative[1]} x counted dense"
         return None, ""
@@ -431,7 +406,7 @@ def parse(cells: Mapping[str, str]) -> tuple[Entry | None, list[Fault]]:
             faults.append(Fault("header", name, f"a column of the board{nearest(name, NAMES)}"))
         elif text:
             try:
-                values[name] = _READERS[column.kind](column, text)
+                values[name] = read_cell(column, text)
             except ValueError as error:
                 faults.append(Fault(name, text, str(error) or column.allowed))
     faults += [Fault(name, "", _BY_NAME[name].allowed) for name in REQUIRED if not cells.get(name)]
@@ -440,7 +415,7 @@ def parse(cells: Mapping[str, str]) -> tuple[Entry | None, list[Fault]]:
 
 def format_row(entry: Entry) -> list[str]:
     """The cells of an entry, in canonical order; `parse` reads them back to an equal entry."""
-    return [_cell(value) for value in _VALUES(entry)]
+    return [format_cell(value) for value in _VALUES(entry)]
 
 
 def order(entry: Entry) -> tuple[str, ...]:
@@ -448,85 +423,6 @@ def order(entry: Entry) -> tuple[str, ...]:
     return (entry.dataset, entry.arch, entry.paper, entry.method, entry.id)
 
 
-def text_fault(text: str) -> str:
-    """What a text may not be, if this one is that: invisible characters, formulas, untidy space. Empty if fine."""
-    if len(text) > MAX_TEXT:
-        return f"plain text of at most {MAX_TEXT} characters (this has {len(text)})"
-    if not text.isprintable():
-        # Control, right-to-left and zero-width characters and stray spaces: what is shown is not what is stored.
-        odd = next(char for char in text if not char.isprintable())
-        return f"plain text: U+{ord(odd):04X} ({unicodedata.name(odd, 'a control character')}) is not shown as it is"
-    if text[0] in "=+-@":
-        return f"plain text: a cell that begins with {text[0]} is a formula to a spreadsheet; begin with another word"
-    if text != text.strip():
-        return "plain text without spaces around it"
-    if not text.isascii() and text != unicodedata.normalize("NFC", text):
-        return "composed Unicode (NFC): two ways of writing one letter would be two names"
-    return ""
-
-
-def _read_text(column: Column, text: str) -> str:
-    if wrong := text_fault(text):
-        raise ValueError(wrong)
-    if column.pattern and not re.fullmatch(column.pattern, text):
-        raise ValueError
-    return text
-
-
-def _read_choice(column: Column, text: str) -> str:
-    if text not in column.choices:
-        raise ValueError(column.allowed + nearest(text, column.choices))
-    return text
-
-
-def _read_flags(column: Column, text: str) -> tuple[str, ...]:
-    flags = tuple(text.split("+"))
-    if unknown := [flag for flag in flags if flag not in column.choices]:
-        raise ValueError(column.allowed + nearest(unknown[0], column.choices))
-    if list(flags) != sorted(set(flags)):
-        raise ValueError("flags in alphabetical order, each once")
-    return flags
-
-
-# ASCII digits only, no sign but minus, no exponent, no thousands: the one way to write a number on the board.
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,12})(\.[0-9]{1,9})?")
-_COUNT = re.compile(r"0|[1-9][0-9]{0,9}")
-
-
-def _read_number(column: Column, text: str) -> Decimal:
-    if not _NUMBER.fullmatch(text):
-        raise ValueError
-    number = Decimal(text)
-    if not column.within[0] <= number <= column.within[1] or (number == 0 and text[0] == "-"):
-        raise ValueError
-    return number
-
-
-def _read_count(column: Column, text: str) -> int:
-    if not _COUNT.fullmatch(text) or not column.within[0] <= int(text) <= column.within[1]:
-        raise ValueError
-    return int(text)
-
-
-_READERS: Mapping[Kind, Callable[[Column, str], object]] = {
-    "text": _read_text,
-    "choice": _read_choice,
-    "flags": _read_flags,
-    "number": _read_number,
-    "count": _read_count,
-}
 _BY_NAME: Mapping[str, Column] = {column.name: column for column in COLUMNS}
 REQUIRED = tuple(column.name for column in COLUMNS if column.required)
 _VALUES: Callable[[Entry], tuple[object, ...]] = attrgetter(*NAMES)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, tuple):
-        return "+".join(value)
-    return str(value)
