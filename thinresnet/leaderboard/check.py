@@ -189,6 +189,7 @@ def _unknown_paper(entry: Entry, papers: Iterable[str]) -> Fault:
 def _between_rows(board: Path, lines: list[Line]) -> Iterator[Problem]:
     ids: dict[str, int] = {}
     seen: dict[tuple[object, ...], int] = {}
+    once: list[Entry] = []
     for line in lines:
         if not line.entry:
             continue
@@ -199,9 +200,11 @@ def _between_rows(board: Path, lines: list[Line]) -> Iterator[Problem]:
         if figures in seen:
             allowed = f"another result than that of line {seen[figures]}: all figures are the same"
             yield Problem(str(board), line.number, "row", line.entry.id, allowed)
+        if line.entry.id not in ids and figures not in seen:
+            once.append(line.entry)
         ids.setdefault(line.entry.id, line.number)
         seen.setdefault(figures, line.number)
-    for entry, fault in faults_between([line.entry for line in lines if line.entry]):
+    for entry, fault in faults_between(once):
         yield Problem(str(board), ids[entry.id], fault.column, fault.value, fault.allowed)
 
 

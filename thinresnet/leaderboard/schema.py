@@ -43,6 +43,9 @@ FLAGS = {
     "from-wider": "pruned from a wider network than the one named: its shares are not shares of that one",
 }
 
+# A reference may carry these, shown beside every verdict that rests on it; any other flag keeps a row from being one.
+REFERENCE_FLAGS = frozenset({"best-epoch", "from-image"})
+
 
 @dataclass(frozen=True)
 class Dataset:
