@@ -48,6 +48,7 @@ class Ties:
         self.labels = trace.classes
         self.owners: dict[int, str] = {}  # the group of each width
         self._other_params = trace.other_params
+        self._vector_parameters = [name for name in self.vectors if name not in trace.buffers]
         self.groups: dict[str, Group] = {}
         self._uses: dict[Role, tuple[int, Counter[str]]] = {}
         self._name_groups(trace.interior)
@@ -97,7 +98,7 @@ class Ties:
                 weights = inputs * outputs // groups * layer.weights_a_pair
                 macs += weights * layer.positions
                 params += weights
-        params += sum(self.length((name, "vector"), widths) for name in self.vectors)
+        params += sum(self.length((name, "vector"), widths) for name in self._vector_parameters)
         return Costs(macs, params)
 
     def _name_groups(self, interior: Callable[[set[str], set[int]], bool]) -> None:

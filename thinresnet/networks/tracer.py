@@ -51,7 +51,8 @@ class Trace:
     """What one forward pass says about a network's channels."""
 
     layers: dict[str, TracedLayer]
-    vectors: dict[str, tuple[int, Labels]]  # parameters outside layers that follow channels: (dimension, labels)
+    vectors: dict[str, tuple[int, Labels]]  # tensors outside layers that follow channels: (dimension, labels)
+    buffers: frozenset[str]  # of those, the ones that are no parameters
     classes: LabelClasses
     other_params: int  # of parameters that follow no channels
     interior: Callable[
@@ -175,7 +176,8 @@ class _Tracer(TorchDispatchMode):
         other = sum(
             p.numel() for name, p in self.model.named_parameters() if id(p) not in in_layers and name not in vectors
         )
-        return Trace(self.layers, vectors, classes, other, self._interior_test(widths))
+        buffers = vectors.keys() & {name for name, _ in self.model.named_buffers()}
+        return Trace(self.layers, vectors, frozenset(buffers), classes, other, self._interior_test(widths))
 
     def _interior_test(self, widths: Labels) -> Callable[[set[str], set[int]], bool]:
         """Channels are interior to a block if all that touches them lies in one block that is more than a container.
