@@ -158,7 +158,7 @@ def _numbers(value: Any) -> Iterator[float]:
 
 
 def check_factor(name: str, value: Any, largest: float = 16.0) -> float:
-    """A scale factor that a person may have typed."""
+    """A scale factor, checked."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise InputError(f"{name}: {value!r} is not a number")
     if not 0 < value <= largest:
