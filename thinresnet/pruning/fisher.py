@@ -12,9 +12,9 @@ import torch
 from thinresnet.errors import InputError
 from thinresnet.networks.cutting import Kept, masked
 from thinresnet.pruning.gates import Gates, gated
-from thinresnet.pruning.job import Job
-from thinresnet.pruning.registry import Method, Pruned, Scores, in_range, register
-from thinresnet.pruning.selection import Target, cost_of, step_of
+from thinresnet.pruning.job import Job, Pruned
+from thinresnet.pruning.method import TRAINING, Method, in_range
+from thinresnet.pruning.selection import Scores, Target, cost_of, step_of
 from thinresnet.pruning.taylor import gate_derivatives
 from thinresnet.pruning.tuning import Tuning
 from thinresnet.training.loop import Batch
@@ -22,7 +22,6 @@ from thinresnet.training.loop import Batch
 _COSTS = ("none", "macs", "params")
 
 
-@register
 @dataclass(frozen=True)
 class Fisher(Method):
     """Channels whose removal raises the loss least by the Fisher information of their activations leave, at once.
@@ -36,7 +35,7 @@ class Fisher(Method):
     paper: ClassVar[str] = (
         "Theis et al. 2018, Faster gaze prediction with dense networks and Fisher pruning, 1801.05787"
     )
-    needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients"})
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients"})
     scope: ClassVar[str] = "global"
 
     images: int = 256
@@ -55,7 +54,6 @@ class Fisher(Method):
         return scores
 
 
-@register
 @dataclass(frozen=True)
 class FisherTune(Method):
     """Fisher pruning while tuning: train a little, remove the least channel of all, and again.
@@ -68,7 +66,8 @@ class FisherTune(Method):
 
     name: ClassVar[str] = "fisher-tune"
     paper: ClassVar[str] = "Crowley et al. 2018, A Closer Look at Structured Pruning, arXiv:1810.04622"
-    needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients", "training"})
+    when: ClassVar[str] = TRAINING
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
     scope: ClassVar[str] = "global"
 
     updates: int = 100

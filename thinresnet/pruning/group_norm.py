@@ -13,10 +13,10 @@ from thinresnet.networks.cutting import STAYS, Channels
 from thinresnet.networks.ties import Role
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.measures import roles_with_weights, squares
-from thinresnet.pruning.registry import Method, Scores, in_range, register
+from thinresnet.pruning.method import TRAINING, Method, in_range
+from thinresnet.pruning.selection import Scores
 
 
-@register
 @dataclass(frozen=True)
 class GroupNorm(Method):
     """Channels of least group norm leave: over every weight, in every layer, that is tied to the channel.
@@ -29,7 +29,8 @@ class GroupNorm(Method):
 
     name: ClassVar[str] = "group-norm"
     paper: ClassVar[str] = "Fang et al. 2023, DepGraph: Towards Any Structural Pruning, arXiv:2301.12900"
-    needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients", "training"})
+    when: ClassVar[str] = TRAINING
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
     scope: ClassVar[str] = "global"
 
     sparsity: float = 1e-4

@@ -23,8 +23,8 @@ from thinresnet.networks.build import build
 from thinresnet.networks.cost import count
 from thinresnet.networks.fitting import Limits
 from thinresnet.networks.store import load_weights
-from thinresnet.pruning.job import Job
-from thinresnet.pruning.registry import Method, Pruned, in_range, register
+from thinresnet.pruning.job import Job, Pruned
+from thinresnet.pruning.method import TRAINING, Method, in_range
 from thinresnet.runs import WEIGHTS_FILE
 
 Masks = dict[str, Tensor]  # by parameter: which weights are left
@@ -48,7 +48,6 @@ class _Masking(Method):
                 raise target.limits.refuse(weights.least, "masked network")
 
 
-@register
 @dataclass(frozen=True)
 class Magnitude(_Masking):
     """Convolution weights of least magnitude are set to zero, by one threshold for all layers, at once.
@@ -70,7 +69,6 @@ class Magnitude(_Masking):
             yield _pruned(job, weights, copy.deepcopy(job.model), masks)
 
 
-@register
 @dataclass(frozen=True)
 class Lottery(_Masking):
     """The mask of `magnitude` on the weights that training began with: a lottery ticket, found in one shot.
@@ -100,7 +98,6 @@ class Lottery(_Masking):
             yield _pruned(job, weights, model, masks, rewound_to=rewound_to)
 
 
-@register
 @dataclass(frozen=True)
 class LotteryRounds(_Masking):
     """A lottery ticket found in rounds: mask a share of what is left, rewind, train by the recipe, and again.
@@ -112,7 +109,8 @@ class LotteryRounds(_Masking):
     name: ClassVar[str] = "lottery-rounds"
     rewinds: ClassVar[bool] = True
     paper: ClassVar[str] = Lottery.paper
-    needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients", "training"})
+    when: ClassVar[str] = TRAINING
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
 
     rounds: int = 5
     epochs: int | None = None  # of the training between rounds; none: the recipe's
@@ -285,4 +283,4 @@ def _pruned(job: Job, weights: Weights, model: nn.Module, masks: Masks, **notes:
     macs, params = weights.cost(masks)
     theory = {"density": kept / total, "theoretical_macs": macs, "theoretical_params": params}
     empty = [name for name, mask in masks.items() if not mask.any()]
-    return Pruned(job.network, model, {}, masks, {**job.notes, **theory, "empty": empty, **notes})
+    return Pruned(job.network, model, {}, masks, notes={**job.notes, **theory, "empty": empty, **notes})

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from thinresnet.errors import InputError
 from thinresnet.networks.cutting import STAYS, Channels, Kept, masked, readers
 from thinresnet.networks.ties import Labels
-from thinresnet.pruning.job import Job
-from thinresnet.pruning.registry import Method, Pruned, in_range
+from thinresnet.pruning.job import Job, Pruned
+from thinresnet.pruning.method import Method, in_range
 from thinresnet.pruning.selection import Counts
 
 
@@ -61,7 +61,7 @@ class Reading:
 class Reconstruction(Method):
     """A method that fits the layers which read what it prunes."""
 
-    needs: ClassVar[frozenset[str]] = frozenset({"data"})
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data"})
     serves: ClassVar[str] = "networks in which plain convolutions and linear layers read what may be cut"
     compares: ClassVar[bool] = False  # with the responses before anything was pruned
 

@@ -13,10 +13,10 @@ from thinresnet.errors import InputError
 from thinresnet.networks.cutting import STAYS
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.measures import norms_of
-from thinresnet.pruning.registry import Method, Scores, in_range, register
+from thinresnet.pruning.method import TRAINING, Method, in_range
+from thinresnet.pruning.selection import Scores
 
 
-@register
 @dataclass(frozen=True)
 class Slimming(Method):
     """Channels of least batch-norm scale leave, after training with a penalty on all scales.
@@ -32,7 +32,8 @@ class Slimming(Method):
     paper: ClassVar[str] = (
         "Liu et al. 2017, Learning Efficient Convolutional Networks through Network Slimming, 1708.06519"
     )
-    needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients", "training"})
+    when: ClassVar[str] = TRAINING
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
     scope: ClassVar[str] = "global"
     serves: ClassVar[str] = "networks with batch norm on all that may be cut"
 

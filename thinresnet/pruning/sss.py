@@ -13,13 +13,12 @@ from thinresnet.network import Network
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.depth import Blocks, block_costs, blocks_of, scaled, shallower, without
 from thinresnet.networks.fitting import Limits
-from thinresnet.pruning.job import Job
-from thinresnet.pruning.registry import Method, Pruned, in_range, register
+from thinresnet.pruning.job import Job, Pruned
+from thinresnet.pruning.method import TRAINING, Method, in_range
 
 Costs = tuple[int, int]  # MACs, parameters
 
 
-@register
 @dataclass(frozen=True)
 class SparseStructureSelection(Method):
     """Whole residual blocks leave whose branches were scaled least, after training with an L1 penalty on the scales.
@@ -34,7 +33,8 @@ class SparseStructureSelection(Method):
     paper: ClassVar[str] = (
         "Huang and Wang 2018, Data-Driven Sparse Structure Selection for Deep Neural Networks, arXiv:1707.01213"
     )
-    needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients", "training"})
+    when: ClassVar[str] = TRAINING
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
     scope: ClassVar[str] = "global"
     serves: ClassVar[str] = "ResNets (wide and pre-activation ones too) and ConvNeXts"
     removes: ClassVar[str] = "blocks"

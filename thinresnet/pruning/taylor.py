@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from thinresnet.pruning.gates import gated
 from thinresnet.pruning.job import Job
-from thinresnet.pruning.registry import Method, Scores, in_range, register
+from thinresnet.pruning.method import Method, in_range
+from thinresnet.pruning.selection import Scores
 
 
-@register
 @dataclass(frozen=True)
 class Taylor(Method):
     """Channels whose removal changes the loss least, to first order, leave.
@@ -27,7 +27,7 @@ class Taylor(Method):
 
     name: ClassVar[str] = "taylor"
     paper: ClassVar[str] = "Molchanov et al. 2017, Pruning CNNs for Resource Efficient Inference, arXiv:1611.06440"
-    needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients"})
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients"})
     scope: ClassVar[str] = "global"
 
     images: int = 256
