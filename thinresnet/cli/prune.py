@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -188,6 +189,7 @@ def _prune(kind: Any, settings: dict[str, str], source: _Source, given: _Given, 
 
 def _list(own: str | None, names: list[str], as_json: bool) -> None:
     """All methods, or one with its settings."""
+    from thinresnet.pruning.method import WHEN
     from thinresnet.pruning.registry import asked_for, declared, facts, found, methods
 
     kinds = [asked_for(own)] if own else [found(name) for name in names] or list(methods().values())
@@ -195,27 +197,30 @@ def _list(own: str | None, names: list[str], as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    for row in rows:
-        say(f"[bold]{row['method']}[/bold]  {row['does']}")
-        told = {
-            "acts on": row["when"],
-            "needs": ", ".join(row["needs"]) or "shapes only",
-            "ranks by": row["scope"],
-            "removes": row["removes"],
-            "serves": row["serves"],
-        }
-        grows = "; layers may grow (--preconfig)" if row["preconfig"] else ""
-        say("    " + "; ".join(f"{key} {value}" for key, value in told.items()) + grows, style="dim")
-        if row["reconstruction"]:
-            say(f"    reconstruction, {row['reconstruction']}", style="dim")
-        if own or names:
-            say(f"    {row['paper']}")
-            for key, default in row["settings"].items():
-                say(f"    --set {key}={default}")
+    for when, group in groupby(sorted(rows, key=lambda row: WHEN.index(row["when"])), lambda row: row["when"]):
+        say(f"{when.capitalize()}:")
+        for row in group:
+            _say_facts(row, settings=bool(own or names))
+        say()
     if not (own or names):
         for point in declared():
             say(f"[bold]{point.name}[/bold]  of an installed package ({point.value}): --method {point.name}")
-        say("\nThe settings of one of them: thinresnet prune METHOD --list")
+        say("The settings of one of them: thinresnet prune METHOD --list")
+
+
+def _say_facts(row: dict[str, Any], *, settings: bool) -> None:
+    """A method in two or three lines, or with its paper and settings."""
+    say(f"  [bold]{row['method']}[/bold]  {row['does']}")
+    told = [f"needs {', '.join(row['needs']) or 'shapes only'}", f"removes {row['removes']}", f"serves {row['serves']}"]
+    told += [f"ranks by {row['scope']}"] if row["when"] != "at initialisation" else []
+    told += ["layers may grow (--preconfig)"] if row["preconfig"] else []
+    say("      " + "; ".join(told), style="dim")
+    if row["reconstruction"]:
+        say(f"      reconstruction, {row['reconstruction']}", style="dim")
+    if settings:
+        say(f"      {row['paper']}")
+        for key, default in row["settings"].items():
+            say(f"      --set {key}={default}")
 
 
 def _report(folder: Path, record: Any) -> None:
