@@ -109,5 +109,7 @@ def test_each_budget_is_trained_towards_from_the_start(digits: tuple[recipes.Rec
 
 
 def test_bad_settings() -> None:
-    with pytest.raises(InputError, match=r"^prune sfp: epochs is 0; it is 1 to 1e\+06$"):
+    with pytest.raises(
+        InputError, match=r"^prune sfp: epochs: takes an integer, at least 1, at most 1e\+06, or null, got 0$"
+    ):
         method("sfp", {"epochs": 0})

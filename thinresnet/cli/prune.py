@@ -220,7 +220,7 @@ def _say_facts(row: dict[str, Any], *, settings: bool) -> None:
     if settings:
         say(f"      {row['paper']}")
         for key, default in row["settings"].items():
-            say(f"      --set {key}={default}")
+            say(f"      --set {key}={default}  {row['takes'][key]}")
 
 
 def _report(folder: Path, record: Any) -> None:

@@ -9,11 +9,11 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from thinresnet.errors import InputError
+from thinresnet.convert import setting
 from thinresnet.networks.cutting import Kept, masked
 from thinresnet.pruning.gates import Gates, gated
 from thinresnet.pruning.job import Job, Pruned
-from thinresnet.pruning.method import TRAINING, Method, in_range
+from thinresnet.pruning.method import TRAINING, Method
 from thinresnet.pruning.selection import Scores, Target, cost_of, step_of
 from thinresnet.pruning.taylor import gate_derivatives
 from thinresnet.pruning.tuning import Tuning
@@ -38,12 +38,8 @@ class Fisher(Method):
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients"})
     scope: ClassVar[str] = "global"
 
-    images: int = 256
-    cost: str = "none"
-
-    def __post_init__(self) -> None:
-        in_range(self.name, "images", self.images, 1, 10**7)
-        _check_cost(self.name, self.cost)
+    images: int = setting(256, low=1, high=10**7)
+    cost: str = setting("none", "what a score is divided by: what removing the channel saves", choices=_COSTS)
 
     def scores(self, job: Job) -> Scores:
         """The second-order estimates, for the cost that goes where so asked."""
@@ -70,16 +66,10 @@ class FisherTune(Method):
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
     scope: ClassVar[str] = "global"
 
-    updates: int = 100
-    channels: int = 1  # that leave at a time
-    lr: float = 8e-4
-    cost: str = "none"
-
-    def __post_init__(self) -> None:
-        in_range(self.name, "updates", self.updates, 1, 10**6)
-        in_range(self.name, "channels", self.channels, 1, 10**6)
-        in_range(self.name, "lr", self.lr, 0, 100)
-        _check_cost(self.name, self.cost)
+    updates: int = setting(100, low=1, high=10**6)
+    channels: int = setting(1, "that leave at a time", low=1, high=10**6)
+    lr: float = setting(8e-4, low=0, high=100)
+    cost: str = setting("none", "what a score is divided by: what removing the channel saves", choices=_COSTS)
 
     def check(self, job: Job) -> None:
         """Budgets to stop at."""
@@ -153,8 +143,3 @@ def _lowest(job: Job, target: Target, alive: Kept, scores: Scores) -> list[int]:
             found = (score, leaving)
     assert found is not None, "targets below the smallest network are refused beforehand"
     return found[1]
-
-
-def _check_cost(name: str, cost: str) -> None:
-    if cost not in _COSTS:
-        raise InputError(f"prune {name}: cost is {cost!r}; it is one of {', '.join(_COSTS)}")

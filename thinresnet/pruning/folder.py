@@ -23,6 +23,7 @@ import thinresnet
 from thinresnet import networks
 from thinresnet.budget import Budget
 from thinresnet.files import write_atomically
+from thinresnet.identity import differing
 from thinresnet.network import Network
 from thinresnet.networks.cost import count
 from thinresnet.progress import Progress, silent
@@ -46,6 +47,7 @@ FORWARD_AND_BACKWARD = 3  # times the forward MACs
 # default here is a new format.
 _DEFAULTS: dict[str, Any] = {
     "source_sha256": None,
+    "settings": {},
     "to": None,
     "stream": False,
     "round_to": 1,
@@ -170,15 +172,12 @@ def _identity(work: _Work, budgets: Sequence[Budget]) -> dict[str, Any]:
 def _name(work: _Work, tag: str, known: Mapping[str, Any]) -> str:
     """A readable name, unique by the hash of what decides what comes out."""
     parent, method = work.parent, work.method
-    decides = {key: value for key, value in known.items() if key not in _DEFAULTS or value != _DEFAULTS[key]}
     # What these are called does not decide anything.
-    for key in ("paper", "reconstruction", "when"):
-        del decides[key]
+    decides = {key: value for key, value in known.items() if key not in ("paper", "reconstruction", "when")}
+    decides["settings"] = differing(method)
     decides["parent"] = {key: value for key, value in known["parent"].items() if key != "name"}
-    defaults = settings_of(type(method)())
-    decides["settings"] = {key: value for key, value in known["settings"].items() if value != defaults[key]}
     dataset = work.data.name if work.data else (parent.result or {}).get("dataset") or "nodata"
-    identity = {"format": FORMAT, **decides}
+    identity = {"format": FORMAT, **differing(decides, _DEFAULTS)}
     return readable_id(parent.network.arch, f"{method.name}-{tag}", dataset, dataset, work.how.seed, identity)
 
 

@@ -18,13 +18,14 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from thinresnet.convert import setting
 from thinresnet.errors import InputError, nearest
 from thinresnet.networks.build import build
 from thinresnet.networks.cost import count
 from thinresnet.networks.fitting import Limits
 from thinresnet.networks.store import load_weights
 from thinresnet.pruning.job import Job, Pruned
-from thinresnet.pruning.method import TRAINING, Method, in_range
+from thinresnet.pruning.method import TRAINING, Method
 from thinresnet.runs import WEIGHTS_FILE
 
 Masks = dict[str, Tensor]  # by parameter: which weights are left
@@ -112,13 +113,9 @@ class LotteryRounds(_Masking):
     when: ClassVar[str] = TRAINING
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
 
-    rounds: int = 5
-    epochs: int | None = None  # of the training between rounds; none: the recipe's
+    rounds: int = setting(5, low=2, high=100)
+    epochs: int | None = setting(None, "of the training between rounds; none: the recipe's", low=1, high=10**6)
     init: str = ""
-
-    def __post_init__(self) -> None:
-        in_range(self.name, "rounds", self.rounds, 2, 100)
-        in_range(self.name, "epochs", 1 if self.epochs is None else self.epochs, 1, 10**6)
 
     def check(self, job: Job) -> None:
         """As for masks at large; and an initialisation that fits the network."""

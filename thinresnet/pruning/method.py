@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from thinresnet.errors import InputError
+from thinresnet.convert import check_fields
 from thinresnet.pruning.job import Job, Pruned
 from thinresnet.pruning.selection import Scores
 
@@ -35,6 +35,10 @@ class Method:
     grows: ClassVar[bool] = False  # at initialisation: whether a layer may become wider than it is (PreConfig)
     ranks_weights: ClassVar[bool] = False  # at initialisation: whether it also says which single weights stay
     reconstruction: ClassVar[str | None] = None  # what of it is ours, where the paper could not be read
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_fields(self)
 
     def check(self, job: Job) -> None:
         """Refuse (InputError) a network that the method cannot serve."""
@@ -62,9 +66,3 @@ def settings_of(method: Method) -> dict[str, Any]:
 def summary(what: object) -> str:
     """The first line of a docstring, which is what lists show."""
     return str(inspect.getdoc(what)).splitlines()[0]
-
-
-def in_range(name: str, key: str, value: float, low: float, high: float) -> None:
-    """Refuse a setting outside of its range; for the `__post_init__` of a method."""
-    if not low <= value <= high:
-        raise InputError(f"prune {name}: {key} is {value:g}; it is {low:g} to {high:g}")

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from thinresnet.convert import convert
 from thinresnet.errors import InputError
 from thinresnet.files import read_object, write_atomically
 
@@ -85,4 +86,4 @@ def read_pruning(folder: Path) -> PruningRecord:
     found = read_object(path, missing=f"{path}: no such file; was {folder} written by `thinresnet prune`?")
     if found.pop("format", None) != FORMAT:
         raise InputError(f"{path}: not of format {FORMAT}; prune again with this version")
-    return PruningRecord(**found)
+    return convert(PruningRecord, found, str(path), unknown="ignore")

@@ -8,20 +8,20 @@ other file, can name the package's own methods only.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import importlib
 import importlib.util
 import inspect
-import math
 import pkgutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_type_hints
+from typing import Any
 
+from thinresnet.convert import Field, convert, fields_of, unknown_name
 from thinresnet.errors import InputError, nearest
 from thinresnet.pruning.method import NEEDS, SCOPES, WHEN, Method, summary
 
@@ -46,7 +46,7 @@ def found(name: str) -> type[Method]:
     """The package's own method of this name."""
     known = methods()
     if name not in known:
-        raise InputError(f"prune: unknown method {name!r}{nearest(name, known)} (all: {', '.join(known)})")
+        raise unknown_name("prune", "method", name, known, f"all: {', '.join(known)}")
     return known[name]
 
 
@@ -77,16 +77,7 @@ def declared() -> Iterable[EntryPoint]:
 
 def configured(kind: type[Method], settings: Mapping[str, Any] | None = None) -> Method:
     """A method with these settings (values or text); what is not known is refused."""
-    where = f"prune {kind.name}"
-    fields = {one.name: one for one in _fields(kind)}
-    hints = get_type_hints(kind)
-    values = {}
-    for key, value in (settings or {}).items():
-        if key not in fields:
-            allowed = ", ".join(fields) or "none"
-            raise InputError(f"{where}: unknown setting {key!r}{nearest(key, fields)} (settings: {allowed})")
-        values[key] = _convert(where, key, hints[key], value)
-    return kind(**values)
+    return convert(kind, settings or {}, f"prune {kind.name}", source="flags", word="setting")
 
 
 def by_name(kinds: Iterable[type[Method]]) -> dict[str, type[Method]]:
@@ -120,12 +111,14 @@ def facts(kind: type[Method]) -> dict[str, Any]:
         "scope": kind.scope,
         "serves": kind.serves,
         "preconfig": kind.grows,
-        "settings": {one.name: one.default for one in _fields(kind)},
+        "settings": {name: one.default for name, one in fields_of(kind).items()},
+        "takes": {name: _takes(one) for name, one in fields_of(kind).items()},
     }
 
 
-def _fields(kind: type[Method]) -> tuple[dataclasses.Field[Any], ...]:
-    return dataclasses.fields(kind)  # type: ignore[arg-type]  # every method is a dataclass
+def _takes(one: Field) -> str:
+    """What a setting takes, and what it is about."""
+    return "; ".join(text for text in (one.wanted, one.limits.get("about")) if text)
 
 
 def _check(kind: type[Method]) -> None:
@@ -135,7 +128,7 @@ def _check(kind: type[Method]) -> None:
         raise ValueError(f"the method {kind.name!r} is no frozen dataclass (@dataclass(frozen=True))")
     if not getattr(kind, "paper", "") or not inspect.getdoc(kind):
         raise ValueError(f"the method {kind.name!r} has no `paper`, or no docstring")
-    if any(one.default is dataclasses.MISSING for one in _fields(kind)):
+    if any(one.default is MISSING for one in fields_of(kind).values()):
         raise ValueError(f"the method {kind.name!r} has a setting without a default")
     if set(kind.needs) - set(NEEDS) or kind.scope not in SCOPES or kind.when not in WHEN:
         raise ValueError(f"the method {kind.name!r} needs {set(kind.needs)}, has scope {kind.scope!r}, {kind.when!r}")
@@ -161,25 +154,3 @@ def _from_file(path: Path, name: str) -> type[Method]:
         has = f"it has {', '.join(found)}" if found else f"it defines no subclass of {PACKAGE}.Method with a name"
         raise InputError(f"{where}:{name}: no such method{nearest(name, found)}; {has}")
     return found[name]
-
-
-def _convert(where: str, key: str, hint: Any, value: Any) -> Any:
-    """Text, or a value, as the type of a setting."""
-    kinds = [kind for kind in (int, float, bool, str) if kind is hint or kind in getattr(hint, "__args__", ())]
-    optional = type(None) in getattr(hint, "__args__", ())
-    if optional and value in (None, "none"):
-        return None
-    kind = kinds[0]
-    words: dict[Any, bool] = {"true": True, "false": False, True: True, False: False}
-    try:
-        if kind is bool:
-            return words[value]
-        if isinstance(value, bool):
-            raise ValueError
-        converted = kind(value)
-        if isinstance(converted, float) and not math.isfinite(converted):
-            raise ValueError
-    except (ValueError, TypeError, KeyError):
-        kind_name = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}[kind]
-        raise InputError(f"{where}: {key} is {value!r}; it is {kind_name}") from None
-    return converted

@@ -9,10 +9,11 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from thinresnet.convert import setting
 from thinresnet.networks.cutting import STAYS, Channels, Kept
 from thinresnet.pruning.job import Job, Pruned
 from thinresnet.pruning.measures import makers, of_first_makers
-from thinresnet.pruning.method import TRAINING, Method, in_range
+from thinresnet.pruning.method import TRAINING, Method
 from thinresnet.pruning.selection import Scores, Target
 
 
@@ -34,10 +35,7 @@ class SoftFilterPruning(Method):
     when: ClassVar[str] = TRAINING
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
 
-    epochs: int | None = None  # of training; none: the recipe's
-
-    def __post_init__(self) -> None:
-        in_range(self.name, "epochs", 1 if self.epochs is None else self.epochs, 1, 10**6)
+    epochs: int | None = setting(None, "of training; none: the recipe's", low=1, high=10**6)
 
     def scores(self, job: Job) -> Scores:
         """Euclidean lengths of filters."""

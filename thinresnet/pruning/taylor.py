@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from thinresnet.convert import setting
 from thinresnet.pruning.gates import gated
 from thinresnet.pruning.job import Job
-from thinresnet.pruning.method import Method, in_range
+from thinresnet.pruning.method import Method
 from thinresnet.pruning.selection import Scores
 
 
@@ -30,10 +31,7 @@ class Taylor(Method):
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients"})
     scope: ClassVar[str] = "global"
 
-    images: int = 256
-
-    def __post_init__(self) -> None:
-        in_range(self.name, "images", self.images, 1, 10**7)
+    images: int = setting(256, low=1, high=10**7)
 
     def scores(self, job: Job) -> Scores:
         """Mean absolute first-order changes, normalised group by group."""

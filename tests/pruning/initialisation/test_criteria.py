@@ -260,12 +260,3 @@ def test_erk_reads_the_shapes_of_weights() -> None:
     sparse = found < 1
     np.testing.assert_allclose((found / ratios)[sparse], (found / ratios)[sparse][0])
     assert (found * layers.weights).sum() == pytest.approx(0.2 * layers.weights.sum(), rel=1e-12)
-
-
-def test_unknown_names_and_settings_are_refused() -> None:
-    with pytest.raises(InputError, match="did you mean 'synflow'"):
-        criterion("sinflow")
-    with pytest.raises(InputError, match="prune snip: unknown setting 'batch'; did you mean 'batches'"):
-        criterion("snip", {"batch": 2})
-    with pytest.raises(InputError, match="prune synflow: rounds is 0"):
-        criterion("synflow", {"rounds": "0"})

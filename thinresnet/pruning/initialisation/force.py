@@ -10,10 +10,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from thinresnet.convert import setting
 from thinresnet.pruning.initialisation.criterion import Criterion, Task
 from thinresnet.pruning.initialisation.densities import LayerDensities, Mask, keep_highest
 from thinresnet.pruning.initialisation.snip import loss_gradients, sensitivities
-from thinresnet.pruning.method import in_range
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,8 @@ class _InRounds(Criterion):
     ranks_weights: ClassVar[bool] = True
     returning: ClassVar[bool]
 
-    rounds: int = 60
-    batches: int = 1
-
-    def __post_init__(self) -> None:
-        in_range(self.name, "rounds", self.rounds, 1, 10**5)
-        in_range(self.name, "batches", self.batches, 1, 10**6)
+    rounds: int = setting(60, low=1, high=10**5)
+    batches: int = setting(1, low=1, high=10**6)
 
     def find(self, task: Task) -> LayerDensities:
         """Rank all weights, or what is left of them, round by round."""

@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from thinresnet.convert import setting
 from thinresnet.pruning.initialisation.criterion import Criterion, Task
 from thinresnet.pruning.initialisation.densities import LayerDensities, keep_highest
-from thinresnet.pruning.method import in_range
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,8 @@ class Grasp(Criterion):
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients"})
     ranks_weights: ClassVar[bool] = True
 
-    per_class: int = 10
-    temperature: float = 200.0
-
-    def __post_init__(self) -> None:
-        in_range(self.name, "per_class", self.per_class, 1, 10**6)
-        in_range(self.name, "temperature", self.temperature, 1e-6, 1e6)
+    per_class: int = setting(10, low=1, high=10**6)
+    temperature: float = setting(200.0, low=1e-6, high=1e6)
 
     def find(self, task: Task) -> LayerDensities:
         """One ranking of all weights by weight times (Hessian times gradient): what the paper removes comes last."""

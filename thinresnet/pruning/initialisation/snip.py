@@ -10,9 +10,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from thinresnet.convert import setting
 from thinresnet.pruning.initialisation.criterion import Criterion, Task
 from thinresnet.pruning.initialisation.densities import Figures, LayerDensities, keep_highest
-from thinresnet.pruning.method import in_range
 from thinresnet.training.loop import Batch
 
 
@@ -29,10 +29,7 @@ class Snip(Criterion):
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients"})
     ranks_weights: ClassVar[bool] = True
 
-    batches: int = 1
-
-    def __post_init__(self) -> None:
-        in_range(self.name, "batches", self.batches, 1, 10**6)
+    batches: int = setting(1, low=1, high=10**6)
 
     def find(self, task: Task) -> LayerDensities:
         """One ranking of all weights."""

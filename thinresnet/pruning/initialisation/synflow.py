@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from thinresnet.convert import setting
 from thinresnet.errors import InputError
 from thinresnet.networks.ties import NORMS
 from thinresnet.pruning.initialisation.criterion import Criterion, Task
 from thinresnet.pruning.initialisation.densities import Figures, LayerDensities, Mask, keep_highest
 from thinresnet.pruning.initialisation.snip import sensitivities
-from thinresnet.pruning.method import in_range
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,7 @@ class Synflow(Criterion):
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "gradients"})
     ranks_weights: ClassVar[bool] = True
 
-    rounds: int = 100
-
-    def __post_init__(self) -> None:
-        in_range(self.name, "rounds", self.rounds, 1, 10**5)
+    rounds: int = setting(100, low=1, high=10**5)
 
     def find(self, task: Task) -> LayerDensities:
         """Rank what is left, round by round."""
