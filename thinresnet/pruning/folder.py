@@ -223,7 +223,7 @@ def _result(parent: Network, outcome: Outcome) -> dict[str, Any]:
 
 def _costs(outcome: Outcome) -> dict[str, dict[str, int]]:
     costs = {"": outcome.cost, "parent_": outcome.parent_cost, "dense_": outcome.dense_cost}
-    return {of: {"macs": cost[0], "params": cost[1]} for of, cost in costs.items()}
+    return {of: cost._asdict() for of, cost in costs.items()}
 
 
 def _layers(parent: Network, thin: Network, asked: Asked) -> dict[str, dict[str, float]]:

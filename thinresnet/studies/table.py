@@ -18,7 +18,7 @@ from thinresnet.files import read_object
 from thinresnet.networks.fitting import Costs
 from thinresnet.pruning.record import read_pruning
 from thinresnet.runs import RESULT_FILE
-from thinresnet.studies.plan import FORWARD_AND_BACKWARD, Plan, Row, Source, Stage
+from thinresnet.studies.plan import Plan, Row, Source, Stage
 from thinresnet.studies.stages import TIMING
 from thinresnet.studies.store import Store
 
