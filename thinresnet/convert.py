@@ -105,7 +105,7 @@ class Field:
 
 def fields_of(cls: type[Any]) -> Mapping[str, Field]:
     """The fields of a dataclass that can be given, by name."""
-    return _fields_of(cls)
+    return _fields_of(typing.cast(Hashable, cls))
 
 
 @functools.cache

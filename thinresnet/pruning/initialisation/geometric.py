@@ -42,4 +42,4 @@ def largest_product(space: SearchSpace) -> Figures:
     )
     if not (found.success or found.status == _PRECISION_REACHED):
         raise InputError(f"prune: the search for the best densities did not converge: {found.message}")
-    return np.round(np.asarray(found.x, dtype=np.float64), _DECIMALS)
+    return np.asarray(np.round(found.x, _DECIMALS), dtype=np.float64)
