@@ -260,7 +260,7 @@ class Weights:
 
 
 def _initial(job: Job, init: str) -> tuple[nn.Module, str]:
-    """The weights that training began with, and where they are from: as the training room makes them."""
+    """The weights that training began with, and where they are from: as training makes them."""
     seed = job.seed if job.recipe is None else job.recipe.seed
     path = init or (job.recipe.initial_checkpoint if job.recipe else "")
     model = build(job.network, seed=seed)
