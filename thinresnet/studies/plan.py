@@ -18,8 +18,8 @@ from thinresnet.budget import Budget
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, describe
 from thinresnet.networks.cost import macs_and_params
+from thinresnet.pruning.method import Method
 from thinresnet.pruning.presets import preset
-from thinresnet.pruning.registry import Method
 from thinresnet.pruning.session import check_targets
 from thinresnet.recipe import Recipe
 from thinresnet.studies.epochs import scratch_b_epochs

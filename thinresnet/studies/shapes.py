@@ -14,9 +14,10 @@ from thinresnet.network import Network
 from thinresnet.networks.cutting import channels_of, cut
 from thinresnet.networks.describe import parse_network, read_network
 from thinresnet.networks.store import read_weights
-from thinresnet.pruning.folder import MASKS, read_pruning, write_masks
-from thinresnet.pruning.initialisation import densities_left, masks
-from thinresnet.pruning.initialisation.folder import OWN_MASKS
+from thinresnet.pruning.folder import write_masks
+from thinresnet.pruning.initialisation.densities import densities_left
+from thinresnet.pruning.initialisation.masking import masks
+from thinresnet.pruning.record import MASKS, OWN_MASKS, read_pruning
 from thinresnet.runs import NETWORK_FILE
 from thinresnet.studies.families import family
 from thinresnet.studies.guided import guided
@@ -41,7 +42,7 @@ def _rewind(spec: Mapping[str, Any], inputs: Inputs, folder: Path) -> None:
     """The kept channels of the parent as training began with it, which its seed tells."""
     network = read_network(inputs["parent"])
     channels = channels_of(network)
-    kept = channels.mask(read_pruning(inputs["network"])["kept"])
+    kept = channels.mask(read_pruning(inputs["network"]).kept)
     smaller, model = cut(networks.build(network, seed=spec["seed"]), network, kept)
     networks.save(folder, smaller, model)
 

@@ -44,8 +44,8 @@ def do(work: Work) -> dict[str, Any]:
 def _train(work: Work, inputs: Mapping[str, Path], folder: Path) -> dict[str, str]:
     from thinresnet.networks import count, parse_network, read_network
     from thinresnet.networks.store import read_weights
-    from thinresnet.pruning.folder import MASKS
     from thinresnet.pruning.magnitude import keep_masks
+    from thinresnet.pruning.record import MASKS
     from thinresnet.recipe import Recipe
     from thinresnet.studies.epochs import scratch_b
     from thinresnet.training.provenance import file_sha256
@@ -77,10 +77,11 @@ def _train(work: Work, inputs: Mapping[str, Path], folder: Path) -> dict[str, st
 
 
 def _prune(work: Work, inputs: Mapping[str, Path], folder: Path) -> dict[str, str]:
-    from thinresnet.pruning.folder import How, prune_to_folders
+    from thinresnet.pruning.folder import prune_to_folders
     from thinresnet.pruning.parent import read_parent
     from thinresnet.pruning.presets import preset
     from thinresnet.pruning.registry import method
+    from thinresnet.pruning.session import How
 
     spec = work.spec
     data_dir = work.here["data_dir"]

@@ -18,8 +18,9 @@ import yaml
 from thinresnet import recipe as recipes
 from thinresnet.budget import QUANTITIES, Budget
 from thinresnet.errors import InputError, nearest
-from thinresnet.pruning.initialisation.registry import Criterion, check_grows, criterion
-from thinresnet.pruning.registry import SCOPES, Method, method
+from thinresnet.pruning.initialisation.criterion import Criterion
+from thinresnet.pruning.method import SCOPES, Method
+from thinresnet.pruning.registry import method
 from thinresnet.recipe import Recipe
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,60}", re.ASCII)
@@ -303,9 +304,11 @@ def _cropper(entry: Any, protocols: Sequence[str]) -> Cropper:
     values.only(("criterion", "set", "label", "preconfig", "protocols"))
     values.need("criterion")
     name, settings, grow = values.text("criterion"), values.mapping("set"), values.flag("preconfig")
-    found = criterion(name, settings)
-    if grow:
-        check_grows(found, "preconfig")
+    found = method(name, settings)
+    if not isinstance(found, Criterion):
+        raise InputError(f"{name} acts on a {found.when}; a criterion acts at initialisation")
+    if grow and not found.grows:
+        raise InputError(f"preconfig: {name} ranks the weights that there are; it cannot widen a layer")
     label = values.name("label") if "label" in values.given else f"{name}-preconfig" if grow else name
     own = values.each("protocols", lambda one: _protocol(one, protocols))
     return Cropper(label, found, settings, grow, tuple(own))

@@ -16,10 +16,9 @@ from typing import Any
 
 from thinresnet.files import read_object
 from thinresnet.networks.fitting import Costs
-from thinresnet.pruning.folder import read_pruning
-from thinresnet.pruning.initialisation.folder import FILE as DENSITIES
+from thinresnet.pruning.record import read_pruning
 from thinresnet.runs import RESULT_FILE
-from thinresnet.studies.plan import FORWARD_AND_BACKWARD, Plan, Row, Source, Stage
+from thinresnet.studies.plan import Plan, Row, Source, Stage
 from thinresnet.studies.stages import TIMING
 from thinresnet.studies.store import Store
 
@@ -297,8 +296,5 @@ def _spent(store: Store, source: Source) -> int:
     if source.stage.kind == "train":
         return int(read_object(store.path(source) / RESULT_FILE)["training_macs"])
     if source.stage.kind == "prune":
-        return int(read_pruning(store.path(source))["training_macs"])
-    if source.stage.kind == "crop":
-        said = read_object(store.path(source) / DENSITIES)
-        return FORWARD_AND_BACKWARD * int(said["parent_macs"]) * int(said["images_seen"])
+        return read_pruning(store.path(source)).training_macs
     return 0
