@@ -1,7 +1,7 @@
-"""Families: prune once, then scale the shape that was found to any budget. The rule is this project's own.
+"""Rescaled shapes: prune once, then scale the shape that was found to any budget. The rule is this project's own.
 
 Crowley et al. (arXiv:1810.04622) observe that the shapes which pruning finds scale; how they scale them could not be
-read. Here: p is the share of a group's channels that the reference kept, and the family's network of factor α keeps
+read. Here: p is the share of a group's channels that the reference kept, and the network of factor α keeps
 min(1, α·p) of the group, rounded down, never nothing. Groups inside blocks move, and those outside that the reference
 has cut itself; the rest of the residual stream stays whole. α is bisected to the budget; what rounding leaves of it
 goes, one step each, to the groups that rounding cut the most. At the reference's own cost the reference comes out.
@@ -25,12 +25,12 @@ _BISECTIONS = 50
 Shares = Mapping[str, float]  # of a group's channels, by the group's name
 
 
-def family(reference: Network, budgets: Sequence[Budget], *, round_to: int = 1) -> Network:
-    """The network of the reference's family that is the largest within every budget.
+def rescaled(reference: Network, budgets: Sequence[Budget], *, round_to: int = 1) -> Network:
+    """The reference's shape, scaled to the largest network within every budget.
 
     Relative budgets are shares of the architecture as it is, as everywhere.
     """
-    return largest(reference, kept_shares(reference), budgets, what="family member", round_to=round_to)
+    return largest(reference, kept_shares(reference), budgets, what="rescaled network", round_to=round_to)
 
 
 def kept_shares(reference: Network) -> dict[str, float]:

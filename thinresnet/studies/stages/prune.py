@@ -1,0 +1,70 @@
+"""Pruning to one or several cost points by a method of the registry: a trained network, or one at initialisation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from thinresnet.network import Network
+from thinresnet.pruning.folder import How, prune_to_folders, read_pruning
+from thinresnet.pruning.parent import read_parent
+from thinresnet.pruning.presets import preset
+from thinresnet.recipe import Recipe
+from thinresnet.studies import shim
+from thinresnet.studies.stages.stage import FORWARD_AND_BACKWARD, CostPoint, Folders, Source, Stage, undecided
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Prune(Stage):
+    """Pruning: a folder for each cost point, the loosest first."""
+
+    kind: ClassVar[str] = "prune"
+
+    method: str
+    settings: Mapping[str, Any]
+    scope: str | None = None
+    stream: bool = False
+    grow: bool = False
+    seed: int
+    points: tuple[CostPoint, ...]
+    parent: Source | Network  # a network: at initialisation
+    recipe: Recipe | None = None  # at initialisation: how images are read, where the method looks at any
+    dataset: str | None = None  # as the recipe
+    holdout: float = 0.0  # as the recipe
+    data_dir: str | None = undecided(default=None)
+    macs: int = undecided()  # of the parent
+    images_seen: int = undecided()  # by the method, at most
+
+    @property
+    def training_macs(self) -> int:
+        """Forward and backward through the parent, whole or masked: nothing is saved before the cut."""
+        return FORWARD_AND_BACKWARD * self.macs * self.images_seen
+
+    def spent(self, folder: Path) -> int:
+        """What the pruning's record says."""
+        return int(read_pruning(folder)["training_macs"])
+
+    def run(self, inputs: Folders, folder: Path, *, quiet: bool) -> dict[str, str]:
+        """Prune; points whose folders are whole stay as they are."""
+        chosen = shim.lookup(self.method, self.settings)
+        if isinstance(self.parent, Network):
+            (point,) = self.points
+            return {
+                point.tag: shim.prune_initially(
+                    chosen, self.parent, point.budgets, self.recipe, self.holdout, self.grow, self.seed, folder
+                )
+            }
+        parent = read_parent(str(inputs["parent"]), data_dir=None if self.data_dir is None else Path(self.data_dir))
+        to = next((point.to for point in self.points if point.to), None)
+        how = How(
+            budgets=tuple(point.budgets for point in self.points if not point.to),
+            to=preset(to, parent.network) if to else None,
+            to_name=to,
+            scope=self.scope,
+            stream=self.stream,
+            seed=self.seed,
+        )
+        found = prune_to_folders(chosen, parent, how, output=folder)
+        return {point.tag: path.name for point, (path, _) in zip(self.points, found, strict=True)}
