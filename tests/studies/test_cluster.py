@@ -16,10 +16,9 @@ from rich.console import Console
 
 from thinresnet.errors import InputError
 from thinresnet.studies.cluster import Ray
-from thinresnet.studies.plan import Plan
-from thinresnet.studies.protocols import PROTOCOLS
+from thinresnet.studies.graph import StudyGraph
+from thinresnet.studies.graphs import read_graphs
 from thinresnet.studies.run import run
-from thinresnet.studies.study import read_studies
 from thinresnet.training import Result
 
 STUDY = {
@@ -45,11 +44,11 @@ def cluster() -> Iterator[Cluster]:
         found.shutdown()
 
 
-def plan_of(folder: Path) -> Plan:
+def graph_of(folder: Path) -> StudyGraph:
     path = folder / "far.yaml"
     path.write_text(yaml.safe_dump(STUDY), encoding="utf-8")
-    (study,) = read_studies(path, protocols=list(PROTOCOLS))
-    return Plan(study)
+    (found,) = read_graphs(path)
+    return found
 
 
 def test_a_lost_worker_costs_what_it_did_since_its_last_checkpoint(cluster: Cluster, tmp_path: Path) -> None:
@@ -65,7 +64,7 @@ def test_a_lost_worker_costs_what_it_did_since_its_last_checkpoint(cluster: Clus
 
     killing = threading.Thread(target=kill_one_node)
     killing.start()
-    failed = run(plan_of(tmp_path), root, workers, Console(file=said))
+    failed = run(graph_of(tmp_path), root, workers, Console(file=said))
     killing.join()
     assert failed == {}, said.getvalue()
     results = [Result.read(folder) for folder in root.glob("*/") if (folder / "stage.json").exists()]

@@ -13,7 +13,6 @@ from thinresnet.pruning.presets import preset
 from thinresnet.pruning.registry import Method
 from thinresnet.recipe import Recipe
 from thinresnet.studies.graph import Experiment, Images, StudyGraph
-from thinresnet.studies.shim import INITIALISATION
 from thinresnet.studies.stages import CostPoint, Guide, Mask, Prune, Rescale, Rewind, Source, Stage, Timing, Train
 from thinresnet.studies.study import Pruner, Study, TrainingSetup
 
@@ -160,9 +159,7 @@ class Builder:
 
     def rescale(self, name: str, point: CostPoint, network: Source) -> Source:
         """A found shape at another point."""
-        return Source(
-            self.graph.add(Rescale(name=self._of_shape(name), budgets=self.budgets(point), network=network))
-        )
+        return Source(self.graph.add(Rescale(name=self._of_shape(name), budgets=self.budgets(point), network=network)))
 
     def guide(self, name: str, point: CostPoint, references: Sequence[Source]) -> Source:
         """The stages' shares of found shapes on this setup's network."""
@@ -178,9 +175,7 @@ class Builder:
 
     def mask(self, name: str, pruned: Source, granularity: str, seed: int) -> Source:
         """The dense network at its first weights, with masks."""
-        stage = Mask(
-            name=self._of_shape(name), network=self.network, granularity=granularity, seed=seed, pruned=pruned
-        )
+        stage = Mask(name=self._of_shape(name), network=self.network, granularity=granularity, seed=seed, pruned=pruned)
         return Source(self.graph.add(stage))
 
     def _of_shape(self, name: str) -> str:
@@ -249,9 +244,7 @@ class Builder:
     ) -> None:
         """A row of the table; `method` is what found the network, where something did."""
         tag, dense = point.tag if point else None, self.graph.dense_cost(self.setup)
-        self.graph.experiments.append(
-            Experiment(self.setup.label, protocol, method, tag, dense, tuple(finals), timing)
-        )
+        self.graph.experiments.append(Experiment(self.setup.label, protocol, method, tag, dense, tuple(finals), timing))
 
     def experiment_of(self, protocol: str, shape: PrunedShape, finals: Sequence[Stage]) -> None:
         """A row about a network that was found, which is timed as the first seed has it."""

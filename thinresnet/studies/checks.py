@@ -31,7 +31,9 @@ def check(graph: StudyGraph, protocols: Sequence[Protocol]) -> None:
         for need in protocol.needs:
             there, said = _NEEDS[need]
             if not there(study):
-                raise InputError(f"study {study.name}: the protocol {protocol.name!r} needs {said}, which are not given")
+                raise InputError(
+                    f"study {study.name}: the protocol {protocol.name!r} needs {said}, which are not given"
+                )
     if not any("methods" in protocol.needs for protocol in protocols):
         return
     for setup in study.setups:

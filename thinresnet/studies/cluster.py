@@ -10,7 +10,6 @@ import os
 import socket
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import filelock

@@ -63,7 +63,9 @@ def _epochs_before(store: Store, summary: Summary) -> tuple[int, int]:
     dense, pruning = 0, 0.0
     for final in summary.stages:
         own = 0.0
-        for source in {before.stage.key: before for before in Source(final).chain() if before.stage is not final}.values():
+        for source in {
+            before.stage.key: before for before in Source(final).chain() if before.stage is not final
+        }.values():
             stage, folder = source.stage, store.path(source)
             if isinstance(stage, Prune):
                 own += read_pruning(folder)["images_seen"] / summary.results[0]["images_train"]

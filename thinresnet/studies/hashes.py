@@ -8,7 +8,6 @@ beside the stages; without it, or where it cannot be written or read, files are 
 from __future__ import annotations
 
 import json
-import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -50,7 +49,7 @@ class FolderHashes:
 
 
 def _seen(file: Path) -> list[int]:
-    found = os.stat(file)
+    found = file.stat()
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
 
 

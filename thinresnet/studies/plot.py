@@ -103,7 +103,7 @@ def _marks(own: Sequence[Summary]) -> tuple[Any, Any, list[Any]]:
     return (
         altair.Color("kind:N", scale=altair.Scale(domain=domain, range=colours), legend=key),
         altair.Shape("kind:N", scale=altair.Scale(domain=domain, range=shapes), legend=key),
-        [altair.Tooltip(f"{each}:N") for each in ("name", "point", "accuracy", "cost", "training")],
+        [altair.Tooltip(f"{each}:N") for each in ("name", "point", "accuracy", "cost", "cost of training")],
     )
 
 
@@ -139,5 +139,5 @@ def _point(summary: Summary) -> dict[str, Any]:
         "training": summary.training_macs_with_search,
         "accuracy": f"{summary.top1} % (n = {len(summary.results)})",
         "cost": f"{short(summary.macs)} MACs, {short(summary.params)} parameters",
-        "training": f"{scientific(summary.training_macs_with_search)} MACs",
+        "cost of training": f"{scientific(summary.training_macs_with_search)} MACs",
     }

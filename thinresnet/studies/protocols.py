@@ -96,9 +96,7 @@ def _scaled(name: str, way: str, *, equal_computation: bool = False) -> Add:
         dense = to.network
         for point in to.study.points:
             try:
-                network = fit(
-                    dense.arch, to.budgets(point), scaling=way, input_size=dense.input_size, **dense.kwargs
-                )
+                network = fit(dense.arch, to.budgets(point), scaling=way, input_size=dense.input_size, **dense.kwargs)
             except InputError as error:
                 raise InputError(f"study {to.study.name}: {name} at {point.text}: {error}") from None
             recipe = _at_side(to.setup.recipe, dense, network) if way == "resolution" else to.setup.recipe
@@ -150,7 +148,10 @@ for _name, _way, _label in (
 def _prune_finetune(to: Builder) -> None:
     """Pruned in one go, then fine-tuned from the weights that are left."""
     for shape in to.pruned("prune-finetune", _finetunes):
-        finals = [_finetuned(to, f"{shape.name}-finetuned", source, seed, shape.point) for seed, source in shape.sources.items()]
+        finals = [
+            _finetuned(to, f"{shape.name}-finetuned", source, seed, shape.point)
+            for seed, source in shape.sources.items()
+        ]
         to.experiment_of("prune-finetune", shape, finals)
 
 
@@ -226,9 +227,7 @@ for _name, _label, _equal, _most in (
     ("scratch-b", "{method}, Scratch-B", True, None),
     ("scratch-b-2x", "{method}, Scratch-B up to 2x", True, 2),
 ):
-    protocol(_name, SCRATCH, _label, "budgets", "methods")(
-        _scratch(_name, equal_computation=_equal, most_times=_most)
-    )
+    protocol(_name, SCRATCH, _label, "budgets", "methods")(_scratch(_name, equal_computation=_equal, most_times=_most))
 
 
 @protocol("rewind", REWOUND, "{method}, rewound", "budgets", "methods")

@@ -206,9 +206,12 @@ def _pruner(entry: Any, protocols: Sequence[str]) -> Pruner:
     if scope is not None and scope not in SCOPES:
         raise InputError(f"scope is one of {', '.join(SCOPES)}, got {scope!r:.60}")
     grow = values.flag("preconfig")
+    found = lookup(name, settings)
+    if grow and not found.grows:
+        raise InputError(f"preconfig: {name} cannot say that a layer should have more channels; leave it out")
     label = values.name("label") if "label" in values.given else f"{name}-preconfig" if grow else name
     own = values.each("protocols", lambda one: _protocol(one, protocols))
-    return Pruner(label, lookup(name, settings), settings, scope, values.flag("stream"), grow, tuple(own))
+    return Pruner(label, found, settings, scope, values.flag("stream"), grow, tuple(own))
 
 
 def _subject(values: _Values) -> Subject:

@@ -21,9 +21,10 @@ from thinresnet.errors import InputError
 from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingError
 from thinresnet.studies.graph import StudyGraph
 from thinresnet.studies.stages import Stage, Timing
-from thinresnet.studies.work import Answer, Work
 from thinresnet.studies.store import Store
+from thinresnet.studies.work import Answer, Work
 from thinresnet.training.display import duration
+
 
 class Workers(Protocol):
     """Who does the stages."""

@@ -35,14 +35,18 @@ def lookup(name: str, settings: Mapping[str, Any]) -> Any:
 
 
 def prune_initially(
-    chosen: Any, network: Network, budgets: Sequence[Budget], recipe: Recipe | None, holdout: float, grow: bool,
-    seed: int, folder: Path,
+    chosen: Any,
+    network: Network,
+    budgets: Sequence[Budget],
+    recipe: Recipe | None,
+    holdout: float,
+    grow: bool,
+    seed: int,
+    folder: Path,
 ) -> str:
     own = (recipe or Recipe()).replace(seed=seed)
     device = start_accelerator(own).device
-    looking = (
-        open_data(own, input_size=network.input_size, holdout=holdout, device=device) if recipe else nullcontext()
-    )
+    looking = open_data(own, input_size=network.input_size, holdout=holdout, device=device) if recipe else nullcontext()
     if grow:
         check_grows(chosen, "preconfig")
     with looking as data:

@@ -1,8 +1,8 @@
 """The results of a study: a summary of each experiment, with means, deviations, costs and training costs.
 
 The verdict holds an experiment against plain width at the same point under the same recipe: the one reference that was
-chosen before anything was measured. Where the intervals of one standard deviation around the means overlap it is a tie; where
-one of the two has a single seed there is no interval and no verdict.
+chosen before anything was measured. Where the intervals of one standard deviation around the means overlap it is a
+tie; where one of the two has a single seed there is no interval and no verdict.
 """
 
 from __future__ import annotations

@@ -106,7 +106,9 @@ class Stage(ABC):
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What decides what comes out, as JSON values, without what is at its documented default."""
-        values = {one.name: as_json(getattr(self, one.name)) for one in fields(self) if one.metadata.get("decides", True)}
+        values = {
+            one.name: as_json(getattr(self, one.name)) for one in fields(self) if one.metadata.get("decides", True)
+        }
         defaults = DEFAULTS[self.kind]
         return {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
 

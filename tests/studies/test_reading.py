@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from thinresnet.errors import InputError
-from thinresnet.studies.plan import Plan
+from thinresnet.studies.graphs import graph_of
 from thinresnet.studies.protocols import PROTOCOLS
-from thinresnet.studies.study import Study, read_studies
+from thinresnet.studies.reading import read_studies
+from thinresnet.studies.study import Study
 
 GOOD: dict[str, Any] = {
     "study": "good",
@@ -19,7 +20,7 @@ GOOD: dict[str, Any] = {
     "kwargs": {"depths": [1, 1, 1]},
     "holdout": 0.1,
     "recipes": {"short": {"recipe": "digits", "epochs": 4}, "plain": "digits"},
-    "tune": {"epochs": 2, "warmup_epochs": 0},
+    "finetune": {"epochs": 2, "warmup_epochs": 0},
     "budgets": [{"macs": "50%"}, {"macs": "25%", "params": "30k"}],
     "methods": ["l1", {"method": "slimming", "set": {"epochs": 1}, "scope": "layer", "label": "thin"}],
     "protocols": ["dense", "scratch-b"],
@@ -35,9 +36,9 @@ def read(folder: Path, *documents: Any, **changes: Any) -> tuple[Study, ...]:
 
 def test_a_document_is_read(tmp_path: Path) -> None:
     (study,) = read(tmp_path, GOOD)
-    short, plain = study.regimes
-    assert (short.recipe.epochs, short.tuning.epochs, short.tuning.warmup_epochs) == (4, 2, 0)
-    assert (plain.recipe.epochs, plain.tuning.epochs) == (20, 2)
+    short, plain = study.setups
+    assert (short.recipe.epochs, short.finetuning.epochs, short.finetuning.warmup_epochs) == (4, 2, 0)
+    assert (plain.recipe.epochs, plain.finetuning.epochs) == (20, 2)
     assert short.recipe.model == "resnet20_cifar"
     assert [point.tag for point in study.points] == ["macs50pct", "macs25pct-params30k"]
     l1, thin = study.pruners
@@ -53,7 +54,7 @@ def test_a_document_is_read(tmp_path: Path) -> None:
 
 def test_flags_go_over_every_recipe(tmp_path: Path) -> None:
     (study,) = read(tmp_path, GOOD, dataset="torch/cifar10", data_dir="images")
-    assert {(regime.recipe.dataset, regime.tuning.data_dir) for regime in study.regimes} == {
+    assert {(setup.recipe.dataset, setup.finetuning.data_dir) for setup in study.setups} == {
         ("torch/cifar10", "images")
     }
 
@@ -73,10 +74,10 @@ def test_a_file_may_hold_several(tmp_path: Path) -> None:
         ({"methods": [{"method": "slimming", "set": {"epoch": 1}}]}, "unknown setting 'epoch'; did you mean 'epochs'"),
         ({"methods": [{"method": "l1", "stream": "yes"}]}, "stream is true or false"),
         ({"budgets": [{"macs": None}]}, "--macs None: not a budget"),
-        ({"criteria": [{"criterion": "synexp", "preconfig": 1}]}, "preconfig is true or false, got 1"),
-        ({"criteria": [{"criterion": "snip", "preconfig": True}]}, "preconfig: snip ranks weights that there are"),
-        ({"criteria": [{"criterion": "snip", "protocols": ["at-int"]}]}, "unknown protocol 'at-int'"),
-        ({"criteria": ["synexp", {"criterion": "synexp"}]}, "'synexp' stands twice"),
+        ({"methods": [{"method": "synexp", "preconfig": 1}]}, "preconfig is true or false, got 1"),
+        ({"methods": [{"method": "snip", "preconfig": True}]}, "preconfig: snip cannot say"),
+        ({"methods": [{"method": "snip", "protocols": ["at-int"]}]}, "unknown protocol 'at-int'"),
+        ({"methods": ["synexp", {"method": "synexp"}]}, "'synexp' stands twice"),
         ({"methods": ["l1", {"method": "l1", "scope": "global"}]}, "'l1' stands twice; give one of them a label"),
         ({"budgets": [{"macs": "50%"}, {"macs": "50%"}]}, "'macs50pct' stands twice"),
         ({"budgets": [{"flops": "50%"}]}, "budgets, entry 1: a budget: unknown key 'flops'"),
@@ -87,13 +88,13 @@ def test_a_file_may_hold_several(tmp_path: Path) -> None:
         ({"recipes": {"short": {"recipe": "digits", "epoch": 1}}}, "recipes: short: .*unknown key 'epoch'"),
         ({"recipes": {"a/b": "digits"}}, "takes a name of letters"),
         ({"recipes": {}}, "the key 'recipes' is missing"),
-        ({"tune": {"lr": "fast"}}, "lr: takes a number"),
+        ({"finetune": {"lr": "fast"}}, "lr: takes a number"),
         ({"seeds": [1, 1]}, "seeds: 1 stands twice"),
-        ({"seeds": ["one"]}, "seeds, entry 1: takes a whole number"),
+        ({"seeds": ["one"]}, "seeds, entry 1: takes an integer"),
         ({"holdout": 1}, "holdout takes a share"),
         ({"study": "../up"}, "takes a name of letters"),
         ({"measure": {"run": 3}}, "unknown key 'run'; did you mean 'runs'"),
-        ({"steps": 1}, "steps takes a whole number of at least 2"),
+        ({"steps": 1}, "steps takes an integer of at least 2"),
     ],
 )
 def test_what_cannot_be_is_one_line(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -144,5 +145,5 @@ def test_a_plan_that_cannot_be_is_refused_before_anything_is_done(
     monkeypatch.setenv("THINRESNET_CACHE", str(tmp_path))
     (study,) = read(tmp_path, {**GOOD, **changes})
     with pytest.raises(InputError, match=message) as refused:
-        Plan(study)
+        graph_of(study)
     assert "\n" not in str(refused.value)
