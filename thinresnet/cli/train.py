@@ -16,6 +16,7 @@ import typer
 
 from thinresnet import recipe as recipes
 from thinresnet.budget import QUANTITIES, parse_budgets
+from thinresnet.cli import flags
 from thinresnet.errors import InputError, nearest
 from thinresnet.recipe import Recipe
 from thinresnet.stopping import (
@@ -152,12 +153,12 @@ def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, Recipe, st
     )
     _add_recipe(parser)
     _add_own(parser)
-    recipes.add_flags(parser, base)
+    flags.add_flags(parser, base)
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         known = [flag for action in parser._actions for flag in action.option_strings]
         raise InputError(f"unknown flag {unknown[0]!r}{nearest(unknown[0].partition('=')[0], known)}; see --help")
-    recipe = recipes.load(source, recipes.overrides_from(options))
+    recipe = recipes.load(source, flags.overrides_from(options))
     if options.resume:
         given = [name for name in ("width", "interior", "network", *QUANTITIES) if getattr(options, name) is not None]
         if given:
