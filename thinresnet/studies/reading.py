@@ -1,247 +1,201 @@
 """Reading a study: one YAML document that says what is compared.
 
-A file may hold several documents (`---` between them), each a study of its own. What is not known is refused with the
-nearest name, in one line that says where it stands.
+A file may hold several documents (`---` between them), each a study of its own. The dataclasses below are the keys that
+a document may have; what is not allowed is refused in one line that says where it stands.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, ClassVar
 
 from thinresnet import recipe as recipes
 from thinresnet.budget import QUANTITIES, Budget
-from thinresnet.errors import InputError, nearest
+from thinresnet.convert import NAME, convert, setting, unknown_name
+from thinresnet.errors import InputError
 from thinresnet.pruning.registry import SCOPES
 from thinresnet.studies.shim import lookup
 from thinresnet.studies.stages import CostPoint
 from thinresnet.studies.study import Pruner, Study, Subject, TrainingSetup
+from thinresnet.yamls import read_documents
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,60}", re.ASCII)
-_LARGEST_FILE = 262_144
-_SUBJECT = ("arch", "kwargs", "input_size", "dataset", "data_dir", "classes", "images_train")
-_KEYS = (
-    "study", "about", *_SUBJECT, "holdout", "recipes", "finetune", "budgets", "methods", "protocols", "steps",
-    "seeds", "measure", "transfer",
-)  # fmt: skip
-_REQUIRED = ("study", "arch", "recipes", "protocols")
+
+@dataclass(frozen=True)
+class _Budgets:
+    """An entry of `budgets`."""
+
+    macs: str | int | float = setting(None)
+    params: str | int | float = setting(None)
+    to: str = setting(None, pattern=NAME)
+
+    def __post_init__(self) -> None:
+        if self.to is not None and self.given:
+            raise InputError("`to` says the whole shape; leave out the budgets beside it")
+        if self.to is None and not self.given:
+            raise InputError("give a budget (macs: 50%, params: 0.5M) or a list of counts (to: R56-A)")
+
+    @property
+    def given(self) -> dict[str, str | int | float]:
+        found = {quantity: getattr(self, quantity) for quantity in QUANTITIES}
+        return {quantity: text for quantity, text in found.items() if text is not None}
+
+    @property
+    def point(self) -> CostPoint:
+        return CostPoint(tuple(Budget.parse(quantity, text) for quantity, text in self.given.items()), self.to)
+
+
+@dataclass(frozen=True)
+class _Method:
+    """An entry of `methods`."""
+
+    SHORTHAND: ClassVar[str] = "method"
+    method: str
+    set: dict[str, Any] = setting(dict)
+    scope: str | None = setting(None, choices=SCOPES)
+    stream: bool = False
+    preconfig: bool = False
+    label: str | None = setting(None, pattern=NAME)
+    protocols: tuple[str, ...] = setting((), distinct=True)
+
+    @property
+    def pruner(self) -> Pruner:
+        found = lookup(self.method, self.set)
+        if self.preconfig and not found.grows:
+            raise InputError(f"preconfig: {self.method} cannot give a layer more channels; leave it out")
+        label = self.label or (f"{self.method}-preconfig" if self.preconfig else self.method)
+        return Pruner(label, found, self.set, self.scope, self.stream, self.preconfig, self.protocols)
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """`measure`: how inference is timed."""
+
+    batch_size: int = setting(1, low=1)
+    runs: int = setting(20, low=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Subject:
+    """What is trained, of a document and of its `transfer`."""
+
+    arch: str
+    kwargs: dict[str, Any] = setting(dict, arguments=True)
+    input_size: tuple[int, int, int] | None = None
+    dataset: str | None = None
+    data_dir: str | None = None
+    classes: int | None = setting(None, low=1)
+    images_train: int | None = setting(None, low=1)
+
+    @property
+    def subject(self) -> Subject:
+        data = {key: value for key in ("dataset", "data_dir") if (value := getattr(self, key)) is not None}
+        return Subject(self.arch, self.kwargs, self.input_size, self.classes, self.images_train, data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Document(_Subject):
+    """A whole document."""
+
+    study: str = setting(pattern=NAME)
+    about: str = ""
+    holdout: float = setting(0.0, low=0, below=1)
+    recipes: dict[str, str | dict[str, Any]] = setting(count=(1, 100))
+    finetune: dict[str, Any] = setting(dict)
+    budgets: tuple[_Budgets, ...] = ()
+    methods: tuple[_Method, ...] = ()
+    protocols: tuple[str, ...] = setting(count=(1, 100), distinct=True)
+    steps: int = setting(3, low=2)
+    seeds: tuple[int, ...] = setting((42,), low=0, count=(1, 1000), distinct=True)
+    measure: _Measure = setting(_Measure)
+    transfer: _Subject | None = None
 
 
 def read_studies(
     path: Path, *, protocols: Sequence[str], changes: Mapping[str, Any] | None = None
 ) -> tuple[Study, ...]:
     """The studies of a file; `protocols` are the names there are, `changes` goes over every recipe (flags)."""
-    documents = _documents(path)
+    documents = read_documents(path, missing=f"{path}: no such file; baselines/*.yaml are studies")
+    if not documents:
+        raise InputError(f"{path}: empty; a study has the keys study, arch, recipes and protocols")
     found = []
-    for number, document in enumerate(documents, start=1):
+    for number, given in enumerate(documents, start=1):
         where = f"{path}" if len(documents) == 1 else f"{path}, document {number}"
+        document = convert(_Document, given, where, source="yaml")
         found.append(_study(document, where, protocols, changes or {}))
     names = [study.name for study in found]
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    if (twice := _twice(names)) is not None:
         raise InputError(f"{path}: two documents are called {twice!r}; give each study a name of its own")
     return tuple(found)
 
 
-def _documents(path: Path) -> list[Any]:
-    try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise InputError(f"{path}: larger than {_LARGEST_FILE:,} bytes; a study is a short YAML file")
-        found = list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=recipes.PlainLoader))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; baselines/*.yaml are studies") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise InputError(f"{path}{f' line {mark.line + 1}' if mark else ''}: not a study: {error.problem}") from None
-    except RecursionError:
-        raise InputError(f"{path}: nested too deeply; a study is a short YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())[:200]}") from None
-    if not found:
-        raise InputError(f"{path}: empty; a study has the keys {', '.join(_REQUIRED)}")
-    return found
-
-
-def _study(document: Any, where: str, protocols: Sequence[str], changes: Mapping[str, Any]) -> Study:
-    values = _Values(document, where)
-    values.only(_KEYS)
-    for key in _REQUIRED:
-        values.need(key)
-    points = tuple(values.each("budgets", _cost_point))
-    chosen = tuple(values.each("protocols", lambda entry: _protocol(entry, protocols)))
-    pruners = tuple(values.each("methods", lambda entry: _pruner(entry, chosen)))
-    _once(where, "methods", [own.label for own in pruners], "give one of them a label")
-    _once(where, "budgets", [point.tag for point in points], "leave one out")
-    _once(where, "protocols", chosen, "leave one out")
-    seeds = tuple(values.each("seeds", _whole, default=[42]))
-    _once(where, "seeds", seeds, "leave one out")
-    measure = values.mapping("measure", ("batch_size", "runs"))
-    transfer = None
-    if "transfer" in values.given:
-        other = _Values(values.given["transfer"], f"{where}: transfer")
-        other.only(_SUBJECT)
-        transfer = _subject(other)
+def _study(document: _Document, where: str, protocols: Sequence[str], changes: Mapping[str, Any]) -> Study:
+    for name in document.protocols:
+        if name not in protocols:
+            raise unknown_name(f"{where}: protocols", "protocol", name, protocols)
+    points = tuple(_points(document, where))
+    pruners = tuple(_pruners(document, where))
+    if (twice := _twice([own.label for own in pruners])) is not None:
+        raise InputError(f"{where}: methods: {twice!r} stands twice; give one of them a label")
+    if (twice := _twice([point.tag for point in points])) is not None:
+        raise InputError(f"{where}: budgets: {twice!r} stands twice; leave one out")
     return Study(
-        name=values.name("study"),
-        about=values.text("about", ""),
-        holdout=values.share("holdout"),
-        setups=tuple(_setups(values, _subject(values), changes)),
+        name=document.study,
+        about=document.about,
+        holdout=document.holdout,
+        setups=tuple(_setups(document, where, changes)),
         points=points,
         pruners=pruners,
-        protocols=chosen,
-        steps=values.whole("steps", 3, 2) or 3,
-        seeds=seeds,
-        timing_batch=measure.get("batch_size", 1),
-        timing_runs=measure.get("runs", 20),
-        transfer=transfer,
+        protocols=document.protocols,
+        steps=document.steps,
+        seeds=document.seeds,
+        timing_batch=document.measure.batch_size,
+        timing_runs=document.measure.runs,
+        transfer=document.transfer.subject if document.transfer else None,
     )
 
 
-class _Values:
-    """A mapping from outside: every message begins with where it stands."""
-
-    def __init__(self, given: Any, where: str) -> None:
-        if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
-            raise InputError(f"{where}: takes `key: value` lines, got {given!r:.60}")
-        self.given: dict[str, Any] = given
-        self.where = where
-
-    def only(self, known: Sequence[str]) -> None:
-        for key in self.given:
-            if key not in known:
-                raise InputError(f"{self.where}: unknown key {key!r}{nearest(key, known)} (keys: {', '.join(known)})")
-
-    def need(self, key: str) -> None:
-        if self.given.get(key) in (None, "", [], {}):
-            raise InputError(f"{self.where}: the key {key!r} is missing")
-
-    def text(self, key: str, default: str | None = None) -> str:
-        found = self.given.get(key, default)
-        if not isinstance(found, str) or not found.isprintable():
-            raise InputError(f"{self.where}: {key} takes a string on one line, got {found!r:.60}")
-        return found
-
-    def name(self, key: str) -> str:
-        return _named(self.text(key), f"{self.where}: {key}")
-
-    def whole(self, key: str, default: int | None, low: int) -> int | None:
-        found = self.given.get(key, default)
-        if found is not None and (type(found) is not int or found < low):
-            raise InputError(f"{self.where}: {key} takes an integer of at least {low}, got {found!r:.60}")
-        return found
-
-    def share(self, key: str) -> float:
-        found = self.given.get(key, 0.0)
-        if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0 <= found < 1:
-            raise InputError(f"{self.where}: {key} takes a share, at least 0 and below 1, got {found!r:.60}")
-        return float(found)
-
-    def flag(self, key: str) -> bool:
-        found = self.given.get(key, False)
-        if not isinstance(found, bool):
-            raise InputError(f"{self.where}: {key} is true or false, got {found!r:.60}")
-        return found
-
-    def mapping(self, key: str, known: Sequence[str] = ()) -> dict[str, Any]:
-        inner = _Values(self.given.get(key, {}), f"{self.where}: {key}")
-        if known:
-            inner.only(known)
-            for name in known:
-                inner.whole(name, None, 1)
-        return inner.given
-
-    def each(self, key: str, read: Callable[[Any], Any], default: Any = ()) -> list[Any]:
-        """The entries of a list."""
-        entries = self.given.get(key, default)
-        if not isinstance(entries, (list, tuple)):
-            raise InputError(f"{self.where}: {key} takes a list, got {entries!r:.60}")
-        found = []
-        for number, entry in enumerate(entries, start=1):
-            try:
-                found.append(read(entry))
-            except InputError as error:
-                raise InputError(f"{self.where}: {key}, entry {number}: {error}") from None
-        return found
-
-
-def _named(text: str, where: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise InputError(f"{where} takes a name of letters, digits, '_', '.' and '-', got {text!r:.60}")
-    return text
-
-
-def _whole(entry: Any) -> int:
-    if type(entry) is not int or entry < 0:
-        raise InputError(f"takes an integer of at least 0, got {entry!r:.60}")
-    return entry
-
-
-def _protocol(entry: Any, known: Sequence[str]) -> str:
-    if entry not in known:
-        raise InputError(f"unknown protocol {entry!r:.60}{nearest(str(entry), known)} (all: {', '.join(known)})")
-    return str(entry)
-
-
-def _cost_point(entry: Any) -> CostPoint:
-    values = _Values(entry, "a budget")
-    values.only((*QUANTITIES, "to"))
-    if "to" in values.given:
-        if len(values.given) > 1:
-            raise InputError("`to` says the whole shape; leave out the budgets beside it")
-        return CostPoint(to=values.name("to"))
-    if not values.given:
-        raise InputError("give a budget (macs: 50%, params: 0.5M) or a list of counts (to: R56-A)")
-    return CostPoint(tuple(Budget.parse(key, values.given[key]) for key in QUANTITIES if key in values.given))
-
-
-def _pruner(entry: Any, protocols: Sequence[str]) -> Pruner:
-    values = _Values({"method": entry} if isinstance(entry, str) else entry, "a method")
-    values.only(("method", "set", "scope", "stream", "preconfig", "label", "protocols"))
-    values.need("method")
-    name, settings = values.text("method"), values.mapping("set")
-    scope = values.given.get("scope")
-    if scope is not None and scope not in SCOPES:
-        raise InputError(f"scope is one of {', '.join(SCOPES)}, got {scope!r:.60}")
-    grow = values.flag("preconfig")
-    found = lookup(name, settings)
-    if grow and not found.grows:
-        raise InputError(f"preconfig: {name} cannot say that a layer should have more channels; leave it out")
-    label = values.name("label") if "label" in values.given else f"{name}-preconfig" if grow else name
-    own = values.each("protocols", lambda one: _protocol(one, protocols))
-    return Pruner(label, found, settings, scope, values.flag("stream"), grow, tuple(own))
-
-
-def _subject(values: _Values) -> Subject:
-    size = values.given.get("input_size")
-    return Subject(
-        arch=values.text("arch"),
-        kwargs=values.mapping("kwargs"),
-        input_size=tuple(size) if isinstance(size, list) else size,
-        classes=values.whole("classes", None, 1),
-        images_train=values.whole("images_train", None, 1),
-        data={key: values.text(key) for key in ("dataset", "data_dir") if key in values.given},
-    )
-
-
-def _setups(values: _Values, subject: Subject, changes: Mapping[str, Any]) -> Iterator[TrainingSetup]:
-    for label, entry in values.mapping("recipes").items():
-        where = f"{values.where}: recipes: {label}"
-        own = _Values({"recipe": entry} if isinstance(entry, str) else entry, where)
-        own.need("recipe")
-        flags = {key: value for key, value in own.given.items() if key not in ("recipe", "finetune")}
-        finetune = {**values.mapping("finetune"), **own.mapping("finetune")}
-        over = {**flags, **subject.recipe_changes, **changes}
+def _points(document: _Document, where: str) -> Iterator[CostPoint]:
+    for number, entry in enumerate(document.budgets, start=1):
         try:
-            recipe = recipes.load(own.text("recipe"), over)
-            finetuning = recipes.load(own.text("recipe"), {**over, **finetune})
+            yield entry.point
         except InputError as error:
-            raise InputError(f"{where}: {error}") from None
-        yield TrainingSetup(_named(str(label), where), recipe, finetuning, subject)
+            raise InputError(f"{where}: budgets, entry {number}: {error}") from None
 
 
-def _once(where: str, key: str, entries: Sequence[Any], what: str) -> None:
-    if twice := next((entry for entry in entries if list(entries).count(entry) > 1), None):
-        raise InputError(f"{where}: {key}: {twice!r} stands twice; {what}")
+def _pruners(document: _Document, where: str) -> Iterator[Pruner]:
+    for number, entry in enumerate(document.methods, start=1):
+        try:
+            for name in entry.protocols:
+                if name not in document.protocols:
+                    raise unknown_name("protocols", "protocol", name, document.protocols, "those of the study")
+            yield entry.pruner
+        except InputError as error:
+            raise InputError(f"{where}: methods, entry {number}: {error}") from None
+
+
+def _setups(document: _Document, where: str, changes: Mapping[str, Any]) -> Iterator[TrainingSetup]:
+    subject = document.subject
+    for label, entry in document.recipes.items():
+        given = {"recipe": entry} if isinstance(entry, str) else entry
+        try:
+            if not NAME[0].fullmatch(label):
+                raise InputError(f"a recipe's label is {NAME[1]}")
+            name: Any = given.get("recipe")
+            finetune: Any = given.get("finetune", {})
+            if not isinstance(name, str) or not isinstance(finetune, dict):
+                raise InputError("takes a `recipe: NAME`, flags of the recipe, and `finetune: {flags}`")
+            flags = {key: value for key, value in given.items() if key not in ("recipe", "finetune")}
+            over = {**flags, **subject.recipe_changes, **changes}
+            recipe = recipes.load(name, over)
+            finetuning = recipes.load(name, {**over, **document.finetune, **finetune})
+            if recipe.initial_checkpoint or finetuning.initial_checkpoint:
+                raise InputError("initial_checkpoint: the protocols say what a training starts from; leave it out")
+        except InputError as error:
+            raise InputError(f"{where}: recipes: {label}: {error}") from None
+        yield TrainingSetup(label, recipe, finetuning, subject)
+
+
+def _twice(entries: Sequence[Hashable]) -> Hashable | None:
+    return next((entry for entry in entries if entries.count(entry) > 1), None)

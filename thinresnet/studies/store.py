@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from thinresnet.files import read_object, write_atomically
+from thinresnet.identity import canonical_sha256
 from thinresnet.pruning.folder import FILE as PRUNING_FILE
 from thinresnet.pruning.folder import MASKS
 from thinresnet.pruning.initialisation.folder import OWN_MASKS
 from thinresnet.runs import NETWORK_FILE, WEIGHTS_FILE
 from thinresnet.studies.hashes import FolderHashes
 from thinresnet.studies.stages import Source, Stage
-from thinresnet.studies.stages.defaults import FORMAT
-from thinresnet.training.provenance import canonical_sha256, now
+from thinresnet.training.provenance import now
 
+FORMAT = 2
 FILE = "stage.json"
 # What later stages read of a folder; times and pictures may differ without making them another stage's result.
 _HANDED_ON = (NETWORK_FILE, WEIGHTS_FILE, MASKS, OWN_MASKS, PRUNING_FILE)

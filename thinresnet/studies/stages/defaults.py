@@ -2,7 +2,7 @@
 
 A field that stands here counts towards a stage's key only where it differs. A new field comes in with the value that
 means what was done before there was one; every key stays. Changing a value that stands here changes what existing keys
-mean: that takes a new `FORMAT`, with which all keys change.
+mean: that takes a new `thinresnet.identity.FORMAT`, with which all keys change.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-FORMAT = 2
 DEFAULTS: dict[str, Mapping[str, Any]] = {
     "train": {"holdout": 0.0, "weights": None, "equal_macs": None, "most_times": None},
     "prune": {

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from thinresnet.budget import Budget
+from thinresnet.identity import FORMAT, canonical_sha256, differing
 from thinresnet.network import Network
 from thinresnet.recipe import Recipe
-from thinresnet.studies.stages.defaults import DEFAULTS, FORMAT
-from thinresnet.training.provenance import canonical_sha256
+from thinresnet.studies.stages.defaults import DEFAULTS
 
 FORWARD_AND_BACKWARD = 3  # times the forward MACs
 Folders = Mapping[str, Path]  # of the stages that one goes on from, by role
@@ -106,11 +106,8 @@ class Stage(ABC):
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What decides what comes out, as JSON values, without what is at its documented default."""
-        values = {
-            one.name: as_json(getattr(self, one.name)) for one in fields(self) if one.metadata.get("decides", True)
-        }
-        defaults = DEFAULTS[self.kind]
-        return {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
+        decide = [one.name for one in fields(self) if one.metadata.get("decides", True)]
+        return differing({name: as_json(getattr(self, name)) for name in decide}, DEFAULTS[self.kind])
 
     @cached_property
     def key(self) -> str:
@@ -137,7 +134,7 @@ def as_json(value: Any) -> Any:
     if isinstance(value, Source):
         return [value.stage.key, value.output]
     if isinstance(value, Recipe):
-        return recipe_identity(value)
+        return {name: own for name, own in value.differing().items() if name not in _FREE}
     if isinstance(value, Network):
         content = json.loads(value.to_json())
         return {name: own for name, own in content.items() if name != "format"}
@@ -152,18 +149,8 @@ def as_json(value: Any) -> Any:
     return value
 
 
-def recipe_identity(recipe: Recipe) -> dict[str, Any]:
-    """What of a recipe decides what comes out of a stage, without what is at its default."""
-    plain = Recipe()
-    kept = {
-        one.name: getattr(recipe, one.name)
-        for one in fields(recipe)
-        if one.name not in _FREE and getattr(recipe, one.name) != getattr(plain, one.name)
-    }
-    return dict(json.loads(json.dumps(kept)))
-
-
-_FREE = {
-    "data_dir", "workers", "log_interval", "checkpoint_hist", "log_wandb", "dataset_download", "initial_checkpoint",
-    "device_modules", "seed",
-}  # fmt: skip
+# What of a recipe decides nothing: where images are and how they are fetched, and what stages say themselves.
+_FREE = (
+    "data_dir", "dataset_download", "workers", "log_interval", "checkpoint_hist", "log_wandb", "device_modules", "seed",
+    "initial_checkpoint",
+)  # fmt: skip
