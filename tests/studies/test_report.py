@@ -59,7 +59,7 @@ def test_training_costs_by_hand(finish: Finish) -> None:
     """Training MACs are 3 x forward x images x epochs; a seed's parent and pruning are paid by what comes of them."""
     graph, store = finish()
     found = {line.name: line for line in summaries(graph, store)}
-    dense = 3 * found["dense"].dense[0] * 1293 * 2
+    dense = 3 * found["dense"].dense.macs * 1293 * 2
     assert found["dense"].costs_with_search == (dense, dense)
     assert found["plain width"].costs_with_search == (3 * found["plain width"].macs * 1293 * 2,) * 2
     for name, epochs in (("l1, fine-tuned", 1), ("l1, Scratch-E", 2)):

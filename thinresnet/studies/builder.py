@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from thinresnet.budget import QUANTITIES, Budget
+from thinresnet.budget import Budget
 from thinresnet.network import Network
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.pruning.presets import preset
@@ -57,18 +57,18 @@ class Builder:
     @cached_property
     def macs(self) -> int:
         """MACs of the dense network."""
-        return self.graph.dense_cost(self.setup)[0]
+        return self.graph.dense_cost(self.setup).macs
 
     def budgets(self, point: CostPoint) -> tuple[Budget, ...]:
         """What a network at this point may cost; for a paper's list, exactly its MACs."""
         if point.to is None:
             return point.budgets
-        return (Budget.parse("macs", macs_and_params(preset(point.to, self.network))[0]),)
+        return (Budget.parse("macs", macs_and_params(preset(point.to, self.network)).macs),)
 
     def _macs_at(self, network: Network | Source, point: CostPoint | None) -> int:
         """The MACs of a network, at most: where it is found later, those of its point, or the dense one's."""
         if isinstance(network, Network):
-            return macs_and_params(network)[0]
+            return macs_and_params(network).macs
         own = self.budgets(point) if point else ()
         return min([self.macs, *(budget.limit(self.macs) for budget in own if budget.quantity == "macs")])
 
@@ -221,7 +221,7 @@ class Builder:
 
     def _ways_down(self) -> list[list[CostPoint]]:
         """The points in groups that one pruning can pass through: the same quantity, loosest first."""
-        dense = dict(zip(QUANTITIES, self.graph.dense_cost(self.setup), strict=True))
+        dense = self.graph.dense_cost(self.setup)
         alone: list[list[CostPoint]] = []
         by_quantity: dict[str, list[CostPoint]] = {}
         for point in self.study.points:
@@ -230,7 +230,7 @@ class Builder:
             else:
                 alone.append([point])
         for quantity, points in by_quantity.items():
-            points.sort(key=lambda point: point.budgets[0].limit(dense[quantity]), reverse=True)
+            points.sort(key=lambda point: point.budgets[0].limit(getattr(dense, quantity)), reverse=True)
         return [*by_quantity.values(), *alone]
 
     def experiment(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from thinresnet.budget import Costs
 from thinresnet.errors import InputError
 from thinresnet.network import Network
 from thinresnet.networks import describe
@@ -30,7 +31,7 @@ class Experiment:
     protocol: str
     method: str | None
     point: str | None
-    dense: tuple[int, int]  # MACs and parameters of the whole network
+    dense: Costs  # of the whole network
     finals: tuple[Stage, ...]  # in the order of the study's seeds
     timing: Timing | None
 
@@ -115,7 +116,7 @@ class StudyGraph:
             self._dense[setup.label] = network
         return self._dense[setup.label]
 
-    def dense_cost(self, setup: TrainingSetup) -> tuple[int, int]:
+    def dense_cost(self, setup: TrainingSetup) -> Costs:
         """MACs and parameters of the dense network."""
         return macs_and_params(self.network(setup))
 

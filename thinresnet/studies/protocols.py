@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from thinresnet.budget import QUANTITIES, Budget
+from thinresnet.budget import Budget
 from thinresnet.errors import InputError
 from thinresnet.network import Network
 from thinresnet.networks import fit
@@ -183,14 +183,14 @@ def _finetuned(to: Builder, shape: str, source: Source, seed: int, point: CostPo
 
 def _steps(to: Builder, point: CostPoint) -> list[CostPoint]:
     """The budgets on the way to a point, each the same share of the one before."""
-    dense = dict(zip(QUANTITIES, to.graph.dense_cost(to.setup), strict=True))
+    dense = to.graph.dense_cost(to.setup)
 
     def at(share: float) -> CostPoint:
         return CostPoint(
             tuple(
                 Budget.parse(own.quantity, int(whole * (own.limit(whole) / whole) ** share))
                 for own in point.budgets
-                for whole in [dense[own.quantity]]
+                for whole in [getattr(dense, own.quantity)]
             )
         )
 

@@ -112,7 +112,7 @@ def cells(summary: Summary, found: Sequence[Summary]) -> dict[str, str]:
         "EMA": str(summary.top1_ema or ""),
         "hold-out": str(summary.holdout or ""),
         "MACs": short(summary.macs),
-        "of dense": f"{summary.macs / summary.dense[0]:.1%}",
+        "of dense": f"{summary.macs / summary.dense.macs:.1%}",
         "params": short(summary.params),
         "own training": scientific(summary.training_macs),
         "all training": scientific(summary.training_macs_with_search),

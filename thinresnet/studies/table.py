@@ -14,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from thinresnet.budget import Costs
 from thinresnet.files import read_object
-from thinresnet.networks.fitting import Costs
 from thinresnet.runs import RESULT_FILE
 from thinresnet.studies.graph import Experiment, StudyGraph
 from thinresnet.studies.protocols import BASELINE, PROTOCOLS
@@ -201,10 +201,10 @@ def _record(summary: Summary, found: Sequence[Summary]) -> dict[str, Any]:
         **{key: _numbers(spread) for key, spread in summary.spreads.items()},
         "macs": summary.macs if done else None,
         "params": summary.params if done else None,
-        "macs_limit": summary.limit[0],
-        "params_limit": summary.limit[1],
-        "dense_macs": summary.dense[0],
-        "dense_params": summary.dense[1],
+        "macs_limit": summary.limit.macs,
+        "params_limit": summary.limit.params,
+        "dense_macs": summary.dense.macs,
+        "dense_params": summary.dense.params,
         "training_macs": summary.training_macs if done else None,
         "training_macs_with_search": summary.training_macs_with_search if done else None,
         "timing": summary.timing,
@@ -238,15 +238,11 @@ def _summary(graph: StudyGraph, store: Store, experiment: Experiment) -> Summary
 
 def _limit(graph: StudyGraph, experiment: Experiment) -> Costs:
     """What may be spent at the row's point; a list of counts that a paper prescribes is not bounded."""
-    macs, params = experiment.dense
+    most = experiment.dense._asdict()
     for point in graph.study.points:
-        if point.tag == experiment.point:
-            for own in point.budgets:
-                if own.quantity == "macs":
-                    macs = min(macs, own.limit(experiment.dense[0]))
-                else:
-                    params = min(params, own.limit(experiment.dense[1]))
-    return macs, params
+        for own in point.budgets if point.tag == experiment.point else ():
+            most[own.quantity] = min(most[own.quantity], own.limit(getattr(experiment.dense, own.quantity)))
+    return Costs(**most)
 
 
 def _cost_with_search(store: Store, final: Stage) -> int:

@@ -51,7 +51,7 @@ def entries(graph: StudyGraph) -> list[Entry]:
 
 def seconds_per_mac(network: Network) -> float:
     """The time that one MAC of training takes here, by a few steps of the network on random images."""
-    macs = macs_and_params(network)[0]
+    macs = macs_and_params(network).macs
     batch_size = min(max(_STEP_MACS // macs, _FEWEST_IMAGES), _MOST_IMAGES)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = build(network, seed=0).to(device).train()
