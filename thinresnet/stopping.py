@@ -22,11 +22,11 @@ FAILED_EXIT_CODE = 1
 
 
 class TrainingInterruptedError(Exception):
-    """A run was asked to stop and has saved its state: the same command goes on from there."""
+    """A run was asked to stop and has saved its state: the same command resumes from there."""
 
 
 class TrainingError(RuntimeError):
-    """A run cannot go on (a loss that is no number, a full disk): one line for the user; what was saved is whole."""
+    """A run cannot continue (a non-finite loss, a full disk): one line for the user; what was saved is whole."""
 
 
 class Wish:
@@ -58,11 +58,17 @@ def wish_to_stop() -> Iterator[Wish]:
             signal.signal(number, handler)
 
 
-def stop_with_launcher() -> None:
-    """Be sent SIGTERM when `accelerate launch` ends: killed alone it leaves its one process running. On Linux only."""
-    if sys.platform == "linux" and "ACCELERATE_MIXED_PRECISION" in os.environ:
+def stop_with_parent() -> None:
+    """Be sent SIGTERM, on which a training saves its state, when the parent process ends. On Linux only."""
+    if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+
+
+def stop_with_launcher() -> None:
+    """Stop with `accelerate launch`: killed alone it leaves its one process running."""
+    if "ACCELERATE_MIXED_PRECISION" in os.environ:
+        stop_with_parent()
 
 
 _NO_ROOM = {
@@ -82,5 +88,5 @@ def no_room_said(folder: Path) -> Iterator[None]:
             raise
         raise TrainingError(
             f"{folder}: {_NO_ROOM[error.errno]}; what was saved before is whole: make room, then give the same command "
-            "again to go on"
+            "again to resume"
         ) from error

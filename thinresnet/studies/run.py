@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -18,12 +15,12 @@ import filelock
 from rich.console import Console
 
 from thinresnet.errors import InputError
-from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingError
+from thinresnet.progress import duration
+from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingError, stop_with_parent
 from thinresnet.studies.graph import StudyGraph
 from thinresnet.studies.stages import Stage, Timing
 from thinresnet.studies.store import Store
 from thinresnet.studies.work import Answer, Work
-from thinresnet.training.display import duration
 
 
 class Workers(Protocol):
@@ -65,7 +62,7 @@ class Processes:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_stop_with_parent)
+        self._pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin_with_parent)
 
     def submit(self, work: Work) -> Future[Answer]:
         return self._pool.submit(_do_for_parent, work)
@@ -83,11 +80,8 @@ def _do_for_parent(work: Work) -> Answer:
         _end_if_alone()
 
 
-def _stop_with_parent() -> None:
-    """Be sent SIGTERM, on which a training saves itself, when the parent ends; on Linux only."""
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+def _begin_with_parent() -> None:
+    stop_with_parent()
     _end_if_alone()  # it may have ended before that
 
 

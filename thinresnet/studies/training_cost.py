@@ -18,8 +18,9 @@ from torch.nn import functional
 from thinresnet.network import Network
 from thinresnet.networks import build
 from thinresnet.networks.cost import macs_and_params
+from thinresnet.result import FORWARD_AND_BACKWARD
 from thinresnet.studies.graph import StudyGraph
-from thinresnet.studies.stages import FORWARD_AND_BACKWARD, Stage
+from thinresnet.studies.stages import Stage
 
 _MEASURED_SECONDS = 3.0
 _FEWEST_STEPS = 3

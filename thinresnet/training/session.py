@@ -20,6 +20,7 @@ from thinresnet import networks
 from thinresnet.errors import InputError
 from thinresnet.networks import Network
 from thinresnet.networks.blueprint import blueprint
+from thinresnet.progress import silent
 from thinresnet.recipe import Recipe
 from thinresnet.result import Result, Score
 from thinresnet.runs import EMA_WEIGHTS_FILE, RESULT_FILE, WEIGHTS_FILE
@@ -93,7 +94,7 @@ def train(
             device=accelerator.device,
             process_index=accelerator.process_index,
             process_count=accelerator.num_processes,
-            progress=show_preparation if main and not quiet else None,
+            progress=show_preparation if main and not quiet else silent,
         )
         stack.enter_context(data)
         if not isinstance(network, Network):

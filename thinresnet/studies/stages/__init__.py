@@ -5,12 +5,11 @@ from __future__ import annotations
 from thinresnet.studies.stages.mask import Mask
 from thinresnet.studies.stages.prune import Prune
 from thinresnet.studies.stages.shape import Guide, Rescale, Rewind
-from thinresnet.studies.stages.stage import FORWARD_AND_BACKWARD, CostPoint, Source, Stage
+from thinresnet.studies.stages.stage import CostPoint, Source, Stage
 from thinresnet.studies.stages.timing import Timing
 from thinresnet.studies.stages.train import Train
 
 __all__ = [
-    "FORWARD_AND_BACKWARD",
     "CostPoint",
     "Guide",
     "Mask",

@@ -12,8 +12,9 @@ from thinresnet.pruning.folder import How, prune_to_folders, read_pruning
 from thinresnet.pruning.parent import read_parent
 from thinresnet.pruning.presets import preset
 from thinresnet.recipe import Recipe
+from thinresnet.result import FORWARD_AND_BACKWARD
 from thinresnet.studies import shim
-from thinresnet.studies.stages.stage import FORWARD_AND_BACKWARD, CostPoint, Folders, Source, Stage, undecided
+from thinresnet.studies.stages.stage import CostPoint, Folders, Source, Stage, undecided
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -22,7 +22,6 @@ from thinresnet.network import Network
 from thinresnet.recipe import Recipe
 from thinresnet.studies.stages.defaults import DEFAULTS
 
-FORWARD_AND_BACKWARD = 3  # times the forward MACs
 Folders = Mapping[str, Path]  # of the stages that one goes on from, by role
 
 

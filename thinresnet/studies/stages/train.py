@@ -14,9 +14,10 @@ from thinresnet.networks.store import read_weights
 from thinresnet.pruning.folder import MASKS
 from thinresnet.pruning.magnitude import keep_masks
 from thinresnet.recipe import Recipe
+from thinresnet.result import FORWARD_AND_BACKWARD
 from thinresnet.runs import RESULT_FILE
 from thinresnet.studies.epochs import scratch_b, scratch_b_epochs
-from thinresnet.studies.stages.stage import FORWARD_AND_BACKWARD, Folders, Source, Stage, undecided
+from thinresnet.studies.stages.stage import Folders, Source, Stage, undecided
 from thinresnet.training.provenance import file_sha256
 from thinresnet.training.session import Holding, train
 

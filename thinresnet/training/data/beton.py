@@ -29,8 +29,8 @@ from PIL import Image
 
 from thinresnet.errors import InputError
 from thinresnet.files import replacing
+from thinresnet.progress import Progress, silent
 from thinresnet.training.data.datasets import Images
-from thinresnet.training.data.memory import Progress
 
 MODES = ("auto", "raw", "jpg")
 INSTALL = (
@@ -95,7 +95,7 @@ def decoder() -> Callable[..., int]:
 
 
 def write(
-    images: Images, target: Path, *, name: str, split: str, mode: str = "auto", progress: Progress | None = None
+    images: Images, target: Path, *, name: str, split: str, mode: str = "auto", progress: Progress = silent
 ) -> Header:
     """Write `images` to `target`; all are decoded on the way, so a broken one is named and nothing is written."""
     decoder()
@@ -117,7 +117,7 @@ def write(
     return header
 
 
-def _write(images: Images, part: Path, header: Header, progress: Progress | None) -> None:
+def _write(images: Images, part: Path, header: Header, progress: Progress) -> None:
     fields = np.zeros(2, _FIELD)
     for field, kind, title in zip(fields, _KINDS, ("image", "label"), strict=True):
         field["type_id"] = kind
@@ -138,7 +138,7 @@ def _write(images: Images, part: Path, header: Header, progress: Progress | None
             rows["image"][index] = (kind, width, height, place)
             allocations[index] = (index, place, len(data))
             place += len(data)
-            if progress and ((index + 1) % 1000 == 0 or index + 1 == len(images)):
+            if (index + 1) % 1000 == 0 or index + 1 == len(images):
                 progress(f"writing {header.split} images", index + 1, len(images))
         file.write(allocations.tobytes())
         head = np.zeros(1, _HEAD)
