@@ -52,7 +52,7 @@ def test_rows_and_evidence(finish: Finish, board: Path) -> None:
     assert tuned.prune_epochs == math.ceil(1000 / 1293)
     assert tuned.training_macs == pytest.approx(found["l1, fine-tuned"].training_macs_with_search)
     # Each seed found a shape of its own: the costliest is what the row says.
-    assert tuned.macs_g == pytest.approx(max(result["macs"] for result in found["l1, fine-tuned"].results) / 1e9)
+    assert tuned.macs_g == pytest.approx(max(result.macs for result in found["l1, fine-tuned"].results) / 1e9)
     kept = sorted(
         path.relative_to(board.parent / tuned.evidence).as_posix()
         for path in (board.parent / tuned.evidence).rglob("*.*")

@@ -35,7 +35,7 @@ def test_means_deviations_and_verdicts(finish: Finish) -> None:
     assert width.top1.mean == pytest.approx(100 * 326 / 360)
     assert width.top1.deviation == pytest.approx(100 * 4 / 360 / 2**0.5)
     assert width.holdout is not None
-    assert width.holdout.values == (90.0, 90.0)
+    assert width.holdout.values == (100 * 129 / 144,) * 2
     assert width.top1_ema is None
     times = guided.training_macs_with_search / width.training_macs_with_search
     said = {name: verdict(line, list(found.values())) for name, line in found.items()}
@@ -49,7 +49,7 @@ def test_means_deviations_and_verdicts(finish: Finish) -> None:
         "l1, guided (our rule)": f"clears the bar by 2.78 at {times:.1f}x its training",
     }
     assert times > 4
-    assert tuned.macs == max(result["macs"] for result in tuned.results) > tuned.results[0]["macs"]
+    assert tuned.macs == max(result.macs for result in tuned.results) > tuned.results[0].macs
     assert tuned.speedup == "1.25x"
     noisy = {**tuned.timing, "dense": {**tuned.timing["dense"], "latency_spread_ms": 2.0}}
     assert dataclasses.replace(tuned, timing=noisy).speedup == "unsteady"
@@ -63,7 +63,7 @@ def test_training_costs_by_hand(finish: Finish) -> None:
     assert found["dense"].costs_with_search == (dense, dense)
     assert found["plain width"].costs_with_search == (3 * found["plain width"].macs * 1293 * 2,) * 2
     for name, epochs in (("l1, fine-tuned", 1), ("l1, Scratch-E", 2)):
-        own = [3 * result["macs"] * 1293 * epochs for result in found[name].results]
+        own = [3 * result.macs * 1293 * epochs for result in found[name].results]
         assert found[name].costs_with_search == (dense + 7_000 + own[0], dense + 14_000 + own[1])
         assert found[name].training_macs == sum(own) / 2
     # A shape out of both seeds' prunings needs both parents, each once.

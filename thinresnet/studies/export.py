@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from thinresnet.errors import InputError
-from thinresnet.files import read_object
 from thinresnet.pruning.folder import read_pruning
-from thinresnet.runs import RESULT_FILE
+from thinresnet.result import Result
 from thinresnet.studies.graph import StudyGraph
 from thinresnet.studies.protocol import DENSE, FINETUNED, INITIAL, MASKED, OURS, REWOUND, SCALED, SCRATCH
 from thinresnet.studies.stages import Prune, Source, Train
@@ -68,9 +67,9 @@ def _epochs_before(store: Store, summary: Summary) -> tuple[int, int]:
         }.values():
             stage, folder = source.stage, store.path(source)
             if isinstance(stage, Prune):
-                own += read_pruning(folder)["images_seen"] / summary.results[0]["images_train"]
+                own += read_pruning(folder)["images_seen"] / summary.results[0].images_train
             elif isinstance(stage, Train):
-                epochs = int(read_object(folder / RESULT_FILE)["epochs"])
+                epochs = Result.read(folder).epochs
                 own, dense = (own + epochs, dense) if stage.inputs else (own, max(dense, epochs))
         pruning = max(pruning, own)
     return dense, math.ceil(pruning)

@@ -91,7 +91,7 @@ def _panel(own: Sequence[Summary], field: str, title: str) -> altair.LayerChart:
         base.mark_point(filled=True, size=80, opacity=0.9).encode(y=y, color=colour, shape=shape, tooltip=tips),
     ]
     first = own[0].results[0]
-    return altair.layer(*layers).properties(title=f"{first['arch']} on {first['dataset']}, {own[0].experiment.recipe}")
+    return altair.layer(*layers).properties(title=f"{first.arch} on {first.dataset}, {own[0].experiment.recipe}")
 
 
 def _marks(own: Sequence[Summary]) -> tuple[Any, Any, list[Any]]:

@@ -123,7 +123,7 @@ def cells(summary: Summary, found: Sequence[Summary]) -> dict[str, str]:
 
 def _title(recipe: str, by_point: Mapping[str, Sequence[Summary]]) -> str:
     results = [result for own in by_point.values() for summary in own for result in summary.results]
-    return f"{results[0]['arch']} on {results[0]['dataset']}, recipe {recipe}" if results else f"recipe {recipe}"
+    return f"{results[0].arch} on {results[0].dataset}, recipe {recipe}" if results else f"recipe {recipe}"
 
 
 def _page(graph: StudyGraph, found: Sequence[Summary], images: dict[str, Path]) -> str:
@@ -139,7 +139,7 @@ def _page(graph: StudyGraph, found: Sequence[Summary], images: dict[str, Path]) 
         ],
         how=_HOW,
         ours=_OURS if any(summary.kind == OURS for summary in found) else "",
-        datasets=sorted({result["dataset"] for result in results}),
-        devices=sorted({result["device"] for result in results}),
+        datasets=sorted({result.dataset for result in results}),
+        devices=sorted({result.device for result in results}),
         timed=[summary.timing for summary in found if summary.timing][:1],
     )

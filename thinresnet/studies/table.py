@@ -16,7 +16,7 @@ from typing import Any
 
 from thinresnet.budget import Costs
 from thinresnet.files import read_object
-from thinresnet.runs import RESULT_FILE
+from thinresnet.result import Result, Score
 from thinresnet.studies.graph import Experiment, StudyGraph
 from thinresnet.studies.protocols import BASELINE, PROTOCOLS
 from thinresnet.studies.stages import Source, Stage
@@ -38,7 +38,7 @@ class Summary:
     planned: int  # seeds
     stages: tuple[Stage, ...]  # those of the finished seeds
     folders: tuple[Path, ...]
-    results: tuple[Mapping[str, Any], ...]
+    results: tuple[Result, ...]
     costs_with_search: tuple[int, ...]  # training MACs of each seed, with dense parent and pruning where it needs them
     timing: Mapping[str, Any] | None
 
@@ -55,17 +55,17 @@ class Summary:
     @property
     def macs(self) -> int:
         """MACs; of the costliest seed, where each has a shape of its own."""
-        return max(int(result["macs"]) for result in self.results)
+        return max(result.macs for result in self.results)
 
     @property
     def params(self) -> int:
         """Parameters, likewise."""
-        return max(int(result["params"]) for result in self.results)
+        return max(result.params for result in self.results)
 
     @property
     def training_macs(self) -> float:
         """Training MACs of the last training alone, mean over the seeds."""
-        return statistics.fmean(result["training_macs"] for result in self.results)
+        return statistics.fmean(result.training_macs for result in self.results)
 
     @property
     def training_macs_with_search(self) -> float:
@@ -85,26 +85,22 @@ class Summary:
     @cached_property
     def top1(self) -> Spread | None:
         """On the test set, after the last epoch."""
-        return self._spread("top1_test")
+        return _spread([result.test for result in self.results])
 
     @cached_property
     def top1_ema(self) -> Spread | None:
         """The same of the averaged weights, where the recipe keeps them."""
-        return self._spread("top1_test_ema")
+        return _spread([result.test_ema for result in self.results])
 
     @cached_property
     def holdout(self) -> Spread | None:
         """On what was held out of the training set, where something was."""
-        return self._spread("top1_holdout")
+        return _spread([result.holdout for result in self.results])
 
     @property
     def spreads(self) -> dict[str, Spread | None]:
         """Every accuracy, by the name of its key."""
         return {"top1": self.top1, "top1_ema": self.top1_ema, "holdout": self.holdout}
-
-    def _spread(self, key: str) -> Spread | None:
-        values = [float(result[key]) for result in self.results if result[key] is not None]
-        return Spread(tuple(values)) if values else None
 
 
 @dataclass(frozen=True)
@@ -131,6 +127,11 @@ class Spread:
     def __str__(self) -> str:
         spread = "" if self.deviation is None else f" ± {self.deviation:.2f}"
         return f"{self.mean:.2f}{spread}"
+
+
+def _spread(scores: Sequence[Score | None]) -> Spread | None:
+    values = tuple(score.top1 for score in scores if score is not None)
+    return Spread(values) if values else None
 
 
 def summaries(graph: StudyGraph, store: Store) -> list[Summary]:
@@ -196,7 +197,7 @@ def _record(summary: Summary, found: Sequence[Summary]) -> dict[str, Any]:
         "kind": summary.kind,
         "name": summary.name,
         "verdict": verdict(summary, found),
-        "seeds": [result["seed"] for result in summary.results],
+        "seeds": [result.seed for result in summary.results],
         "seeds_planned": summary.planned,
         **{key: _numbers(spread) for key, spread in summary.spreads.items()},
         "macs": summary.macs if done else None,
@@ -230,7 +231,7 @@ def _summary(graph: StudyGraph, store: Store, experiment: Experiment) -> Summary
         planned=len(experiment.finals),
         stages=tuple(done),
         folders=folders,
-        results=tuple(read_object(folder / RESULT_FILE) for folder in folders),
+        results=tuple(Result.read(folder) for folder in folders),
         costs_with_search=tuple(_cost_with_search(store, final) for final in done),
         timing=read_object(store.folder(experiment.timing) / TIMING) if experiment.timing and timed else None,
     )

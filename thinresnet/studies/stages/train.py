@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from thinresnet.files import read_object
 from thinresnet.network import Network
 from thinresnet.networks import count, read_network
 from thinresnet.networks.store import read_weights
 from thinresnet.pruning.folder import MASKS
 from thinresnet.pruning.magnitude import keep_masks
 from thinresnet.recipe import Recipe
-from thinresnet.result import FORWARD_AND_BACKWARD
-from thinresnet.runs import RESULT_FILE
+from thinresnet.result import FORWARD_AND_BACKWARD, Result
 from thinresnet.studies.epochs import scratch_b, scratch_b_epochs
 from thinresnet.studies.stages.stage import Folders, Source, Stage, undecided
 from thinresnet.training.provenance import file_sha256
@@ -60,7 +58,7 @@ class Train(Stage):
 
     def spent(self, folder: Path) -> int:
         """What the run's result says."""
-        return int(read_object(folder / RESULT_FILE)["training_macs"])
+        return Result.read(folder).training_macs
 
     def run(self, inputs: Folders, folder: Path, *, quiet: bool) -> dict[str, str]:
         """Train, from the last checkpoint if there is one."""
