@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from thinresnet.networks import Cost, Network, count, parse_network, read_network, scale
+from thinresnet.pruning.record import PruningRecord
 from thinresnet.result import Result, Score
 from thinresnet.studies.graph import StudyGraph
 from thinresnet.studies.graphs import read_graphs
@@ -82,8 +83,7 @@ def _do(store: Store, stage: Stage, kept: int) -> dict[str, str]:
         pruned = folder / "pruned"
         pruned.mkdir()
         (pruned / "network.json").write_text(Network(parent.arch, parent.kwargs, parent.input_size, cut).to_json())
-        record = {"format": 1, "kept": {}, "images_seen": 500 * seed, "training_macs": 7_000 * seed}
-        (pruned / "pruning.json").write_text(json.dumps(record))
+        _write_pruning(pruned, stage)
         return {point.tag: "pruned" for point in stage.points}
     elif isinstance(stage, Guide):
         source = stage.network[0]
@@ -100,6 +100,18 @@ def _do(store: Store, stage: Stage, kept: int) -> dict[str, str]:
         record = {"batch_size": 1, "runs": 20, "device": "a machine", "threads": 1, "dense": half, "network": half}
         (folder / "timing.json").write_text(json.dumps(record))
     return {}
+
+
+def _write_pruning(folder: Path, stage: Prune) -> None:
+    PruningRecord(
+        run=folder.name, method="l1", when="trained network", paper="", reconstruction=None, source_sha256=None,
+        settings={}, budgets={"macs": "50%"}, to=None, scope="layer", stream=False, round_to=1, preconfig=False,
+        seed=stage.seed, parent={}, dataset="digits", recipe_hash=None, holdout=0.1, macs=1, params=1, parent_macs=1,
+        parent_params=1, dense_macs=1, dense_params=1, masked=False, channels={}, kept={}, locked={}, layers={},
+        groups={}, notes={}, images_at={"8": 500 * stage.seed}, images_seen=500 * stage.seed, updates=0,
+        training_macs=7_000 * stage.seed, seconds=1.0, holdout_before=None, holdout_pruned=None, parent_run=None,
+        device="a machine", git_commit=None, git_clean=None, versions={}, command=None, finished="2020-01-01T00:01",
+    ).write(folder)  # fmt: skip
 
 
 def _cost(network: Network) -> Cost:

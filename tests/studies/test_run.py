@@ -27,6 +27,7 @@ from thinresnet.errors import InputError
 from thinresnet.files import read_object
 from thinresnet.networks import count, read_network
 from thinresnet.networks.store import read_weights
+from thinresnet.pruning.record import read_pruning
 from thinresnet.studies import training_cost
 from thinresnet.training import Result
 
@@ -147,8 +148,9 @@ def at_init(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.mark.parametrize("granularity", ["weights", "filters", "masks"])
 def test_masks_at_initialisation_are_as_dense_as_they_should_be(at_init: tuple[Path, Path], granularity: str) -> None:
     root = at_init[1]
-    said = read_object(stage(root, "-synflow-params40pct-short-pruned-s3") / "pruned/densities.json")
-    wanted = {name: own["asked" if granularity == "masks" else "cropped"] for name, own in said["layers"].items()}
+    (pruned,) = stage(root, "-synflow-params40pct-short-pruned-s3").glob("*/pruning.json")
+    layers = read_pruning(pruned.parent).layers
+    wanted = {name: own["asked" if granularity == "masks" else "left"] for name, own in layers.items()}
     trained = read_weights(stage(root, f"-synflow-params40pct-{granularity}-digits") / "model.safetensors")
     start = stage(root, f"-synflow-params40pct-{granularity}-start-s3")
     first = networks.build(read_network(start), seed=3).state_dict()

@@ -9,8 +9,8 @@ from functools import cached_property
 from thinresnet.budget import Budget
 from thinresnet.network import Network
 from thinresnet.networks.cost import macs_and_params
+from thinresnet.pruning.method import Method
 from thinresnet.pruning.presets import preset
-from thinresnet.pruning.registry import Method
 from thinresnet.recipe import Recipe
 from thinresnet.studies.graph import Experiment, Images, StudyGraph
 from thinresnet.studies.stages import CostPoint, Guide, Mask, Prune, Rescale, Rewind, Source, Stage, Timing, Train

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from thinresnet.budget import Budget
 from thinresnet.errors import InputError
+from thinresnet.networks.cost import macs_and_params
+from thinresnet.pruning.method import INITIALISATION
 from thinresnet.pruning.presets import preset
 from thinresnet.pruning.session import check_targets
 from thinresnet.studies.graph import StudyGraph
 from thinresnet.studies.protocol import Protocol
-from thinresnet.studies.shim import INITIALISATION
 from thinresnet.studies.stages import CostPoint
 from thinresnet.studies.study import Pruner, Study, TrainingSetup
 
@@ -34,11 +36,9 @@ def check(graph: StudyGraph, protocols: Sequence[Protocol]) -> None:
                 raise InputError(
                     f"study {study.name}: the protocol {protocol.name!r} needs {said}, which are not given"
                 )
-    if not any("methods" in protocol.needs for protocol in protocols):
-        return
     for setup in study.setups:
         for pruner in study.pruners:
-            for point in study.points if pruner.method.when != INITIALISATION else ():
+            for point in study.points:
                 try:
                     _check_target(graph, setup, pruner, point)
                 except InputError as error:
@@ -46,7 +46,19 @@ def check(graph: StudyGraph, protocols: Sequence[Protocol]) -> None:
 
 
 def _check_target(graph: StudyGraph, setup: TrainingSetup, pruner: Pruner, point: CostPoint) -> None:
-    dense = graph.network(setup)
+    method, dense = pruner.method, graph.network(setup)
+    if method.when == INITIALISATION and (pruner.stream or pruner.scope):
+        raise InputError("scope and stream are for methods on trained networks; leave them out")
+    budgets = point.budgets
     to = None if point.to is None else preset(point.to, dense)
-    budgets = [point.budgets] if to is None else []
-    check_targets(pruner.method, dense, budgets, to=to, scope=pruner.scope, stream=pruner.stream)
+    if to is not None and method.when == INITIALISATION:  # it goes to the list's MACs
+        budgets, to = (Budget.parse("macs", macs_and_params(to).macs),), None
+    check_targets(
+        method,
+        dense,
+        [budgets] if to is None else [],
+        to=to,
+        scope=pruner.scope,
+        stream=pruner.stream,
+        grow=pruner.grow,
+    )

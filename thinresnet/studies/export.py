@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from thinresnet.errors import InputError
-from thinresnet.pruning.folder import read_pruning
+from thinresnet.pruning.record import read_pruning
 from thinresnet.result import Result
 from thinresnet.studies.graph import StudyGraph
 from thinresnet.studies.protocol import DENSE, FINETUNED, INITIAL, MASKED, OURS, REWOUND, SCALED, SCRATCH
@@ -67,7 +67,7 @@ def _epochs_before(store: Store, summary: Summary) -> tuple[int, int]:
         }.values():
             stage, folder = source.stage, store.path(source)
             if isinstance(stage, Prune):
-                own += read_pruning(folder)["images_seen"] / summary.results[0].images_train
+                own += read_pruning(folder).images_seen / summary.results[0].images_train
             elif isinstance(stage, Train):
                 epochs = Result.read(folder).epochs
                 own, dense = (own + epochs, dense) if stage.inputs else (own, max(dense, epochs))

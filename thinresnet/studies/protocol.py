@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from thinresnet.pruning.registry import summary
+from thinresnet.pruning.method import summary
 from thinresnet.studies.builder import Builder
 
 Add = Callable[[Builder], None]

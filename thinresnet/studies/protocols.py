@@ -9,6 +9,7 @@ from thinresnet.budget import Budget
 from thinresnet.errors import InputError
 from thinresnet.network import Network
 from thinresnet.networks import fit
+from thinresnet.pruning.method import INITIALISATION
 from thinresnet.recipe import Recipe
 from thinresnet.studies.builder import Builder, PrunedShape
 from thinresnet.studies.protocol import (
@@ -24,7 +25,6 @@ from thinresnet.studies.protocol import (
     Add,
     protocol,
 )
-from thinresnet.studies.shim import INITIALISATION
 from thinresnet.studies.stages import CostPoint, Source, Stage, Train
 from thinresnet.studies.stages.mask import OWN
 from thinresnet.studies.study import Pruner

@@ -15,8 +15,9 @@ from thinresnet import recipe as recipes
 from thinresnet.budget import QUANTITIES, Budget
 from thinresnet.convert import NAME, convert, setting, unknown_name
 from thinresnet.errors import InputError
-from thinresnet.pruning.registry import SCOPES
-from thinresnet.studies.shim import lookup
+from thinresnet.identity import differing
+from thinresnet.pruning.method import SCOPES
+from thinresnet.pruning.registry import method
 from thinresnet.studies.stages import CostPoint
 from thinresnet.studies.study import Pruner, Study, Subject, TrainingSetup
 from thinresnet.yamls import read_documents
@@ -61,11 +62,11 @@ class _Method:
 
     @property
     def pruner(self) -> Pruner:
-        found = lookup(self.method, self.set)
+        found = method(self.method, self.set)
         if self.preconfig and not found.grows:
             raise InputError(f"preconfig: {self.method} cannot give a layer more channels; leave it out")
         label = self.label or (f"{self.method}-preconfig" if self.preconfig else self.method)
-        return Pruner(label, found, self.set, self.scope, self.stream, self.preconfig, self.protocols)
+        return Pruner(label, found, differing(found), self.scope, self.stream, self.preconfig, self.protocols)
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thinresnet.files import read_object, write_atomically
+from thinresnet.files import write_atomically
 from thinresnet.identity import canonical_sha256
-from thinresnet.pruning.folder import FILE as PRUNING_FILE
-from thinresnet.pruning.folder import MASKS
-from thinresnet.pruning.initialisation.folder import OWN_MASKS
+from thinresnet.pruning.record import FILE as PRUNING_FILE
+from thinresnet.pruning.record import MASKS, OWN_MASKS, read_pruning
 from thinresnet.runs import NETWORK_FILE, WEIGHTS_FILE
 from thinresnet.studies.hashes import FolderHashes
 from thinresnet.studies.stages import Source, Stage
@@ -125,7 +124,7 @@ class Store:
         found = {name: hashes.sha256(folder / name) for name in _HANDED_ON if (folder / name).is_file()}
         hashes.keep()
         if PRUNING_FILE in found:
-            found[PRUNING_FILE] = canonical_sha256(read_object(folder / PRUNING_FILE)["kept"])  # the rest holds times
+            found[PRUNING_FILE] = canonical_sha256(read_pruning(folder).kept)  # the rest holds times
         return found
 
     def _hashes(self, folder: Path) -> dict[str, str]:

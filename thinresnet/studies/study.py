@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from thinresnet.pruning.method import Method
 from thinresnet.recipe import Recipe
 from thinresnet.studies.stages import CostPoint
 
@@ -15,8 +16,8 @@ class Pruner:
     """A pruning method as a study uses it."""
 
     label: str
-    method: Any
-    settings: Mapping[str, Any]
+    method: Method
+    settings: Mapping[str, Any]  # that are not at their defaults
     scope: str | None
     stream: bool
     grow: bool  # PreConfig: layers may have more channels than they have

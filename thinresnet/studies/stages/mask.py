@@ -10,9 +10,10 @@ from thinresnet import networks
 from thinresnet.network import Network
 from thinresnet.networks import read_network
 from thinresnet.networks.store import read_weights
-from thinresnet.pruning.folder import MASKS, write_masks
-from thinresnet.pruning.initialisation import densities_left, masks
-from thinresnet.pruning.initialisation.folder import OWN_MASKS
+from thinresnet.pruning.folder import write_masks
+from thinresnet.pruning.initialisation.densities import densities_left
+from thinresnet.pruning.initialisation.masking import masks
+from thinresnet.pruning.record import MASKS, OWN_MASKS
 from thinresnet.studies.stages.stage import Folders, Source, Stage
 
 OWN = "mask"

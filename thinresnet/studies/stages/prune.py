@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from thinresnet.network import Network
-from thinresnet.pruning.folder import How, prune_to_folders, read_pruning
-from thinresnet.pruning.parent import read_parent
+from thinresnet.pruning.folder import prune_to_folders
+from thinresnet.pruning.parent import Parent, read_parent
 from thinresnet.pruning.presets import preset
+from thinresnet.pruning.record import read_pruning
+from thinresnet.pruning.registry import method
+from thinresnet.pruning.session import How
 from thinresnet.recipe import Recipe
 from thinresnet.result import FORWARD_AND_BACKWARD
-from thinresnet.studies import shim
 from thinresnet.studies.stages.stage import CostPoint, Folders, Source, Stage, undecided
 
 
@@ -45,19 +47,11 @@ class Prune(Stage):
 
     def spent(self, folder: Path) -> int:
         """What the pruning's record says."""
-        return int(read_pruning(folder)["training_macs"])
+        return read_pruning(folder).training_macs
 
     def run(self, inputs: Folders, folder: Path, *, quiet: bool) -> dict[str, str]:
         """Prune; points whose folders are whole stay as they are."""
-        chosen = shim.lookup(self.method, self.settings)
-        if isinstance(self.parent, Network):
-            (point,) = self.points
-            return {
-                point.tag: shim.prune_initially(
-                    chosen, self.parent, point.budgets, self.recipe, self.holdout, self.grow, self.seed, folder
-                )
-            }
-        parent = read_parent(str(inputs["parent"]), data_dir=None if self.data_dir is None else Path(self.data_dir))
+        chosen, parent = method(self.method, self.settings), self._parent(inputs)
         to = next((point.to for point in self.points if point.to), None)
         how = How(
             budgets=tuple(point.budgets for point in self.points if not point.to),
@@ -65,7 +59,14 @@ class Prune(Stage):
             to_name=to,
             scope=self.scope,
             stream=self.stream,
+            grow=self.grow,
             seed=self.seed,
         )
         found = prune_to_folders(chosen, parent, how, output=folder)
         return {point.tag: path.name for point, (path, _) in zip(self.points, found, strict=True)}
+
+    def _parent(self, inputs: Folders) -> Parent:
+        if isinstance(self.parent, Source):
+            return read_parent(str(inputs["parent"]), data_dir=None if self.data_dir is None else Path(self.data_dir))
+        recipe = None if self.recipe is None else self.recipe.replace(seed=self.seed)
+        return Parent(name=self.parent.arch, network=self.parent, recipe=recipe, holdout=self.holdout)

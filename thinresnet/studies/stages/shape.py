@@ -12,7 +12,7 @@ from thinresnet.files import write_atomically
 from thinresnet.network import Network
 from thinresnet.networks import read_network
 from thinresnet.networks.cutting import channels_of, cut
-from thinresnet.pruning.folder import read_pruning
+from thinresnet.pruning.record import read_pruning
 from thinresnet.runs import NETWORK_FILE
 from thinresnet.studies.guided import guided
 from thinresnet.studies.rescaling import rescaled
@@ -65,7 +65,7 @@ class Rewind(Stage):
     def run(self, inputs: Folders, folder: Path, *, quiet: bool) -> dict[str, str]:
         """Write the smaller network with its first weights."""
         network = read_network(inputs["parent"])
-        kept = channels_of(network).mask(read_pruning(inputs["network"])["kept"])
+        kept = channels_of(network).mask(read_pruning(inputs["network"]).kept)
         smaller, model = cut(networks.build(network, seed=self.seed), network, kept)
         networks.save(folder, smaller, model)
         return {}

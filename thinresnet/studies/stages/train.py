@@ -10,8 +10,8 @@ from typing import ClassVar
 from thinresnet.network import Network
 from thinresnet.networks import count, read_network
 from thinresnet.networks.store import read_weights
-from thinresnet.pruning.folder import MASKS
 from thinresnet.pruning.magnitude import keep_masks
+from thinresnet.pruning.record import MASKS
 from thinresnet.recipe import Recipe
 from thinresnet.result import FORWARD_AND_BACKWARD, Result
 from thinresnet.studies.epochs import scratch_b, scratch_b_epochs
