@@ -10,10 +10,12 @@ import pytest
 import yaml
 
 import thinresnet
+from thinresnet import recipe as recipes
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, count, scale
-from thinresnet.pruning.registry import methods
+from thinresnet.pruning.registry import method, methods
 from thinresnet.studies import training_cost
+from thinresnet.studies.builder import images_seen
 from thinresnet.studies.graph import Experiment, StudyGraph
 from thinresnet.studies.graphs import graph_of, read_graphs
 from thinresnet.studies.protocols import PROTOCOLS
@@ -224,6 +226,28 @@ def test_methods_at_initialisation_take_part_where_they_can(tmp_path: Path) -> N
     # Zeros are computed: a masked network's cost is the whole network's.
     final = row(graph, "at-init-weights", "synexp", "macs50pct").finals[0]
     assert final.training_macs == 3 * DENSE * 10 * IMAGES
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "images"),
+    [
+        ("synflow", {}, 0),
+        ("snip", {"batches": 3}, 3 * 128),
+        ("force", {"rounds": 5}, 5 * 128),
+        ("grasp", {"per_class": 4}, 2 * 10 * 4),
+        ("l1", {}, 0),
+        ("taylor", {"images": 300}, 300),
+        ("slimming", {"epochs": 3}, 3 * 1000),
+        ("lottery", {}, 0),
+        ("lottery-rounds", {"rounds": 4, "epochs": 2}, 4 * 2 * 1000),
+        ("fisher-tune", {"updates": 2, "channels": 8}, 50 * 2 * 128),
+    ],
+)
+def test_what_a_method_looks_at(name: str, settings: dict[str, Any], images: int) -> None:
+    dense = scale("resnet20_cifar")  # 400 channels in groups: 50 removals of 8
+    recipe = recipes.load("digits", {"batch_size": 128})
+    assert sum(dense.channels.values()) == 400
+    assert images_seen(method(name, settings), dense, recipe, 1000, 10) == images
 
 
 def test_plain_width_may_train_as_long_as_dense_costs(tmp_path: Path) -> None:

@@ -29,6 +29,9 @@ from thinresnet.networks import count, read_network
 from thinresnet.networks.store import read_weights
 from thinresnet.pruning.record import read_pruning
 from thinresnet.studies import training_cost
+from thinresnet.studies.graphs import read_graphs
+from thinresnet.studies.stages import Prune, Source
+from thinresnet.studies.store import Store
 from thinresnet.training import Result
 
 STUDY: dict[str, Any] = {
@@ -128,6 +131,28 @@ def test_the_table_counts_what_was_trained(finished: tuple[Path, Path]) -> None:
     # weights only.
     assert (dense.training_macs, tuned.training_macs) == (3 * dense.macs * 1280, 3 * tuned.macs * 1280)
     assert str(dense.training_macs + tuned.training_macs) in done.stdout
+
+
+def test_no_stage_spends_more_than_its_bound(finished: tuple[Path, Path]) -> None:
+    path, root = finished
+    (graph,) = read_graphs(path)
+    store = Store(root)
+    for own in graph.stages.values():
+        outputs = [point.tag for point in own.points] if isinstance(own, Prune) else [""]
+        for output in outputs:
+            assert own.spent(store.path(Source(own, output))) <= own.training_macs, own.name
+    assert sum(own.training_macs > 0 for own in graph.stages.values()) >= 6
+
+
+def test_no_record_says_where_files_lay(finished: tuple[Path, Path]) -> None:
+    """What differs from machine to machine stays out of every JSON; a recipe to resume from has its folders."""
+    root = finished[1]
+    records = [path for path in root.rglob("*.json") if ".hashes" not in path.parts]
+    assert {path.name for path in records} >= {"stage.json", "result.json", "pruning.json", "timing.json"}
+    for path in records:
+        text = path.read_text(encoding="utf-8")
+        assert str(root.parents[1]) not in text, path
+        assert '"/' not in text, path
 
 
 @pytest.fixture(scope="module")

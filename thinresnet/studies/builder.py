@@ -119,7 +119,6 @@ class Builder:
         """Pruning of a trained network to several points, loosest first; one output each, by the point's tag."""
         tags = "-".join(point.tag for point in points)
         name = f"{self.network.arch}-{pruner.label}-{tags}{step}-{self.images.name}-{self.setup.label}-s{seed}"
-        per_epoch = round(self.images.train * (1 - self.study.holdout))
         return self.graph.add(
             Prune(
                 name=_named(name),
@@ -132,9 +131,13 @@ class Builder:
                 parent=Source(parent),
                 data_dir=self.setup.recipe.data_dir,
                 macs=self.macs,
-                images_seen=images_seen(pruner.method, self.network, self.setup.recipe, per_epoch),
+                images_seen=self._images_seen(pruner),
             )
         )
+
+    def _images_seen(self, pruner: Pruner) -> int:
+        images = round(self.images.train * (1 - self.study.holdout))
+        return images_seen(pruner.method, self.network, self.setup.recipe, images, self.images.classes)
 
     def prune_at_initialisation(self, pruner: Pruner, point: CostPoint, seed: int) -> Source:
         """The channel counts that a method finds before anything is trained; those that need nothing know no seed."""
@@ -153,7 +156,7 @@ class Builder:
             dataset=self.images.name if looks else None,
             holdout=self.study.holdout if looks else 0.0,
             macs=self.macs,
-            images_seen=0,
+            images_seen=self._images_seen(pruner),
         )
         return Source(self.graph.add(stage), stage.points[0].tag)
 
@@ -252,21 +255,28 @@ class Builder:
         self.experiment(protocol, finals, method=shape.pruner.label, point=shape.point, timing=timing)
 
 
-def images_seen(method: Method, dense: Network, recipe: Recipe, per_epoch: int) -> int:
+def images_seen(method: Method, dense: Network, recipe: Recipe, images: int, classes: int) -> int:
     """The images that a method sees while pruning, at most, as far as its settings tell.
 
-    That is `epochs` of training (the recipe's, where none are set), `updates` between removals of `channels`, or so
-    many `images` for a criterion.
+    That is `epochs` of training over so many images (the recipe's epochs, where none are set), `updates` between
+    removals of `channels`, so many `images` or `batches`, or `per_class` for a gradient and for its product.
     """
+
+    def setting(name: str, default: int) -> int:
+        found = getattr(method, name, default)
+        return default if found is None else int(found)
+
+    batch = recipe.batch_size * recipe.grad_accum_steps
+    if "training" in method.needs and hasattr(method, "updates"):
+        removals = -(-sum(dense.channels.values()) // setting("channels", 1))
+        return removals * setting("updates", 0) * batch
     if "training" in method.needs:
-        rounds: int = getattr(method, "rounds", 1)
-        updates = getattr(method, "updates", None)
-        if updates is not None:
-            removals = -(-sum(dense.channels.values()) // getattr(method, "channels", 1))
-            return int(removals * updates * recipe.batch_size * recipe.grad_accum_steps)
-        epochs = getattr(method, "epochs", None)
-        return rounds * per_epoch * (recipe.total_epochs if epochs is None else int(epochs))
-    return int(getattr(method, "images", 0)) if "data" in method.needs else 0
+        return setting("rounds", 1) * images * setting("epochs", recipe.total_epochs)
+    if "data" in method.needs and hasattr(method, "batches"):
+        return setting("rounds", 1) * setting("batches", 1) * recipe.batch_size
+    if "data" in method.needs:
+        return setting("images", 0) + 2 * classes * setting("per_class", 0)
+    return 0
 
 
 def _named(name: str) -> str:

@@ -80,7 +80,7 @@ class Store:
             "key": stage.key,
             "kind": stage.kind,
             "name": stage.name,
-            "stage": stage.identity,
+            "stage": stage.facts,
             "inputs": self._inputs(stage),
             "files": self._hashes(folder),
             **said,
@@ -100,10 +100,12 @@ class Store:
         try:
             record = json.loads((folder / FILE).read_text(encoding="utf-8"))
             whole = isinstance(record, dict) and record["format"] == FORMAT and record["key"] == stage.key
-            if not whole or not isinstance(record["files"], dict) or not isinstance(record["outputs"], dict):
+            if not whole or not all(isinstance(record[key], dict) for key in ("stage", "files", "outputs")):
                 return State(None, f"{FILE} is not this stage's")
         except (OSError, ValueError, KeyError):
             return State(None, f"{FILE} cannot be read")
+        if wrong := _changed_fact(record["stage"], stage.facts):
+            return State(None, wrong)
         found = self._hashes(folder)
         if wrong := _difference(record["files"], found):
             return State(None, wrong)
@@ -148,4 +150,16 @@ def _difference(written: Mapping[str, str], found: Mapping[str, str]) -> str:
         if found.get(name) != written.get(name):
             how = "is missing" if name not in found else "is new" if name not in written else "was changed"
             return f"{name} {how}"
+    return ""
+
+
+def _changed_fact(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first fact that both know and that is not what it was, in words: a default has changed; nothing if none."""
+    for name in sorted({*recorded} & {*now}):
+        before, after = recorded[name], now[name]
+        if isinstance(before, dict) and isinstance(after, dict):
+            if changed := _changed_fact(before, after):
+                return f"{name}: {changed}"
+        elif before != after:
+            return f"{name} was {before!r}, now it is {after!r}"
     return ""
