@@ -267,7 +267,7 @@ def test_what_hangs_on_changed_weights_is_done_again(finished: tuple[Path, Path]
     record["files"]["model.safetensors"] = sha256(dense / "model.safetensors")
     (dense / "stage.json").write_text(json.dumps(record))
     done = study("run", path, "-o", tmp_path / "runs")
-    assert "what it goes on from is not what it was" in done.stderr
+    assert "what it depends on has changed" in done.stderr
     again = {name for name, when in times(root).items() if when != before[name]}
     assert {dense.name, stage(root, "scaled-width-macs50pct-digits").name} & again == {dense.name}
     assert {stage(root, "-l1-macs50pct-digits").name, stage(root, "-l1-macs50pct-finetuned").name} <= again
@@ -345,7 +345,7 @@ def test_a_stage_that_cannot_be_done_leaves_the_others_be(tmp_path: Path) -> Non
     assert len(lines) == 4
     assert "-dense-digits-wild-s3: " in lines[0]
     assert "not a finite number" in lines[0]
-    assert all("wild" in line and "what it goes on from could not be done" in line for line in lines[1:])
+    assert all("wild" in line and "what it depends on could not be done" in line for line in lines[1:])
     assert Result.read(stage(tmp_path / "runs" / "tiny", "-l1-macs50pct-finetuned-digits-short")).epochs == 1
 
 

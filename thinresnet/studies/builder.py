@@ -19,7 +19,7 @@ from thinresnet.studies.study import Pruner, Study, TrainingSetup
 
 @dataclass(frozen=True)
 class PrunedShape:
-    """A pruner at a cost point: where each seed's shape will lie."""
+    """A pruner at a cost point: where each seed's shape will be."""
 
     pruner: Pruner
     point: CostPoint
@@ -199,7 +199,7 @@ class Builder:
     # What protocols share
 
     def pruners(self, protocol: str, why_not: Callable[[Pruner], str | None]) -> Iterator[Pruner]:
-        """The study's pruners that a protocol can go on from; the graph notes why others cannot."""
+        """The study's pruners that take part in a protocol; the graph notes why others cannot."""
         for pruner in self.study.pruners:
             if pruner.protocols and protocol not in pruner.protocols:
                 continue
@@ -209,9 +209,9 @@ class Builder:
                 yield pruner
 
     def pruned(self, protocol: str, why_not: Callable[[Pruner], str | None]) -> Iterator[PrunedShape]:
-        """Every pruner that takes part at every point, and where the shapes of the seeds will lie.
+        """Every pruner that takes part at every point, and where the shapes of the seeds will be.
 
-        A method that trains while it prunes does so once for all points that lie on one way down; for the others each
+        A method that trains while it prunes does so once for all points on one way down; for the others each
         point is a stage of its own, so that a budget more redoes nothing.
         """
         for pruner in self.pruners(protocol, why_not):

@@ -144,7 +144,7 @@ class _Running:
             for future in wait(self.running, return_when=FIRST_COMPLETED).done:
                 self._end(future)
         for stage in self.waiting:
-            self.failed.setdefault(stage.name, "what it goes on from could not be done")
+            self.failed.setdefault(stage.name, "what it depends on could not be done")
         return self.failed
 
     def _next(self) -> Stage | None:
@@ -156,7 +156,7 @@ class _Running:
         return ready[0] if ready and not self.running else None
 
     def _start(self, stage: Stage) -> None:
-        """Hand it out, unless it turns out to be finished: what it goes on from may have been done again to the bit."""
+        """Hand it out, unless it turns out to be finished: what it depends on may have been done again to the bit."""
         self.waiting.remove(stage)
         self._started += 1
         if self.store.finished(stage):

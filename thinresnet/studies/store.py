@@ -1,7 +1,7 @@
 """Where stages are kept, and whether what is there is what was written.
 
 A stage's folder is finished when it has `stage.json`, written last, with the hash of every file and of what the stage
-went on from. A folder whose files are not those any more (changed by hand, cut off) is noticed, said, and done again.
+depends on. A folder whose files are not those any more (changed by hand, cut off) is noticed, said, and done again.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Store:
         self._look_again()
 
     def _look_again(self) -> None:
-        """At all that was not finished: what it goes on from may be there now."""
+        """At all that was not finished: what it depends on may be there now."""
         self._known = {key: state for key, state in self._known.items() if state.record is not None}
 
     def _look(self, stage: Stage) -> State:
@@ -112,11 +112,11 @@ class Store:
         if not all(self.finished(source.stage) for source in stage.inputs.values()):
             return State(None)  # nothing is wrong with it if the same comes out again
         if record["inputs"] != self._inputs(stage):
-            return State(None, "what it goes on from is not what it was")
+            return State(None, "what it depends on has changed")
         return State(record)
 
     def _inputs(self, stage: Stage) -> dict[str, Any]:
-        """The content of what a stage goes on from."""
+        """The content of what a stage depends on."""
         return {role: self._handed_on(source) for role, source in stage.inputs.items()}
 
     def _handed_on(self, source: Source) -> dict[str, str]:

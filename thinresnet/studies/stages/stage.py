@@ -1,7 +1,7 @@
 """What a stage is: one piece of a study's work, known by the content of what it does.
 
 A stage trains, prunes, shapes, masks or times one network. Its key is the hash of the fields that decide what comes
-out, as far as they differ from the documented defaults, and of the keys of the stages that it goes on from: ten methods
+out, as far as they differ from the documented defaults, and of the keys of the stages that it depends on: ten methods
 share one dense parent, a changed recipe redoes only what depends on it, and a new field changes no key. A stage is
 plain values and other stages, so that it can be pickled and done by another process or machine that sees the folders.
 """
@@ -22,7 +22,7 @@ from thinresnet.network import Network
 from thinresnet.recipe import Recipe
 from thinresnet.studies.stages.defaults import DEFAULTS
 
-Folders = Mapping[str, Path]  # of the stages that one goes on from, by role
+Folders = Mapping[str, Path]  # of the stages that one depends on, by role
 
 
 def undecided(**options: Any) -> Any:
@@ -56,7 +56,7 @@ class Source:
     output: str = ""
 
     def chain(self) -> Iterator[Source]:
-        """This and everything that it goes on from; again where two ways lead to it."""
+        """This and everything that it depends on; again where two ways lead to it."""
         yield self
         for before in self.stage.inputs.values():
             yield from before.chain()
@@ -64,7 +64,7 @@ class Source:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Stage(ABC):
-    """One piece of work; subclasses are frozen dataclasses. Fields that hold a `Source` are what it goes on from."""
+    """One piece of work; subclasses are frozen dataclasses. Fields that hold a `Source` are what it depends on."""
 
     kind: ClassVar[str]
     name: str = undecided()
@@ -92,7 +92,7 @@ class Stage(ABC):
 
     @cached_property
     def inputs(self) -> dict[str, Source]:
-        """What it goes on from, by role."""
+        """What it depends on, by role."""
         found: dict[str, Source] = {}
         for one in fields(self):
             value = getattr(self, one.name)
