@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch._dynamo.exc import TorchDynamoException
 
 from thinresnet.errors import InputError
 from thinresnet.recipe import Recipe
@@ -309,8 +310,6 @@ def _compiling_said(recipe: Recipe) -> Iterator[None]:
     if recipe.torchcompile is None:
         yield
         return
-    from torch._dynamo.exc import TorchDynamoException
-
     try:
         yield
     except TorchDynamoException as error:

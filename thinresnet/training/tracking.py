@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import wandb
 from accelerate import Accelerator
 
 PROJECT = "thinresnet"
@@ -51,8 +52,6 @@ class Tracking:
             self._try(self._accelerator.end_training, "Weights & Biases")
 
     def _start(self, folder: Path, config: Mapping[str, Any], mode: str) -> None:
-        import wandb
-
         settings = wandb.Settings(
             init_timeout=_SECONDS_FOR_SERVER, finish_timeout=_SECONDS_TO_UPLOAD, console="off", silent=True
         )
@@ -83,8 +82,6 @@ class Tracking:
 def _has_account() -> bool:
     """Whether wandb could log in without asking: never prompt in the middle of a run."""
     try:
-        import wandb
-
         return os.environ.get("WANDB_MODE", "online") == "online" and bool(wandb.login(prompt=False))
     except Exception:  # no wandb, or a damaged configuration of it
         return False
