@@ -76,7 +76,7 @@ def read_bytes(path: Path, *, largest_bytes: int = LARGEST_JSON_BYTES, missing: 
 
 
 def parse_object(text: str | bytes, where: str) -> dict[str, Any]:
-    """The JSON object in a text from outside; a key given twice and NaN are refused, `where` begins the message."""
+    """The JSON object in a string from outside; a key given twice and NaN are refused, `where` begins the message."""
     try:
         found = json.loads(text, object_pairs_hook=_no_twins, parse_constant=_no_constant)
     except json.JSONDecodeError as error:

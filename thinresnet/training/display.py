@@ -1,4 +1,4 @@
-"""What a run says while it goes: a live line in a terminal, plain lines elsewhere, from the main process only."""
+"""What a run shows while it trains: a live line in a terminal, plain lines elsewhere, from the main process only."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Display:
         self._bar.stop()
 
     def note(self, text: str) -> None:
-        """Say something that stays."""
+        """Print a line that stays."""
         self._console.print(text, markup=False, soft_wrap=True)
 
     def step(self, *, epoch: int, updates: int, loss: float, images_per_second: float, seconds_left: float) -> None:

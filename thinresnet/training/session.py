@@ -25,7 +25,7 @@ from thinresnet.progress import silent
 from thinresnet.recipe import Recipe
 from thinresnet.result import FORWARD_AND_BACKWARD, Result, without_folders
 from thinresnet.runs import EMA_WEIGHTS_FILE, RESULT_FILE
-from thinresnet.stopping import no_room_said, wish_to_stop
+from thinresnet.stopping import full_disk_as_one_line, stop_on_signals
 from thinresnet.training.data import Data, open_data
 from thinresnet.training.display import Display, show_preparation
 from thinresnet.training.loop import Training
@@ -134,7 +134,7 @@ class _Job:
         return readable_id(self.network.arch, self.shape, self.data.name, recipe_name, seed, self.identity)
 
     @property
-    def speaks(self) -> bool:
+    def visible(self) -> bool:
         """Whether this process shows progress."""
         return self.accelerator.is_main_process and not self.options.quiet
 
@@ -168,7 +168,7 @@ def _completed(job: _Job, folder: Path) -> Result:
     if not (folder / RESULT_FILE).exists():
         with ExitStack() as stack:
             _finish(job, _trained(job, run, stack))
-    elif job.speaks:
+    elif job.visible:
         print(f"{folder} is complete already; delete it to train again.", flush=True)
     return Result.read(folder)
 
@@ -180,12 +180,18 @@ def _trained(job: _Job, run: RunFolder, stack: ExitStack) -> Training:
     model = _build(job.network, recipe, job.data)
     if job.initial:
         networks.load_weights(model, job.network, job.initial.path)
-    stack.enter_context(no_room_said(run.path))
+    stack.enter_context(full_disk_as_one_line(run.path))
     if accelerator.is_main_process:
         stack.enter_context(run.lock())
-    wish = stack.enter_context(wish_to_stop())
+    stop_request = stack.enter_context(stop_on_signals())
     training = Training(
-        accelerator, recipe, model, job.data, run, wish=wish, checkpoint_minutes=options.checkpoint_minutes
+        accelerator,
+        recipe,
+        model,
+        job.data,
+        run,
+        stop_request=stop_request,
+        checkpoint_minutes=options.checkpoint_minutes,
     )
     notes = training.load()
     if options.holding:
@@ -193,13 +199,13 @@ def _trained(job: _Job, run: RunFolder, stack: ExitStack) -> Training:
     if accelerator.is_main_process:
         kept = {"recipe_name": options.recipe_name, "shape": job.shape, "holdout": options.holdout}
         run.begin(recipe, job.network, kept)
-    display = Display(visible=job.speaks, epochs=training.epochs, updates_per_epoch=training.updates_per_epoch)
+    display = Display(visible=job.visible, epochs=training.epochs, updates_per_epoch=training.updates_per_epoch)
     for note in notes:
         display.note(note)
     config = {**plain(asdict(recipe)), **job.settings, "shape": job.shape}
     tracking = Tracking(accelerator, run.path, without_folders(config), display.note)
     stack.callback(tracking.finish)  # after the result is written: uploading may take a while
-    with display, _said_by_its_process(accelerator.is_main_process):
+    with display, _printed_by_its_process(accelerator.is_main_process):
         training.go(display, tracking)
     return training
 
@@ -226,7 +232,7 @@ def _finish(job: _Job, training: Training) -> None:
 
 
 @contextmanager
-def _said_by_its_process(main: bool) -> Iterator[None]:
+def _printed_by_its_process(main: bool) -> Iterator[None]:
     """A process prints what is wrong in its share of the data (a damaged image): the main one cannot know."""
     try:
         yield

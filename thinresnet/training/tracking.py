@@ -1,7 +1,7 @@
 """Weights & Biases through accelerate's trackers: a help that must never cost a run.
 
 Without an account, or with a server that does not answer, the run is recorded offline in its own folder (`wandb sync`
-uploads it later); whatever else fails in tracking is said once, and training goes on without it.
+uploads it later); whatever else fails in tracking is shown once, and training continues without it.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Tracking:
         except Exception as error:  # a tracker's trouble, of whatever kind, is never the run's
             self._on = False
             self._say(
-                f"{what}: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}; going on without it"
+                f"{what}: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}; continuing without it"
             )
             return False
         return True

@@ -122,8 +122,8 @@ def _write(images: Images, part: Path, header: Header, progress: Progress) -> No
     for field, kind, title in zip(fields, _KINDS, ("image", "label"), strict=True):
         field["type_id"] = kind
         field["name"][: len(title)] = np.frombuffer(title.encode(), np.uint8)
-    said = json.dumps(asdict(header)).encode()
-    fields[1]["arguments"][: len(said)] = np.frombuffer(said, np.uint8)
+    arguments = json.dumps(asdict(header)).encode()
+    fields[1]["arguments"][: len(arguments)] = np.frombuffer(arguments, np.uint8)
     rows = np.zeros(len(images), _ROW)
     allocations = np.zeros(len(images), _ALLOCATION)
     rows["label"] = images.targets
@@ -236,11 +236,11 @@ def _read(data: NDArray[np.uint8]) -> tuple[Header, NDArray[Any], NDArray[Any]]:
     count = int(head["num_samples"])
     rows = part(_ROW, _HEAD.itemsize + fields.nbytes, count)
     allocations = part(_ALLOCATION, int(head["alloc_table_ptr"]), count)
-    said = json.loads(fields[1]["arguments"].tobytes().rstrip(b"\0") or b"null")
-    if not isinstance(said, dict) or set(said) != set(Header.__dataclass_fields__):
+    found = json.loads(fields[1]["arguments"].tobytes().rstrip(b"\0") or b"null")
+    if not isinstance(found, dict) or set(found) != set(Header.__dataclass_fields__):
         raise ValueError("it does not say which images it holds")
     _check_places(rows["image"], allocations, len(data))
-    return Header(**said), rows, allocations
+    return Header(**found), rows, allocations
 
 
 def _check_places(images: NDArray[Any], allocations: NDArray[Any], end: int) -> None:

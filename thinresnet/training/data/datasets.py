@@ -62,7 +62,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set: its name in results, its classes, and the two splits."""
+    """A dataset: its name in results, its classes, and the two splits."""
 
     name: str
     class_names: tuple[str, ...]

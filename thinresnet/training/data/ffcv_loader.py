@@ -56,7 +56,7 @@ def open_beton(images: Images, folder: Path, name: str, split: str, progress: Pr
     opened = beton.Beton(path)
     if opened.header.digest != images.digest() or not np.array_equal(opened.labels, images.targets):
         raise InputError(
-            f"{path}: holds the {opened.header.split} images of another data set ({opened.header.name}); delete it, it "
+            f"{path}: holds the {opened.header.split} images of another dataset ({opened.header.name}); delete it, it "
             "is written anew"
         )
     return opened

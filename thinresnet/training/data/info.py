@@ -23,7 +23,7 @@ _SHOWN = 20
 
 
 def describe(recipe: Recipe, *, check: bool = False, progress: Progress = silent) -> dict[str, object]:
-    """The data set that a recipe names: name, classes and both splits; with `check` every image is decoded."""
+    """The dataset that a recipe names: name, classes and both splits; with `check` every image is decoded."""
     found = open_dataset(recipe)
     splits = {"train": found.train, "test": found.test}
     described = {split: _split(images, split, check, progress) for split, images in splits.items()}

@@ -60,7 +60,7 @@ class TrainSplit:
 
     plan: Plan
     loader: Loader
-    images: NDArray[np.int64]  # which of the data set's training images are trained on
+    images: NDArray[np.int64]  # which of the dataset's training images are trained on
     targets: Tensor
     augment: Augment
     sizes: tuple[int, ...]
@@ -136,7 +136,7 @@ class EvalSplit:
 
 @dataclass(frozen=True)
 class Data:
-    """An opened data set; close it, or use it as a context manager, to end the workers of its loader."""
+    """An opened dataset; close it, or use it as a context manager, to end the workers of its loader."""
 
     name: str
     class_names: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The `memory` loader: a small data set as uint8 on the training device, cropped and flipped there in batches."""
+"""The `memory` loader: a small dataset as uint8 on the training device, cropped and flipped there in batches."""
 
 from __future__ import annotations
 
