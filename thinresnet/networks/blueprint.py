@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from thinresnet.errors import InputError
 from thinresnet.network import Network
-from thinresnet.networks.ties import Ties, find_ties, shapes_only
+from thinresnet.networks.ties import Ties, find_ties
+from thinresnet.networks.tracer import shapes_only
 
 DEFAULT_SIDE_PX = 224
 

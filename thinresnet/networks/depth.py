@@ -17,37 +17,14 @@ from torch import Tensor, nn
 
 from thinresnet.errors import InputError
 from thinresnet.network import Network
+from thinresnet.networks import architectures
 from thinresnet.networks.blueprint import construct
 from thinresnet.networks.build import build
 from thinresnet.networks.cost import count
 from thinresnet.networks.describe import describe
+from thinresnet.networks.structures import ResidualBlock
 
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """A class of residual blocks."""
-
-    ends: tuple[str, ...]  # the last layer of the branch: the first of these that the block has
-    after: str | None = None  # the activation behind the sum
-
-
-# class of the network: the keyword that sets the blocks of each stage, and its classes of blocks
-_FAMILIES: dict[str, tuple[str, dict[str, _Kind]]] = {
-    "CifarResNet": ("depths", {"_BasicBlock": _Kind(("bn2",), "act2")}),
-    "CifarPreResNet": ("depths", {"_PreBlock": _Kind(("conv3", "conv2"))}),
-    "ResNet": ("layers", {"BasicBlock": _Kind(("bn2",), "act2"), "Bottleneck": _Kind(("bn3",), "act3")}),
-    "ResNetV2": (
-        "layers",
-        {
-            "PreActBasic": _Kind(("conv2",)),
-            "PreActBottleneck": _Kind(("conv3",)),
-            "Bottleneck": _Kind(("norm3",), "act3"),
-        },
-    ),
-    "ConvNeXt": ("depths", {"ConvNeXtBlock": _Kind(("mlp.fc2",))}),
-}
 
 
 @dataclass(frozen=True)
@@ -79,7 +56,8 @@ class Blocks:
 def blocks_of(network: Network) -> Blocks:
     """The blocks of a network, thin or not; a network whose blocks cannot leave is refused."""
     model = construct(network, device="meta")
-    keyword, kinds = _FAMILIES.get(type(model).__name__, ("", {}))
+    structure = architectures.STRUCTURES.get(type(model).__name__)
+    kinds = {} if structure is None else structure.blocks
     stages: dict[str, list[str]] = {}
     ends: dict[str, str] = {}
     for name, module in model.named_modules():
@@ -90,12 +68,12 @@ def blocks_of(network: Network) -> Blocks:
         if stage:
             ends[name] = f"{name}.{_end(network.arch, name, module, kind)}"
         stage.append(name)
-    if not stages:
+    if structure is None or not stages:
         raise InputError(
             f"{network.arch} has no residual blocks that can leave; ResNets (basic, bottleneck, wide, pre-activation) "
             "and ConvNeXts have"
         )
-    return Blocks(keyword, tuple(map(tuple, stages.values())), ends)
+    return Blocks(structure.keyword, tuple(map(tuple, stages.values())), ends)
 
 
 def block_costs(network: Network, blocks: Blocks) -> dict[str, tuple[int, int]]:
@@ -163,7 +141,7 @@ def without(
     return shallow, result
 
 
-def _end(arch: str, name: str, block: nn.Module, kind: _Kind) -> str:
+def _end(arch: str, name: str, block: nn.Module, kind: ResidualBlock) -> str:
     """The last layer of a block's branch; refused where a scale on it would not be one on the branch."""
     end = next(end for end in kind.ends if end.partition(".")[0] in dict(block.named_children()))
     layer = type(block.get_submodule(end)).__name__
