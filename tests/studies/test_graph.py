@@ -14,13 +14,19 @@ from thinresnet import recipe as recipes
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, count, scale
 from thinresnet.pruning.registry import method, methods
+from thinresnet.studies import graphs as graphs_module
+from thinresnet.studies import protocol as protocol_module
+from thinresnet.studies import table as table_module
 from thinresnet.studies import training_cost
-from thinresnet.studies.builder import images_seen
+from thinresnet.studies.builder import Builder, images_seen
 from thinresnet.studies.graph import Experiment, StudyGraph
 from thinresnet.studies.graphs import graph_of, read_graphs
+from thinresnet.studies.protocol import DENSE as DENSE_KIND
+from thinresnet.studies.protocol import protocol
 from thinresnet.studies.protocols import PROTOCOLS
 from thinresnet.studies.reading import read_studies
 from thinresnet.studies.stages import Stage, Train
+from thinresnet.studies.store import Store
 
 IMAGES = 1294  # of the 1,438 of the embedded data, a tenth held out
 STUDY: dict[str, Any] = {
@@ -248,6 +254,30 @@ def test_what_a_method_looks_at(name: str, settings: dict[str, Any], images: int
     recipe = recipes.load("digits", {"batch_size": 128})
     assert sum(dense.channels.values()) == 400
     assert images_seen(method(name, settings), dense, recipe, 1000, 10) == images
+
+
+def test_a_protocol_is_one_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A toy: half the seeds of the dense network."""
+    monkeypatch.setattr(protocol_module, "PROTOCOLS", known := dict(PROTOCOLS))
+    for module in (graphs_module, table_module):
+        monkeypatch.setattr(module, "PROTOCOLS", known)
+
+    @protocol("one-seed", DENSE_KIND, "dense, one seed")
+    def toy(to: Builder) -> None:
+        """The whole network under the first seed."""
+        to.experiment("one-seed", [to.dense(to.study.seeds[0])])
+
+    graph = graph_from(tmp_path, protocols=["one-seed"])
+    assert [stage.name for stage in graph.stages.values()] == ["resnet20_cifar-dense-digits-short-s1"]
+    (summary,) = table_module.summaries(graph, Store(tmp_path / "runs"))
+    assert (summary.name, summary.kind, known["one-seed"].does) == (
+        "dense, one seed",
+        "dense",
+        "The whole network under the first seed.",
+    )
+    for kind, name in ((DENSE_KIND, "dense"), ("no kind", "new")):
+        with pytest.raises(ValueError, match=name):
+            protocol(name, kind, "x")(toy)
 
 
 def test_plain_width_may_train_as_long_as_dense_costs(tmp_path: Path) -> None:
