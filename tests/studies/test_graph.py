@@ -229,6 +229,13 @@ def test_methods_at_initialisation_take_part_where_they_can(tmp_path: Path) -> N
     # One pruning serves both granularities and all seeds: SynExp reads shapes only. A mask is drawn for each seed.
     assert len(stages(graph, "prune", "-synexp-macs")) == 1
     assert len(stages(graph, "mask", "-synexp-macs50pct-weights")) == 2
+    # A layer that may grow has up to twice the channels on both sides; a budget of MACs bounds it still.
+    grown = row(graph, "at-init", "synexp-preconfig", "macs50pct").finals[0]
+    assert grown.training_macs == 3 * (DENSE // 2) * 10 * IMAGES
+    free = graph_from(tmp_path, methods=some[2:], protocols=["at-init"], budgets=[{"params": "50%"}])
+    assert (
+        row(free, "at-init", "synexp-preconfig", "params50pct").finals[0].training_macs == 3 * 4 * DENSE * 10 * IMAGES
+    )
     # Zeros are computed: a masked network's cost is the whole network's.
     final = row(graph, "at-init-weights", "synexp", "macs50pct").finals[0]
     assert final.training_macs == 3 * DENSE * 10 * IMAGES

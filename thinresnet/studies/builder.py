@@ -9,6 +9,7 @@ from functools import cached_property
 from thinresnet.budget import Budget
 from thinresnet.network import Network
 from thinresnet.networks.cost import macs_and_params
+from thinresnet.pruning.initialisation.allocation import MOST_GROWTH
 from thinresnet.pruning.method import Method
 from thinresnet.pruning.presets import preset
 from thinresnet.recipe import Recipe
@@ -65,12 +66,12 @@ class Builder:
             return point.budgets
         return (Budget.parse("macs", macs_and_params(preset(point.to, self.network)).macs),)
 
-    def _macs_at(self, network: Network | Source, point: CostPoint | None) -> int:
-        """The MACs of a network, at most: where it is found later, those of its point, or the dense one's."""
-        if isinstance(network, Network):
-            return macs_and_params(network).macs
-        own = self.budgets(point) if point else ()
-        return min([self.macs, *(budget.limit(self.macs) for budget in own if budget.quantity == "macs")])
+    def macs_at_most(self, pruner: Pruner, point: CostPoint) -> int:
+        """The MACs of what a pruner finds at a point: masked weights are computed, and layers may grow."""
+        if pruner.method.removes == "weights":
+            return self.macs
+        most = self.macs * (round(MOST_GROWTH**2) if pruner.grow else 1)
+        return min([most, *(own.limit(self.macs) for own in self.budgets(point) if own.quantity == "macs")])
 
     # Stages
 
@@ -82,16 +83,18 @@ class Builder:
         *,
         recipe: Recipe | None = None,
         weights: Source | None = None,
-        at: CostPoint | None = None,
+        at: tuple[Pruner, CostPoint] | None = None,
         equal_computation: bool = False,
         most_times: int | None = None,
     ) -> Train:
         """Training of a network by the setup's recipe, or another one.
 
-        `at` bounds the MACs of a network that is found later. `equal_computation` is Scratch-B, whose epochs follow
-        from that network's MACs, at most `most_times` the recipe's.
+        `at` bounds the MACs of a network that is found later: by which pruner, at which point. `equal_computation` is
+        Scratch-B, whose epochs follow from that network's MACs, at most `most_times` the recipe's.
         """
         setup, images = self.setup, self.images
+        found_later = self.macs if at is None else self.macs_at_most(*at)
+        macs = macs_and_params(network).macs if isinstance(network, Network) else found_later
         return self.graph.add(
             Train(
                 name=_named(f"{setup.subject.arch}-{shape}-{images.name}-{setup.label}-s{seed}"),
@@ -107,7 +110,7 @@ class Builder:
                 weights=weights,
                 equal_macs=self.macs if equal_computation else None,
                 most_times=most_times,
-                macs=self._macs_at(network, at),
+                macs=macs,
             )
         )
 
