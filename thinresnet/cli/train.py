@@ -171,7 +171,7 @@ def choose_network(
     """The network as a function of the number of classes, its input, and what its shape is called in the run's name."""
     from thinresnet import networks
     from thinresnet.networks.blueprint import default_input_size
-    from thinresnet.networks.describe import check_arch
+    from thinresnet.networks.describe import check_arch, check_kwargs
 
     budgets = parse_budgets(vars(options))
     factors: dict[str, Any] = {
@@ -206,6 +206,7 @@ def choose_network(
     if not ways:
         factors = of_recipe
     check_arch(arch)
+    check_kwargs(arch, kwargs)
     size = input_of(default_input_size(arch))
 
     def scaled(classes: int) -> Network:

@@ -20,3 +20,4 @@ NAMES: tuple[str, ...] = tuple(name for module in _MODULES for name in module.de
 STRUCTURES: dict[str, structures.Structure] = structures.STRUCTURES | {
     kind: structure for module in _MODULES for kind, structure in getattr(module, "STRUCTURES", {}).items()
 }
+DEPTHS = frozenset(structure.keyword for structure in STRUCTURES.values())  # keywords that set the blocks of each stage

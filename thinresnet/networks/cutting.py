@@ -31,7 +31,7 @@ from thinresnet.networks.describe import describe
 from thinresnet.networks.labels import Labels
 from thinresnet.networks.ties import Role, Ties, find_ties
 
-STAYS = -1  # the number at positions where no channel stands: colours, classes, padding
+STAYS = -1  # the number at positions where no channel stands: input channels, classes, padding
 Kept = np.ndarray[Any, np.dtype[np.bool_]]
 
 

@@ -1,8 +1,8 @@
-"""Depth surgery: the residual blocks that may leave, scales on their branches, and the network without some of them.
+"""Depth surgery: residual blocks that can be removed, scales on their branches, and the network without some of them.
 
 Behind the first block of a stage every shortcut is the identity: without its branch such a block hands on what it was
 given, and the stage is one block shorter. The shallower network is built by its architecture's own constructor and
-receives the weights of the blocks that are left, under their new numbers.
+receives the weights of the remaining blocks, under their new numbers.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from thinresnet.budget import Costs
 from thinresnet.errors import InputError
 from thinresnet.network import Network
 from thinresnet.networks import architectures
@@ -33,14 +34,14 @@ class Blocks:
 
     keyword: str  # of the architecture: how many blocks each stage has
     stages: tuple[tuple[str, ...], ...]
-    ends: Mapping[str, str]  # of each block that may leave: the last layer of its branch
+    ends: Mapping[str, str]  # of each block that can be removed: the last layer of its branch
 
     def owner(self, name: str) -> str | None:
         """The block that a layer, parameter or group of channels belongs to."""
         return next((block for stage in self.stages for block in stage if f"{name}.".startswith(f"{block}.")), None)
 
-    def left(self, named: Mapping[str, Value], gone: Collection[str]) -> dict[str, Value]:
-        """What is left of what has the names of layers, under those of the network without these blocks."""
+    def remaining(self, named: Mapping[str, Value], gone: Collection[str]) -> dict[str, Value]:
+        """What has the names of layers, without these blocks and under the names of the network without them."""
         names: dict[str, str] = {}
         for stage in self.stages:
             stay = [block for block in stage if block not in gone]
@@ -54,7 +55,7 @@ class Blocks:
 
 
 def blocks_of(network: Network) -> Blocks:
-    """The blocks of a network, thin or not; a network whose blocks cannot leave is refused."""
+    """The blocks of a network, thin or not; a network whose blocks cannot be removed is refused."""
     model = construct(network, device="meta")
     structure = architectures.STRUCTURES.get(type(model).__name__)
     kinds = {} if structure is None else structure.blocks
@@ -70,20 +71,20 @@ def blocks_of(network: Network) -> Blocks:
         stage.append(name)
     if structure is None or not stages:
         raise InputError(
-            f"{network.arch} has no residual blocks that can leave; ResNets (basic, bottleneck, wide, pre-activation) "
-            "and ConvNeXts have"
+            f"{network.arch} has no residual blocks that can be removed; ResNets (basic, bottleneck, wide, "
+            "pre-activation) and ConvNeXts have"
         )
     return Blocks(structure.keyword, tuple(map(tuple, stages.values())), ends)
 
 
-def block_costs(network: Network, blocks: Blocks) -> dict[str, tuple[int, int]]:
+def block_costs(network: Network, blocks: Blocks) -> dict[str, Costs]:
     """The MACs and parameters of each block."""
-    costs = {block: (0, 0) for stage in blocks.stages for block in stage}
+    costs = {block: Costs(0, 0) for stage in blocks.stages for block in stage}
     for layer in count(network).layers:
         block = blocks.owner(layer.name)
         if block is not None:
             macs, params = costs[block]
-            costs[block] = (macs + layer.macs, params + layer.params)
+            costs[block] = Costs(macs + layer.macs, params + layer.params)
     return costs
 
 
@@ -109,12 +110,12 @@ def shallower(network: Network, blocks: Blocks, gone: Collection[str]) -> Networ
     unknown = sorted(set(gone) - set(blocks.ends))
     if unknown:
         raise InputError(
-            f"{network.arch}: {unknown[0]!r} is not a block that can leave; these are: {', '.join(blocks.ends)}"
+            f"{network.arch}: {unknown[0]!r} is not a block that can be removed; these are: {', '.join(blocks.ends)}"
         )
     depths = [sum(block not in gone for block in stage) for stage in blocks.stages]
     return describe(
         network.arch,
-        channels=blocks.left(network.channels, gone),
+        channels=blocks.remaining(network.channels, gone),
         input_size=network.input_size,
         complete=True,
         **{**network.kwargs, blocks.keyword: depths},
@@ -132,10 +133,10 @@ def without(
     shallow = shallower(network, blocks, gone)
     like = next(model.parameters())
     result = build(shallow, seed=0).to(device=like.device, dtype=like.dtype).train(model.training)
-    result.load_state_dict(blocks.left(model.state_dict(), gone))
+    result.load_state_dict(blocks.remaining(model.state_dict(), gone))
     ends = {blocks.ends[block]: scale for block, scale in scales.items()}
     with torch.no_grad():
-        for end, scale in blocks.left(ends, gone).items():
+        for end, scale in blocks.remaining(ends, gone).items():
             for parameter in result.get_submodule(end).parameters():
                 parameter.mul_(scale)
     return shallow, result
@@ -154,4 +155,4 @@ def _end(arch: str, name: str, block: nn.Module, kind: ResidualBlock) -> str:
         reason = f"{after} behind the sum changes what a block without a branch hands on; ReLU does not"
     else:
         return end
-    raise InputError(f"{arch}: the block {name!r} cannot leave: {reason}")
+    raise InputError(f"{arch}: the block {name!r} cannot be removed: {reason}")

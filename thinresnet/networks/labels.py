@@ -17,7 +17,7 @@ from torch import Tensor
 Labels = np.ndarray[Any, np.dtype[np.int64]]
 
 FREE = 0  # belongs to no channel: padding, constants
-FIXED = 1  # belongs to a width that may not change: the image's colours, the classes, a map of one channel
+FIXED = 1  # belongs to a width that may not change: input channels, classes, a map of one channel
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ class _Tracer(TorchDispatchMode):
         self.inside_layer = 0
 
     def image(self, input_size: tuple[int, int, int]) -> Tensor:
-        """An image whose colours have a label."""
+        """An image whose channels are labelled as fixed."""
         image = torch.empty(1, *input_size, device="meta")
         self.flow.shadows[image] = torch.full((1, 1, 1, 1), FIXED).expand(image.shape)
         return image
