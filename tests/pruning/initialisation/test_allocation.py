@@ -113,15 +113,15 @@ def test_the_geometric_program_is_solved(arch: str, budgets: list[Budget]) -> No
     forms, x = space.forms, largest_product(space)
     gains, channels = forms.shares.sum(0), space.channels(x)
     spent = space.spent(forms.costs(channels))
-    assert spent.max() == pytest.approx(1, abs=1e-9)
+    assert spent.max() == pytest.approx(1, abs=1e-5)
     slopes = space.spent(forms.slopes(channels) * channels) / spent[:, None]
-    free, binding = (x > space.low + 1e-6) & (x < space.high - 1e-6), spent > 1 - 1e-7
+    free, binding = (x > space.low + 1e-6) & (x < space.high - 1e-6), spent > 1 - 1e-5
     multipliers = np.linalg.lstsq(slopes[binding][:, free].T, gains[free], rcond=None)[0]
     assert (multipliers > 0).all()
     rest = gains - multipliers @ slopes[binding]
-    np.testing.assert_allclose(rest[free], 0, atol=1e-4)
-    assert (rest[x >= space.high - 1e-6] >= -1e-4).all()
-    assert (rest[x <= space.low + 1e-6] <= 1e-4).all()
+    np.testing.assert_allclose(rest[free], 0, atol=1e-3)
+    assert (rest[x >= space.high - 1e-6] >= -1e-3).all()
+    assert (rest[x <= space.low + 1e-6] <= 1e-3).all()
 
 
 def test_uniform_is_width_scaling() -> None:

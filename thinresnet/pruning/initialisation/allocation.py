@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from thinresnet.budget import Costs
 from thinresnet.errors import InputError
 from thinresnet.network import Network
 from thinresnet.networks.blueprint import blueprint
@@ -73,7 +72,7 @@ def allocate(network: Network, limits: Limits, space: SearchSpace, factors: Figu
     found = largest_within(
         limits,
         at=lambda shift: space.channels(_moved(space, factors, shift)),
-        cost=lambda channels: Costs(*space.forms.costs(channels).tolist()),
+        cost=space.costs,
         spend=lambda shift, channels, within: _rounded(replace(space, limits=within), channels).astype(float),
         network=network_of,
         what="pruned network",

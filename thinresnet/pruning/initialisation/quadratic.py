@@ -104,7 +104,11 @@ class SearchSpace:
 
     def allows(self, channels: Figures) -> bool:
         """Whether these counts cost no more than the budgets."""
-        return self.limits.allow(Costs(*self.forms.costs(channels).tolist()))
+        return self.limits.allow(self.costs(channels))
+
+    def costs(self, channels: Figures) -> Costs:
+        """MACs and parameters; to a thousandth, as the smallest counts come back inexact from their logarithms."""
+        return Costs(*np.round(self.forms.costs(channels), 3).tolist())
 
     def spent(self, costs: Figures) -> Figures:
         """Costs (MACs and parameters along the first axis) as shares of the budgets, one row a budget."""
