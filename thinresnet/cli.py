@@ -35,7 +35,7 @@ for verbs in (network_verbs, training_verbs, pruning_verbs, crop_verbs, leaderbo
 
 
 def _add_runs() -> Callable[..., Sequence[Any]]:
-    from thinresnet.leaderboard.add import add_runs
+    from thinresnet.leaderboard.adding import add_runs
 
     return add_runs
 

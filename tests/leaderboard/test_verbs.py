@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from thinresnet.errors import InputError
 from thinresnet.leaderboard import verbs
-from thinresnet.leaderboard.add import SHORT
+from thinresnet.leaderboard.adding import SHORT
 from thinresnet.leaderboard.schema import NAMES, Entry
 from thinresnet.leaderboard.store import default_board, read_board, render
 

@@ -13,9 +13,10 @@ import typer
 
 from thinresnet.errors import InputError, nearest
 from thinresnet.leaderboard import show as tables
+from thinresnet.leaderboard.boards import GIVEN, find_board, writable_board
 from thinresnet.leaderboard.papers import Paper, bib_beside, read_bib
 from thinresnet.leaderboard.schema import COLUMNS, FAMILIES, Entry
-from thinresnet.leaderboard.store import default_board, read_board
+from thinresnet.leaderboard.store import read_board
 from thinresnet.leaderboard.verdicts import (
     REFERENCES,
     Bar,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from thinresnet.leaderboard.add import Proposal
+    from thinresnet.leaderboard.adding import Proposal
 
 _BUDGET_NAMES = {
     "macs": "MACs",
@@ -230,7 +231,7 @@ def check(
 
     from thinresnet.leaderboard import check as rules
 
-    path = board or default_board()
+    path = (writable_board(board) if fix else find_board(board)).path
     if fix and rules.tidy(path):
         print(f"{path} and {bib_beside(path)}: rewritten in canonical form", file=sys.stderr)
     problems = rules.check(path)
@@ -323,10 +324,11 @@ def add(
     thinresnet leaderboard add --paper lin2020hrank --dataset imagenet --arch resnet50 --method HRank --family pruned
     --top1 74.98 --dense-top1 76.15 --macs 2.30G --dense-macs 4.09G --locator "table 5, row 2" --read-repo lmbxmu/HRank
     """
-    from thinresnet.leaderboard import add as rows
+    from thinresnet.leaderboard import adding as rows
     from thinresnet.leaderboard.files import read_text
+    from thinresnet.leaderboard.rowfiles import rows_from_file
 
-    path = board or default_board()
+    path = writable_board(board).path
     entries, papers = _read(path)
     given = {name: value for name, value in values.items() if value}
     new_paper = read_text(bibtex) if bibtex else ""
@@ -335,8 +337,7 @@ def add(
     if folders:
         proposals = [rows.propose_run(folders, entries, values=given, ema=ema)]
     elif yaml:
-        read = rows.from_yaml(yaml)
-        proposals = [rows.propose(row, entries, papers, bibtex=row.pop("bibtex", "")) for row in read]
+        proposals = rows.propose_all(rows_from_file(yaml), entries, papers, where=str(yaml))
     elif given or bibtex:
         proposals = [rows.propose(given, entries, papers, bibtex=new_paper)]
     elif sys.stdin.isatty():
@@ -352,7 +353,7 @@ def add(
 
 def _with_columns(verb: Callable[..., None]) -> Callable[..., None]:
     """Give `add` one flag for each column of the board, under the names that people type, with the schema's words."""
-    from thinresnet.leaderboard.add import SHORT
+    from thinresnet.leaderboard.amounts import SHORT
 
     typed = {column: short for short, column in SHORT.items()}
     signature = inspect.signature(verb)
@@ -381,24 +382,15 @@ leaderboard.command()(_with_columns(add))
 
 
 def _ask(entries: Sequence[Entry], papers: dict[str, Paper]) -> Proposal:
-    """A proposal from questions; where a rule is broken, the rule is said and the answers are gone through again."""
-    from thinresnet.leaderboard import add as rows
-    from thinresnet.leaderboard.files import read_text
+    """A proposal from questions, each of which is asked until its answer will do."""
+    from thinresnet.leaderboard.asking import Talk, interview
 
-    columns = {column.name: column for column in COLUMNS}
-    answers: dict[str, str] = {}
-    bibtex = ""
-    while True:
-        for name in rows.QUESTIONS:
-            words = columns[rows.SHORT.get(name, name)].help
-            answers[name] = typer.prompt(f"{name} ({words})", default=answers.get(name, "")).strip()
-            if name == "paper" and answers[name] and answers[name] not in papers:
-                file = typer.prompt("not on the board yet: file with its BibTeX", default="")
-                bibtex = read_text(file) if file else ""
-        try:
-            return rows.propose({k: v for k, v in answers.items() if v}, entries, papers, bibtex=bibtex)
-        except InputError as error:
-            print(f"{error}\nOnce more; Enter keeps an answer.", file=sys.stderr)
+    def ask(question: str, default: str) -> str:
+        return str(
+            typer.prompt(question, default=default, show_default=bool(default), prompt_suffix=": " if question else "")
+        )
+
+    return interview(entries, papers, Talk(ask, lambda words: print(words, file=sys.stderr)))
 
 
 def _show_proposal(proposal: Proposal, bar: Bar, yes: bool) -> None:
@@ -523,8 +515,11 @@ def _budget(name: str) -> str:
 
 
 def _read(board: Path | None) -> tuple[list[Entry], dict[str, Paper]]:
-    path = board or default_board()
-    return read_board(path), read_bib(bib_beside(path))
+    found = find_board(board)
+    entries, papers = read_board(found.path), read_bib(bib_beside(found.path))
+    if found.origin != GIVEN:
+        print(f"board: {found.says}, {len(entries):,} rows", file=sys.stderr)
+    return entries, papers
 
 
 def _console() -> Console:
