@@ -2,56 +2,54 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
+from thinresnet.cli.terminal import JsonFlag, print_json, print_written
+
 _FOLDER = typer.Option("--data-dir", help="Folder of the data set.", metavar="DIR")
 _DATASET = typer.Option("--dataset", help="digits, torch/cifar10, torch/cifar100; class folders if not given.")
-_JSON = typer.Option("--json", help="Print JSON.")
+
+app = typer.Typer(
+    name="data", no_args_is_help=True, help="Look at a dataset; write it as .beton files for the ffcv loader."
+)
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add `data` to the command line."""
-    verbs = typer.Typer(no_args_is_help=True, help="Look at a data set; write it as .beton files for the ffcv loader.")
-    verbs.command()(write)
-    verbs.command()(info)
-    app.add_typer(verbs, name="data")
-
-
+@app.command()
 def write(
     data_dir: Annotated[Path, _FOLDER],
     mode: Annotated[str, typer.Option(help="raw (pixels), jpg (the files as they are), or auto.")] = "auto",
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Write the .beton files of a folder, which the ffcv loader would otherwise write on first use.
 
     Example: thinresnet data write --data-dir imagenet --mode jpg
     """
+    from thinresnet.recipe import Recipe
     from thinresnet.training.data.info import write_betons
     from thinresnet.training.display import show_preparation
-    from thinresnet.training.recipe import Recipe
 
     written = write_betons(Recipe(data_dir=str(data_dir)), mode=mode, progress=None if as_json else show_preparation)
-    print(json.dumps([str(path) for path in written]) if as_json else "\n".join(str(path) for path in written))
+    print_written(written, as_json=as_json)
 
 
+@app.command()
 def info(
     file: Annotated[Optional[Path], typer.Argument(help="A .beton file.", metavar="[FILE]")] = None,  # noqa: UP045
     data_dir: Annotated[Optional[Path], _FOLDER] = None,  # noqa: UP045  # typer reads these on Python 3.10 too
     dataset: Annotated[str, _DATASET] = "",
     check: Annotated[bool, typer.Option("--check", help="Decode every image, and name those that are broken.")] = False,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Say what a data set or a .beton file holds: classes, images, sizes, broken files.
 
     Example: thinresnet data info --data-dir imagenette --check
     """
+    from thinresnet.recipe import Recipe
     from thinresnet.training.data.info import describe, describe_beton
     from thinresnet.training.display import show_preparation
-    from thinresnet.training.recipe import Recipe
 
     if file is not None:
         found = describe_beton(file)
@@ -59,7 +57,7 @@ def info(
         recipe = Recipe(data_dir=str(data_dir) if data_dir else None, dataset=dataset)
         found = describe(recipe, check=check, progress=None if as_json else show_preparation)
     if as_json:
-        print(json.dumps(found, indent=2))
+        print_json(found)
         return
     _print(found)
 

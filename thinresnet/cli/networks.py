@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,15 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from thinresnet.budget import parse_budgets, short
+from thinresnet.cli.terminal import JsonFlag, print_json, print_table, progress, say
 from thinresnet.errors import InputError, nearest
-from thinresnet.networks.known import KNOWN
 
 if TYPE_CHECKING:
+    from thinresnet.network import Network
     from thinresnet.networks.cost import Cost
-    from thinresnet.networks.network import Network
 
 What = Annotated[str, typer.Argument(metavar="ARCH|FILE", help="An architecture, a network.json or a run folder.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Width = Annotated[float, typer.Option(help="Factor on the channels of every group.")]
 Interior = Annotated[float, typer.Option(help="Factor on the channels inside blocks; the residual stream stays.")]
 RoundTo = Annotated[int, typer.Option(help="Channel counts are multiples of this.")]
@@ -26,18 +26,14 @@ InputPx = Annotated[int | None, typer.Option("--input", help="Side of the input 
 Classes = Annotated[int | None, typer.Option(help="Number of classes.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this room's verbs to the command line."""
-    app.command("networks")(networks)
-    app.command("count")(count_verb)
-    app.command("fit")(fit_verb)
-    app.command("time")(time_verb)
+app = typer.Typer()
 
 
+@app.command("networks")
 def networks(
     pattern: Annotated[str, typer.Argument(help="Only names like this, such as 'resnet*'.")] = "*",
     check: Annotated[bool, typer.Option("--check", help="Try every timm architecture of these names now.")] = False,
-    as_json: Json = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """List the networks that are known to work, or try others.
 
@@ -46,6 +42,8 @@ def networks(
     if check:
         _check_networks(pattern, as_json)
         return
+    from thinresnet.networks.known import KNOWN
+
     found = {family: fnmatch.filter(names, pattern) for family, names in KNOWN.items()}
     found = {family: names for family, names in found.items() if names}
     if not found:
@@ -55,23 +53,16 @@ def networks(
             f"--check tries any timm architecture of that name"
         )
     if as_json:
-        print(json.dumps(found, indent=1))
+        print_json(found)
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("family", "networks", title="Known to work: built, trained, counted, fitted, saved by the tests")
-    for family, names in found.items():
-        table.add_row(family, ", ".join(names))
-    console = Console()
-    console.print(table)
-    console.print("Any other of timm's CNNs: [bold]thinresnet networks --check NAME[/bold] tries it.")
+    rows = [(family, ", ".join(names)) for family, names in found.items()]
+    title = "Known to work: built, trained, counted, fitted and saved by the tests"
+    print_table(("family", "networks"), rows, title=title, left=2)
+    say("Any other of timm's CNNs: [bold]thinresnet networks --check NAME[/bold] tries it.")
 
 
 def _check_networks(pattern: str, as_json: bool) -> None:
     import timm
-    from rich.console import Console
-    from rich.progress import track
 
     import thinresnet.networks.zoo
     from thinresnet.networks import build, scale
@@ -80,21 +71,23 @@ def _check_networks(pattern: str, as_json: bool) -> None:
     names = [name for name in fnmatch.filter(timm.list_models(), pattern) if name not in thin]
     if not names:
         raise InputError(f"networks: timm has no architecture named {pattern!r}{nearest(pattern, timm.list_models())}")
-    verdicts: dict[str, str] = {}
-    console = Console(stderr=True)
-    for name in track(names, description="trying half width", console=console, disable=len(names) < 4):
-        try:
-            build(scale(name, width=0.5))
-            verdicts[name] = "works"
-        except InputError as refusal:
-            verdicts[name] = f"refused: {refusal}"
+    found: dict[str, str] = {}
+    with progress() as show:
+        for done, name in enumerate(names, start=1):
+            try:
+                build(scale(name, width=0.5))
+                found[name] = "works"
+            except InputError as refusal:
+                found[name] = f"refused: {refusal}"
+            show("trying half width", done, len(names))
     if as_json:
-        print(json.dumps(verdicts, indent=1))
+        print_json(found)
         return
-    for name, verdict in verdicts.items():
-        print(f"{name}: {verdict}")
+    for name, outcome in found.items():
+        print(f"{name}: {outcome}")
 
 
+@app.command("count")
 def count_verb(
     what: What,
     width: Width = 1.0,
@@ -103,7 +96,7 @@ def count_verb(
     input_px: InputPx = None,
     num_classes: Classes = None,
     layers: Annotated[bool, typer.Option("--layers", help="Print every layer.")] = False,
-    as_json: Json = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Count MACs, parameters and activations, and compare them with the dense network.
 
@@ -121,13 +114,14 @@ def count_verb(
     options = {"width": str(width), "interior": str(interior), "round_to": round_to, "px": input_px}
     record = remembered({"count": what, "file": _text_of(what), "classes": num_classes, **options}, counted)
     if as_json:
-        print(json.dumps({key: value for key, value in record.items() if layers or key != "layers"}, indent=1))
+        print_json({key: value for key, value in record.items() if layers or key != "layers"})
         return
     _print_cost(record)
     if layers:
         _print_layers(record)
 
 
+@app.command("fit")
 def fit_verb(
     arch: Annotated[str, typer.Argument(metavar="ARCH", help="An architecture.")],
     macs: Annotated[str | None, typer.Option(help="At most this many MACs: 2.05G, or a share: 50%.")] = None,
@@ -137,7 +131,7 @@ def fit_verb(
     input_px: InputPx = None,
     num_classes: Classes = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the network's JSON here.")] = None,
-    as_json: Json = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Find the largest network of a scaling that costs no more than a budget.
 
@@ -156,7 +150,7 @@ def fit_verb(
 
         write_atomically(output, network.to_json())
     if as_json:
-        print(json.dumps({key: value for key, value in record.items() if key != "layers"}, indent=1))
+        print_json({key: value for key, value in record.items() if key != "layers"})
         return
     _print_cost(record)
     for budget in budgets:
@@ -167,6 +161,7 @@ def fit_verb(
         print(f"Written to {output}; train it with: accelerate launch train.py --network {output}")
 
 
+@app.command("time")
 def time_verb(
     what: What,
     width: Width = 0.5,
@@ -179,23 +174,18 @@ def time_verb(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; the GPU where there is one.")] = None,
     channels_last: Annotated[bool, typer.Option("--channels-last", help="Channels-last memory layout.")] = False,
     compiled: Annotated[bool, typer.Option("--compile", help="torch.compile both networks.")] = False,
-    as_json: Json = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Measure latency and throughput here, against the dense network, beside the MAC ratio.
 
     Example: thinresnet time resnet50 --width 0.5 --batch-size 8
     """
-    from rich.console import Console
-    from rich.progress import Progress
-    from rich.table import Table
-
     from thinresnet.networks import measure
 
     network, dense = _network_and_dense(what, width, interior, round_to, input_px, num_classes)
     pair = [dense] if network == dense else [dense, network]
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"timing {network.arch}", total=runs * len(pair))
+    with progress() as show:
+        done = itertools.count(1)
         timings = measure(
             pair,
             batch_size=batch_size,
@@ -203,7 +193,7 @@ def time_verb(
             device=device,
             channels_last=channels_last,
             compiled=compiled,
-            on_run=lambda: progress.advance(task),
+            on_run=lambda: show(f"timing {network.arch}", next(done), runs * len(pair)),
         )
     rows = [
         {
@@ -218,13 +208,12 @@ def time_verb(
         for timing in timings
     ]
     if as_json:
-        print(json.dumps({"arch": network.arch, "batch_size": batch_size, "runs": runs, "timings": rows}, indent=1))
+        print_json({"arch": network.arch, "batch_size": batch_size, "runs": runs, "timings": rows})
         return
-    table = Table("", "MACs", "MAC ratio", "latency, ms", "± quartiles", "images/s", "time ratio")
-    table.title = f"{network.arch}, batch {batch_size}, {runs} runs in turns"
-    for row, timing in zip(rows, timings, strict=True):
-        table.add_row(
-            str(row["network"]),
+    columns = ("", "MACs", "MAC ratio", "latency, ms", "± quartiles", "images/s", "time ratio")
+    cells = [
+        (
+            row["network"],
             short(timing.macs),
             f"{timing.macs_ratio:.3f}",
             f"{timing.latency_ms:.2f}",
@@ -232,7 +221,9 @@ def time_verb(
             f"{timing.images_per_second:.1f}",
             f"{timing.time_ratio:.3f}",
         )
-    Console().print(table)
+        for row, timing in zip(rows, timings, strict=True)
+    ]
+    print_table(columns, cells, title=f"{network.arch}, batch {batch_size}, {runs} runs in turns")
 
 
 def _text_of(what: str) -> str | None:
@@ -248,12 +239,11 @@ def _network_and_dense(
     what: str, width: float, interior: float, round_to: int, input_px: int | None, num_classes: int | None
 ) -> tuple[Network, Network]:
     """The network that a user points at, and the architecture that it was scaled from."""
-    from thinresnet.networks.network import Network
-    from thinresnet.networks.scaling import scale
+    from thinresnet.networks import read_network, scale
 
     kwargs = _kwargs(num_classes)
     if what.endswith(".json") or Path(what).is_dir():
-        network = Network.read(what)
+        network = read_network(what)
         return network, scale(network.arch, input_size=network.input_size, **network.kwargs)
     size = _input_size(what, input_px)
     network = scale(what, width=width, interior=interior, round_to=round_to, input_size=size, **kwargs)
@@ -267,8 +257,9 @@ def _kwargs(num_classes: int | None) -> dict[str, Any]:
 def _input_size(arch: str, input_px: int | None) -> tuple[int, int, int] | None:
     if input_px is None:
         return None
+    from thinresnet.network import check_input_size
     from thinresnet.networks.blueprint import default_input_size
-    from thinresnet.networks.network import check_arch, check_input_size
+    from thinresnet.networks.describe import check_arch
 
     check_arch(arch)
     return check_input_size((default_input_size(arch)[0], input_px, input_px))
@@ -290,24 +281,18 @@ def _as_record(network: Network, cost: Cost, reference: Cost) -> dict[str, Any]:
 
 
 def _print_cost(record: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     network = record["network"]
     side = "×".join(str(size) for size in network["input_size"])
-    table = Table("", "this network", "dense", "ratio", title=f"{network['arch']} at {side}")
+    rows = []
     for name, key in (("MACs", "macs"), ("parameters", "params"), ("activations", "activations")):
         own, dense = record[key], record[f"dense_{key}"]
-        table.add_row(name, f"{own:,} ({short(own)})", f"{dense:,} ({short(dense)})", f"{own / dense:.4f}")
-    Console().print(table)
+        rows.append((name, f"{own:,} ({short(own)})", f"{dense:,} ({short(dense)})", f"{own / dense:.4f}"))
+    print_table(("", "this network", "dense", "ratio"), rows, title=f"{network['arch']} at {side}")
 
 
 def _print_layers(record: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("layer", "kind", "weight", "MACs", "parameters")
-    for layer in record["layers"]:
-        shape = "×".join(map(str, layer["shape"]))
-        table.add_row(layer["name"], layer["kind"], shape, f"{layer['macs']:,}", f"{layer['params']:,}")
-    Console().print(table)
+    rows = [
+        (layer["name"], layer["kind"], "×".join(map(str, layer["shape"])), f"{layer['macs']:,}", f"{layer['params']:,}")
+        for layer in record["layers"]
+    ]
+    print_table(("layer", "kind", "weight", "MACs", "parameters"), rows, left=2)
