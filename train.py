@@ -1,9 +1,8 @@
-"""The front door: `accelerate launch train.py --width 0.5` trains; `python train.py --help` says what can be said."""
+"""`accelerate launch train.py --width 0.5` trains; `python train.py --help` lists the flags."""
 
 import sys
 
-from thinresnet.leaderboard.verdicts import place
-from thinresnet.training.command import main
+from thinresnet.cli.train import main
 
 if __name__ == "__main__":
-    sys.exit(main(place=place))
+    sys.exit(main())

@@ -74,10 +74,10 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """One method on the network, in this process."""
     import torch
 
+    from thinresnet import recipe as recipes
     from thinresnet.budget import Budget
     from thinresnet.networks import build, scale
     from thinresnet.pruning import method, methods, prune
-    from thinresnet.training import recipe as recipes
     from thinresnet.training.data import open_data
 
     kind = methods()[args.child]

@@ -182,8 +182,9 @@ def time_step(asked: dict[str, Any]) -> float:
     """A training loop with nothing but the step: forward, loss, backward, update, on one batch."""
     import torch
 
+    from thinresnet import recipe
     from thinresnet.networks import zoo  # noqa: F401  # registers the thin networks
-    from thinresnet.training import optim, recipe
+    from thinresnet.training import optim
     from thinresnet.training.memory import keep_freed_memory
 
     keep_freed_memory()  # as training does: what is compared is the loop and the input
@@ -211,7 +212,7 @@ def time_loader(asked: dict[str, Any]) -> float:
     """Augmented batches as the network would get them, with nobody training."""
     import torch
 
-    from thinresnet.training import recipe
+    from thinresnet import recipe
     from thinresnet.training.data import open_data
 
     job = asked["job"]

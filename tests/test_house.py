@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "thinresnet"
-GROUND = {"budget", "charts", "errors", "files", ""}
+GROUND = {"budget", "charts", "errors", "files", "network", "policy", "recipe", "result", "runs", "stopping", ""}
 MAY_IMPORT = {
     "networks": GROUND,
     "pruning": GROUND | {"networks", "training"},
@@ -47,7 +47,7 @@ def test_imports_go_down_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["thinresnet", "thinresnet.cli", "thinresnet.networks", "thinresnet.studies", "thinresnet.leaderboard"]
+    "module", ["thinresnet", "thinresnet.cli", "thinresnet.network", "thinresnet.result", "thinresnet.leaderboard"]
 )
 def test_importing_is_light(module: str) -> None:
     code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"

@@ -247,7 +247,7 @@ def test_seeds_of_a_run_become_one_measured_row(
 
 
 def test_what_is_read_of_a_run_is_what_a_run_writes(run_result: Callable[..., dict[str, object]]) -> None:
-    from thinresnet.training.result import PARTS, Result
+    from thinresnet.result import PARTS, Result
 
     written = {field.name for field in dataclasses.fields(Result)} | {"format"}
     written |= {f"{figure}_{part}" for figure in ("top1", "top5", "correct1", "correct5") for part in PARTS}

@@ -11,18 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
+from thinresnet.cli import app
+from thinresnet.cli import leaderboard as verbs
 from thinresnet.errors import InputError
-from thinresnet.leaderboard import verbs
 from thinresnet.leaderboard.add import SHORT
 from thinresnet.leaderboard.schema import NAMES, Entry
 from thinresnet.leaderboard.store import default_board, read_board, render
 
 Make = Callable[..., Entry]
-app = typer.Typer()
-verbs.add_to(app)
 NEW = [
     "--paper", "lin2020hrank", "--dataset", "imagenet", "--arch", "resnet50", "--method", "HRank again", "--family",
     "pruned", "--top1", "69.10", "--dense-top1", "76.15", "--macs", "0.98G", "--dense-macs", "4.09G", "--locator",

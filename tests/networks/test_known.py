@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from thinresnet.budget import Budget
-from thinresnet.networks import Network, build, count, fit, load, save, scale
+from thinresnet.networks import build, count, fit, load, parse_network, save, scale
 from thinresnet.networks.blueprint import blueprint, construct
 from thinresnet.networks.known import KNOWN
 
@@ -34,7 +34,7 @@ def test_builds_trains_counts_fits_saves_and_loads(arch: str, tmp_path: Path) ->
             exact = width * group.width
             assert thin.channels[name] % group.multiple == 0
             assert thin.channels[name] == group.multiple or abs(thin.channels[name] - exact) <= group.multiple / 2
-        assert Network.from_json(thin.to_json()) == thin
+        assert parse_network(thin.to_json()) == thin
 
     thin = scale(arch, width=0.25, input_size=size, num_classes=10)
     model = build(thin, seed=0)

@@ -12,7 +12,7 @@ import torch_pruning
 from torch import nn
 
 from thinresnet.errors import InputError
-from thinresnet.networks import Network, build, count, load, load_weights, read_off, save, scale
+from thinresnet.networks import Network, build, count, load, load_weights, parse_network, read_off, save, scale
 
 
 def _randomised(model: nn.Module) -> nn.Module:
@@ -113,4 +113,4 @@ def test_what_no_channel_counts_explain_is_refused() -> None:
 def test_a_folder_without_a_network(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"network\.json: cannot be read"):
         load(tmp_path)
-    assert isinstance(Network.from_json(scale("resnet20_cifar").to_json()), Network)
+    assert isinstance(parse_network(scale("resnet20_cifar").to_json()), Network)

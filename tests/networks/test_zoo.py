@@ -12,7 +12,7 @@ from timm.data import resolve_data_config
 
 import thinresnet.networks.zoo
 from thinresnet.networks import scale
-from thinresnet.networks.network import build
+from thinresnet.networks.build import build
 
 
 @pytest.mark.parametrize("name", ["thin_resnet50", "thin_resnet18", "thin_resnet20_cifar", "thin_shufflenet_v2_x1_0"])

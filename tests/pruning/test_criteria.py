@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from thinresnet import recipe as recipes
 from thinresnet.budget import Budget
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, build, count, scale
@@ -19,7 +20,6 @@ from thinresnet.pruning.group_norm import GroupNorm, Penalty, strengths
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.measures import squares
 from thinresnet.pruning.slimming import Slimming
-from thinresnet.training import recipe as recipes
 from thinresnet.training.data import Data, open_data
 
 NETWORK = scale("resnet20_cifar", width=0.25, input_size=(3, 8, 8), num_classes=10)

@@ -14,12 +14,12 @@ from PIL import Image
 from torch import nn
 
 from thinresnet import networks
+from thinresnet import recipe as recipes
 from thinresnet.budget import Budget
 from thinresnet.networks import count, scale
 from thinresnet.networks.cutting import masked
 from thinresnet.pruning import Method, Pruned, methods, prune
 from thinresnet.pruning.job import Job
-from thinresnet.training import recipe as recipes
 from thinresnet.training.data import Data, open_data
 
 # Settings with which each method is done in a moment; one that is not named here is so by its defaults.

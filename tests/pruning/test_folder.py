@@ -11,13 +11,13 @@ import torch
 from typer.testing import CliRunner
 
 from thinresnet import networks
+from thinresnet import recipe as recipes
 from thinresnet.cli import app
 from thinresnet.errors import InputError
-from thinresnet.networks import Network, count, describe
+from thinresnet.networks import count, describe, read_network
 from thinresnet.pruning.folder import read_pruning
 from thinresnet.pruning.presets import preset
 from thinresnet.training import Result, train
-from thinresnet.training import recipe as recipes
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_a_network_without_a_run_and_a_papers_list(tmp_path: Path) -> None:
     assert "No weights were given" in printed
     (folder,) = tmp_path.iterdir()
     assert folder.name.startswith("resnet56_cifar-l1_R56_A-")
-    assert Network.read(folder) == preset("R56-A", networks.scale("resnet56_cifar"))
+    assert read_network(folder) == preset("R56-A", networks.scale("resnet56_cifar"))
     assert read_pruning(folder)["holdout_before"] is None
 
 

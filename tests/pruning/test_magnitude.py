@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from thinresnet import networks
+from thinresnet import recipe as recipes
 from thinresnet.budget import Budget
 from thinresnet.errors import InputError
 from thinresnet.networks import build, count, scale
 from thinresnet.pruning import method, prune
 from thinresnet.pruning.magnitude import keep_masks
-from thinresnet.training import recipe as recipes
 from thinresnet.training import train
 from thinresnet.training.data import Data, open_data
 

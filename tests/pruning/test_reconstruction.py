@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from thinresnet import recipe as recipes
 from thinresnet.budget import Budget
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, build, cutting, scale
@@ -20,7 +21,6 @@ from thinresnet.pruning.reconstruction import Lane, Reading, sampled
 from thinresnet.pruning.registry import method
 from thinresnet.pruning.regression import Lasso, fitted, selection
 from thinresnet.pruning.thinet import ThiNet, greedy, scales
-from thinresnet.training import recipe as recipes
 from thinresnet.training.data import Data, open_data
 
 FEW = [[Budget.parse("macs", "5%")]]

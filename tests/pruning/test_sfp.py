@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from thinresnet import recipe as recipes
 from thinresnet.budget import Budget
 from thinresnet.errors import InputError
 from thinresnet.networks import build, scale
@@ -17,7 +18,6 @@ from thinresnet.pruning import method, prune
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.selection import Target
 from thinresnet.pruning.sfp import SoftFilterPruning, zero_filters
-from thinresnet.training import recipe as recipes
 from thinresnet.training.data import Data, open_data
 
 NETWORK = scale("resnet20_cifar", width=0.25, input_size=(3, 8, 8), num_classes=10)

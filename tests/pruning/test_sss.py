@@ -11,6 +11,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import nn
 
+from thinresnet import recipe as recipes
 from thinresnet.budget import Budget
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, build, count, describe, scale
@@ -19,7 +20,6 @@ from thinresnet.networks.fitting import Limits
 from thinresnet.pruning import Pruned, method, prune
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.sss import Scales, SparseStructureSelection, _gone
-from thinresnet.training import recipe as recipes
 from thinresnet.training.data import Data, open_data
 
 SIZE = (3, 8, 8)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from thinresnet.networks import Cost, Network, count, scale
+from thinresnet.networks import Cost, Network, count, parse_network, read_network, scale
 from thinresnet.studies.plan import Plan, Stage
 from thinresnet.studies.protocols import PROTOCOLS
 from thinresnet.studies.store import Store
@@ -70,12 +70,12 @@ def _do(store: Store, stage: Stage, kept: int) -> dict[str, str]:
     folder = store.folder(stage)
     if stage.kind == "train":
         given = stage.spec["network"]
-        network = Network.from_json(json.dumps(given)) if given else Network.read(store.path(stage.inputs["network"]))
+        network = parse_network(json.dumps(given)) if given else read_network(store.path(stage.inputs["network"]))
         right = next(counts for name, counts in CORRECT.items() if name in stage.name)[stage.spec["seed"] - 1]
         _write_run(folder, stage, network, right)
     elif stage.kind == "prune":
         seed = stage.spec["seed"]
-        parent = Network.read(store.path(stage.inputs["parent"]))
+        parent = read_network(store.path(stage.inputs["parent"]))
         # Each seed finds a shape of its own; the second one's is the larger.
         inside = [name for name in parent.channels if name.startswith("layer") and name.endswith("conv1")]
         cut = {**parent.channels, **dict.fromkeys(inside, kept + seed)}
@@ -108,7 +108,7 @@ def _cost(network: Network) -> Cost:
 
 @functools.cache
 def _counted(text: str) -> Cost:
-    return count(Network.from_json(text))
+    return count(parse_network(text))
 
 
 def _write_run(folder: Path, stage: Stage, network: Network, right: int) -> None:

@@ -14,14 +14,14 @@ import yaml
 from typer.testing import CliRunner
 
 import thinresnet
+from thinresnet import recipe as recipes
 from thinresnet.budget import Budget
 from thinresnet.cli import app
 from thinresnet.errors import InputError
 from thinresnet.leaderboard.papers import parse_bib
-from thinresnet.networks import Network, describe, fit
+from thinresnet.networks import describe, fit, read_network
 from thinresnet.networks.blueprint import blueprint
 from thinresnet.studies.baseline import Baseline, baselines
-from thinresnet.training import recipe as recipes
 
 BASELINES = Path(thinresnet.__file__).parents[1] / "baselines"
 FROZEN = {
@@ -132,7 +132,7 @@ def test_show_writes_the_network_without_torch(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False False"
     assert "not measured yet" in done.stdout
-    assert Network.read(target) == baselines("cifar10-vgg16_cifar-50-r8")[0].network
+    assert read_network(target) == baselines("cifar10-vgg16_cifar-50-r8")[0].network
 
 
 def test_the_runs_that_are_its_own_are_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thinresnet import recipe as recipes
 from thinresnet.errors import InputError
-from thinresnet.networks import Network, count, scale
+from thinresnet.networks import Network, count, parse_network, scale
 from thinresnet.pruning.presets import preset
+from thinresnet.recipe import Recipe
 from thinresnet.studies.epochs import scratch_b, scratch_b_epochs, stretched
-from thinresnet.training import recipe as recipes
-from thinresnet.training.recipe import Recipe
 
 
 def _macs(network: Network) -> int:
@@ -25,7 +25,7 @@ def _macs(network: Network) -> int:
 
 @functools.cache
 def _counted(text: str) -> int:
-    return count(Network.from_json(text)).macs
+    return count(parse_network(text)).macs
 
 
 @pytest.mark.parametrize(

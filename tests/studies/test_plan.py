@@ -12,7 +12,7 @@ import yaml
 
 import thinresnet
 from thinresnet.errors import InputError
-from thinresnet.networks import Network, count, scale
+from thinresnet.networks import Network, count, parse_network, scale
 from thinresnet.pruning.initialisation.registry import criteria
 from thinresnet.pruning.registry import methods
 from thinresnet.studies import bill
@@ -95,7 +95,7 @@ def test_bills_worked_by_hand(plan: Plan) -> None:
 
 
 def network_of(found: Row) -> Network:
-    return Network.from_json(json.dumps(found.finals[0].spec["network"]))
+    return parse_network(json.dumps(found.finals[0].spec["network"]))
 
 
 def test_scratch_b_may_be_capped(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_criteria_take_part_where_they_can(tmp_path: Path) -> None:
 def test_plain_width_may_train_as_long_as_dense_costs(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, methods=[], protocols=["scaled-width", "scaled-width-b"])
     short, long = (row(plan, name, None, "macs25pct") for name in ("scaled-width", "scaled-width-b"))
-    macs = count(Network.from_json(json.dumps(long.finals[0].spec["network"]))).macs
+    macs = count(parse_network(json.dumps(long.finals[0].spec["network"]))).macs
     assert (short.finals[0].epochs, long.finals[0].epochs) == (10, 10 * DENSE // macs)
     assert long.timing is short.timing
 

@@ -25,7 +25,7 @@ from thinresnet import networks
 from thinresnet.cli import app
 from thinresnet.errors import InputError
 from thinresnet.files import read_object
-from thinresnet.networks import Network, count
+from thinresnet.networks import count, read_network
 from thinresnet.networks.store import read_weights
 from thinresnet.studies import bill
 from thinresnet.training import Result
@@ -84,19 +84,19 @@ def test_what_the_protocols_made(finished: tuple[Path, Path]) -> None:
     (pruned,) = [path for path in stage(root, "-l1-macs50pct-digits").iterdir() if path.is_dir()]
     tuned = Result.read(stage(root, "-l1-macs50pct-tuned"))
     assert tuned.macs <= dense.macs // 2
-    assert Network.read(pruned) == Network.read(tuned.folder)
+    assert read_network(pruned) == read_network(tuned.folder)
     assert tuned.initial_checkpoint is not None
     # Scratch-B takes as much computation as the dense network did; the bill of Scratch-E would be half of it.
     scratch = Result.read(stage(root, "scratch-b"))
     assert (scratch.epochs, scratch.initial_checkpoint) == (dense.macs // tuned.macs, None)
     # Rewound: what training had begun with, of the channels that were kept.
     network, start = networks.load(stage(root, "l1-macs50pct-start"))
-    assert network == Network.read(pruned)
+    assert network == read_network(pruned)
     kept = read_object(pruned / "pruning.json")["kept"]["layer1.0.conv1"]
-    first = networks.build(Network.read(dense.folder), seed=3)
+    first = networks.build(read_network(dense.folder), seed=3)
     assert torch.equal(start.layer1[0].conv1.weight, first.layer1[0].conv1.weight[kept])
     assert Result.read(stage(root, "l1-macs50pct-rewind")).initial_checkpoint is not None
-    assert count(Network.read(stage(root, "guided-short-shape"))).macs <= dense.macs // 2
+    assert count(read_network(stage(root, "guided-short-shape"))).macs <= dense.macs // 2
     timed = read_object(stage(root, "l1-macs50pct-short-time") / "timing.json")
     assert (timed["dense"]["macs"], timed["network"]["macs"]) == (dense.macs, tuned.macs)
 
@@ -148,7 +148,7 @@ def test_masks_at_initialisation_are_as_dense_as_they_should_be(at_init: tuple[P
     wanted = {name: own["asked" if granularity == "masks" else "cropped"] for name, own in said["layers"].items()}
     trained = read_weights(stage(root, f"-synflow-params40pct-{granularity}-digits") / "model.safetensors")
     start = stage(root, f"-synflow-params40pct-{granularity}-start-s3")
-    first = networks.build(Network.read(start), seed=3).state_dict()
+    first = networks.build(read_network(start), seed=3).state_dict()
     found = read_weights(start / "masks.safetensors")
     assert {name.removesuffix(".weight") for name in found} == set(wanted)
     for name, mask in found.items():
@@ -165,7 +165,7 @@ def test_layers_may_grow_at_initialisation(at_init: tuple[Path, Path]) -> None:
     path, root = at_init
     dense = networks.scale("resnet20_cifar", input_size=(3, 8, 8), depths=[1, 1, 1])
     grown = Result.read(stage(root, "-synexp-preconfig-params40pct-init-digits"))
-    channels = Network.read(grown.folder).channels
+    channels = read_network(grown.folder).channels
     assert any(count > dense.channels[name] for name, count in channels.items())
     assert grown.params <= 0.4 * count(dense).params
     rows = json.loads(study("show", path, "-o", root.parent, "--json").stdout)

@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 
 from thinresnet import networks
+from thinresnet import recipe as recipes
+from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingInterruptedError
 from thinresnet.training import loop, train
-from thinresnet.training import recipe as recipes
-from thinresnet.training.stopping import REQUEUE_EXIT_CODE, TrainingInterruptedError
 
 
 def child(job: dict[str, object]) -> int:

@@ -21,13 +21,13 @@ from torch import nn
 from torch._dynamo import register_backend
 
 from thinresnet import networks
+from thinresnet import recipe as recipes
 from thinresnet.errors import InputError
+from thinresnet.recipe import Recipe
+from thinresnet.result import Result
+from thinresnet.stopping import Wish
 from thinresnet.training import TrainingError, loop, session, train
-from thinresnet.training import recipe as recipes
-from thinresnet.training.recipe import Recipe
-from thinresnet.training.result import Result
 from thinresnet.training.run import RunFolder
-from thinresnet.training.stopping import Wish
 
 NETWORK = networks.scale("resnet20_cifar", width=0.125, num_classes=10, input_size=(3, 8, 8))
 torch.set_num_threads(1)

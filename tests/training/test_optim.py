@@ -14,11 +14,11 @@ from timm.data import Mixup
 from torch import nn
 from torch.nn import functional
 
+from thinresnet import recipe as recipes
 from thinresnet.errors import InputError
+from thinresnet.recipe import Recipe
 from thinresnet.training import optim
-from thinresnet.training import recipe as recipes
 from thinresnet.training.loop import seed_update
-from thinresnet.training.recipe import Recipe
 
 
 def rates(recipe: Recipe, updates_per_epoch: int) -> list[float]:

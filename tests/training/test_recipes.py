@@ -26,8 +26,8 @@ import yaml
 from PIL import Image
 from timm.scheduler.scheduler_factory import create_scheduler_v2, scheduler_kwargs
 
-from thinresnet.training import recipe as recipes
-from thinresnet.training.recipe import Recipe
+from thinresnet import recipe as recipes
+from thinresnet.recipe import Recipe
 
 TIMM_FLAGS: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("timm_flags.json").read_text())
 OURS = {"crop_padding", "crop_padding_mode"}

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from thinresnet.training.stopping import REQUEUE_EXIT_CODE
+from thinresnet.stopping import REQUEUE_EXIT_CODE
 
 ROOT = Path(__file__).parents[2]
 # All that draws random numbers or keeps a state: mixing, erasing, dropout, drop path, EMA, momentum, accumulation.

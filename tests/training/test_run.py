@@ -14,10 +14,10 @@ import pytest
 from accelerate import Accelerator
 from rich.console import Console
 
-from thinresnet import networks
+from thinresnet import networks, stopping
+from thinresnet import recipe as recipes
 from thinresnet.errors import InputError
-from thinresnet.training import display, provenance, stopping, tracking
-from thinresnet.training import recipe as recipes
+from thinresnet.training import display, provenance, tracking
 from thinresnet.training.run import RunFolder, identity, read_settings, readable_id
 
 NETWORK = networks.scale("resnet20_cifar", width=0.125, num_classes=10)

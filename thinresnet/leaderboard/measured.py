@@ -19,9 +19,10 @@ from typing import Any
 from thinresnet.errors import InputError
 from thinresnet.leaderboard.files import read_text
 from thinresnet.leaderboard.schema import DATASETS, NAMES, Entry, Fault, format_row
+from thinresnet.runs import METRICS_FILE, NETWORK_FILE, RECIPE_FILE, RESULT_FILE
 
 EVIDENCE_FOLDER = "baselines/results"
-EVIDENCE_FILES = ("result.json", "network.json", "recipe.yaml", "metrics.csv")
+EVIDENCE_FILES = (RESULT_FILE, NETWORK_FILE, RECIPE_FILE, METRICS_FILE)
 PROJECT_KEY = "thinresnet"
 EMA = " (EMA)"
 _SAME = ("arch", "dataset", "network_sha256", "recipe_hash", "epochs", "macs", "params", "test_resolution", "shape")
@@ -146,9 +147,9 @@ def _same_files(one: Path, two: Path) -> bool:
 def _published(path: Path) -> bytes:
     """A file of a run without the folders of the machine that it ran on."""
     written = path.read_bytes()
-    if path.name == "recipe.yaml":
+    if path.name == RECIPE_FILE:
         return _PATH_IN_YAML.sub(rb"\1\2", written)
-    if path.name != "result.json":
+    if path.name != RESULT_FILE:
         return written
     result = json.loads(written)
     published = _without_folders(result)
@@ -181,7 +182,7 @@ def evidence_faults(root: Path, entry: Entry) -> Iterator[Fault]:
 
 
 def _read_result(folder: Path) -> dict[str, Any]:
-    path = folder / "result.json"
+    path = folder / RESULT_FILE
     if not folder.is_dir():
         raise InputError(f"{folder}: not a folder; name a run folder such as runs/<id>")
     if not path.is_file():

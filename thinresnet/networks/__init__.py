@@ -1,39 +1,21 @@
-"""Networks as channel counts: describe, build, scale, fit, count, time, save and load any timm CNN.
-
-The names below are imported when they are first used, so that importing the room costs nothing.
-"""
+"""Networks: their shape, cost and weights. See `thinresnet networks` for what is known to work."""
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from thinresnet.networks.cost import Cost, count
-    from thinresnet.networks.fitting import fit
-    from thinresnet.networks.network import Network, build, describe
-    from thinresnet.networks.scaling import scale
-    from thinresnet.networks.store import load, load_weights, read_off, save
-    from thinresnet.networks.timing import measure
-
-_HOMES = {
-    "Cost": "cost",
-    "Network": "network",
-    "build": "network",
-    "count": "cost",
-    "describe": "network",
-    "fit": "fitting",
-    "load": "store",
-    "load_weights": "store",
-    "measure": "timing",
-    "read_off": "store",
-    "save": "store",
-    "scale": "scaling",
-}
+from thinresnet.network import Network
+from thinresnet.networks import zoo as _zoo  # noqa: F401  # registers the thin_ names with timm
+from thinresnet.networks.build import as_network, build
+from thinresnet.networks.cost import Cost, count
+from thinresnet.networks.describe import describe, parse_network, read_network
+from thinresnet.networks.fitting import fit
+from thinresnet.networks.scaling import scale
+from thinresnet.networks.store import load, load_weights, read_off, save
+from thinresnet.networks.timing import measure
 
 __all__ = [
     "Cost",
     "Network",
+    "as_network",
     "build",
     "count",
     "describe",
@@ -41,15 +23,9 @@ __all__ = [
     "load",
     "load_weights",
     "measure",
+    "parse_network",
+    "read_network",
     "read_off",
     "save",
     "scale",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = found
-    return found

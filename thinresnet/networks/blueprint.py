@@ -23,7 +23,7 @@ from timm.layers.blur_pool import BlurPool2d
 from torch import Tensor, nn
 
 from thinresnet.errors import InputError
-from thinresnet.networks.network import Network
+from thinresnet.network import Network
 from thinresnet.networks.ties import Ties, find_ties, shapes_only
 
 DEFAULT_SIDE_PX = 224

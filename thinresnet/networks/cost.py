@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from thinresnet.errors import InputError
+from thinresnet.network import Network
 from thinresnet.networks.blueprint import construct
-from thinresnet.networks.network import Network
 
 with warnings.catch_warnings():  # fvcore imports what torch is about to retire, and that is not the user's concern
     warnings.simplefilter("ignore", FutureWarning)

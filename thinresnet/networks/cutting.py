@@ -24,8 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from thinresnet.errors import InputError, nearest
+from thinresnet.network import Network
 from thinresnet.networks.blueprint import blueprint, construct
-from thinresnet.networks.network import Network, build, describe
+from thinresnet.networks.build import build
+from thinresnet.networks.describe import describe
 from thinresnet.networks.ties import Labels, Role, Ties, find_ties
 
 STAYS = -1  # the number at positions where no channel stands: colours, classes, padding

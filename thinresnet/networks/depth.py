@@ -16,9 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from thinresnet.errors import InputError
+from thinresnet.network import Network
 from thinresnet.networks.blueprint import construct
+from thinresnet.networks.build import build
 from thinresnet.networks.cost import count
-from thinresnet.networks.network import Network, build, describe
+from thinresnet.networks.describe import describe
 
 Value = TypeVar("Value")
 

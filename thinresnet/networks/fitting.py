@@ -14,9 +14,10 @@ from typing import Any
 
 from thinresnet.budget import Budget, short
 from thinresnet.errors import InputError
+from thinresnet.network import Network, check_input_size
 from thinresnet.networks.blueprint import blueprint, default_input_size
 from thinresnet.networks.cost import macs_and_params
-from thinresnet.networks.network import Network, check_arch, check_input_size, check_kwargs, describe
+from thinresnet.networks.describe import check_arch, check_kwargs, describe
 from thinresnet.networks.scaling import check_round_to, check_way, require_interior, rounded, scale, step_of
 from thinresnet.networks.ties import Group, Ties
 

@@ -14,8 +14,9 @@ from typing import Any
 from torch import nn
 
 from thinresnet.errors import InputError, nearest
+from thinresnet.network import Network, check_input_size
 from thinresnet.networks.blueprint import blueprint, create, default_input_size
-from thinresnet.networks.network import Network, check_arch, check_factor, check_input_size, check_kwargs, describe
+from thinresnet.networks.describe import check_arch, check_factor, check_kwargs, describe
 from thinresnet.networks.ties import Group
 
 WAYS = ("width", "interior", "depth", "growth", "resolution")

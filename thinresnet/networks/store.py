@@ -17,12 +17,11 @@ from torch import Tensor, nn
 
 from thinresnet.errors import InputError
 from thinresnet.files import replacing, write_atomically
+from thinresnet.network import Network, check_input_size
 from thinresnet.networks.blueprint import blueprint, construct, default_input_size
-from thinresnet.networks.network import Network, check_arch, check_input_size, check_kwargs, describe
+from thinresnet.networks.describe import check_arch, check_kwargs, describe, read_network
 from thinresnet.networks.ties import Role, Ties
-
-NETWORK_FILE = "network.json"
-WEIGHTS_FILE = "model.safetensors"
+from thinresnet.runs import NETWORK_FILE, WEIGHTS_FILE
 
 
 def save(folder: str | os.PathLike[str], network: Network, model: nn.Module, weights: str = WEIGHTS_FILE) -> None:
@@ -36,7 +35,7 @@ def save(folder: str | os.PathLike[str], network: Network, model: nn.Module, wei
 
 def load(folder: str | os.PathLike[str], weights: str = WEIGHTS_FILE) -> tuple[Network, nn.Module]:
     """The network of a folder and the model with its weights: the same logits as the one that was saved."""
-    network = Network.read(Path(folder))
+    network = read_network(folder)
     model = construct(network)
     load_weights(model, network, Path(folder) / weights)
     return network, model

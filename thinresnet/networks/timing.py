@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from thinresnet.errors import InputError
+from thinresnet.network import Network
+from thinresnet.networks.build import build
 from thinresnet.networks.cost import count
-from thinresnet.networks.network import Network, build
 
 WARM_UP_RUNS = 3
 

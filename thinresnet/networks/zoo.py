@@ -14,10 +14,13 @@ from timm.models import register_model
 from timm.models._pretrained import DefaultCfg
 from torch import nn
 
-from thinresnet.networks import cifar, shufflenet
+from thinresnet.networks import architectures
+from thinresnet.networks.blueprint import default_input_size
+from thinresnet.networks.build import build
+from thinresnet.networks.scaling import scale
 
 _IMAGENET = ("resnet18", "resnet34", "resnet50", "resnet101")
-THIN = tuple(f"thin_{name}" for name in (*_IMAGENET, *cifar.default_cfgs, *shufflenet.default_cfgs))
+THIN = tuple(f"thin_{name}" for name in (*_IMAGENET, *architectures.NAMES))
 
 
 def _config_of(arch: str) -> DefaultCfg:
@@ -33,7 +36,7 @@ def _config_of(arch: str) -> DefaultCfg:
 
 
 default_cfgs = {f"thin_{name}": _config_of(name) for name in _IMAGENET} | {
-    f"thin_{name}": _config_of(name) for name in (*cifar.default_cfgs, *shufflenet.default_cfgs)
+    f"thin_{name}": _config_of(name) for name in architectures.NAMES
 }
 
 
@@ -51,9 +54,6 @@ def _register(name: str) -> None:
         in_chans: int = 3,
         **kwargs: Any,
     ) -> nn.Module:
-        from thinresnet.networks import build, scale
-        from thinresnet.networks.blueprint import default_input_size
-
         if pretrained:
             raise ValueError(f"{name}: there are no pretrained weights of scaled networks; leave pretrained out")
         _, height, side = default_input_size(arch)

@@ -24,10 +24,11 @@ from thinresnet.pruning.parent import Parent
 from thinresnet.pruning.picture import draw
 from thinresnet.pruning.registry import Method
 from thinresnet.pruning.session import Outcome, prune, settings_of
+from thinresnet.recipe import Recipe
+from thinresnet.runs import RECIPE_FILE
 from thinresnet.training import provenance
 from thinresnet.training.loop import evaluate
 from thinresnet.training.processes import start_accelerator
-from thinresnet.training.recipe import Recipe
 from thinresnet.training.run import readable_id
 
 if TYPE_CHECKING:
@@ -209,6 +210,6 @@ def _write(folder: Path, parent: Parent, outcome: Outcome, record: dict[str, Any
     if pruned.masks is not None:
         write_masks(folder / MASKS, pruned.masks)
     if parent.recipe is not None:
-        write_atomically(folder / "recipe.yaml", parent.recipe.to_yaml())
+        write_atomically(folder / RECIPE_FILE, parent.recipe.to_yaml())
     draw(parent.network, outcome, folder / "kept")
     write_atomically(folder / FILE, json.dumps(record, indent=1, allow_nan=False) + "\n")

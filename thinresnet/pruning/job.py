@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from thinresnet.errors import InputError
+from thinresnet.network import Network
 from thinresnet.networks.cutting import Channels, Kept, cut
-from thinresnet.networks.network import Network
 from thinresnet.pruning.registry import Pruned, Scores
 from thinresnet.pruning.selection import Target
 from thinresnet.pruning.tuning import Tuning
 
 if TYPE_CHECKING:
+    from thinresnet.recipe import Recipe
     from thinresnet.training.data import Data
-    from thinresnet.training.recipe import Recipe
 
 Report = Callable[[str, int, int], None]
 

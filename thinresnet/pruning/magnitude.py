@@ -19,12 +19,13 @@ from torch.nn.modules.conv import _ConvNd
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from thinresnet.errors import InputError, nearest
+from thinresnet.networks.build import build
 from thinresnet.networks.cost import count
 from thinresnet.networks.fitting import Limits
-from thinresnet.networks.network import build
-from thinresnet.networks.store import WEIGHTS_FILE, load_weights
+from thinresnet.networks.store import load_weights
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.registry import Method, Pruned, in_range, register
+from thinresnet.runs import WEIGHTS_FILE
 
 Masks = dict[str, Tensor]  # by parameter: which weights are left
 Costs = tuple[int, int]  # MACs, parameters

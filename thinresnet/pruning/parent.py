@@ -12,18 +12,17 @@ import torch
 from torch import nn
 
 from thinresnet import networks
+from thinresnet import recipe as recipes
 from thinresnet.errors import InputError
 from thinresnet.files import read_object
 from thinresnet.networks import Network
-from thinresnet.networks.network import as_network
-from thinresnet.training import recipe as recipes
+from thinresnet.networks.build import as_network
+from thinresnet.recipe import Recipe
+from thinresnet.runs import RECIPE_FILE, RESULT_FILE, SETTINGS_FILE, WEIGHTS_FILE
 from thinresnet.training.provenance import file_sha256
-from thinresnet.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from thinresnet.training.data import Data
-
-WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -97,14 +96,14 @@ def read_parent(
     A hold-out belongs to how a run was trained: of images that its weights have seen there is none to make.
     """
     path = Path(what)
-    is_run = path.is_dir() and (path / "recipe.yaml").is_file()
-    own = path / WEIGHTS if is_run or (path / WEIGHTS).is_file() else None
+    is_run = path.is_dir() and (path / RECIPE_FILE).is_file()
+    own = path / WEIGHTS_FILE if is_run or (path / WEIGHTS_FILE).is_file() else None
     if own is not None and weights is None and not own.is_file():
         raise InputError(f"{own}: no such file; is the run complete?")
     if weights is not None and not weights.is_file():
         raise InputError(f"--weights {weights}: no such file; give a .safetensors file")
     changes: dict[str, Any] = {} if data_dir is None else {"data_dir": str(data_dir)}
-    source: str | Path | None = recipe if recipe is not None else path / "recipe.yaml" if is_run else None
+    source: str | Path | None = recipe if recipe is not None else path / RECIPE_FILE if is_run else None
     if source is None and data_dir is not None:
         raise InputError("--data-dir: say how the images are read with --recipe NAME, such as --recipe cifar-modern")
     if is_run and holdout is not None:
@@ -114,8 +113,8 @@ def read_parent(
         network=as_network(path) if path.exists() else networks.scale(what),
         weights=weights or own,
         recipe=None if source is None else recipes.load(source, changes),
-        holdout=float(_said(path / "run.json").get("holdout", 0.0)) if is_run else holdout or 0.0,
-        result=_said(path / "result.json") or None if is_run else None,
+        holdout=float(_said(path / SETTINGS_FILE).get("holdout", 0.0)) if is_run else holdout or 0.0,
+        result=_said(path / RESULT_FILE) or None if is_run else None,
     )
 
 

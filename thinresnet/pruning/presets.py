@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from thinresnet.errors import InputError, nearest
-from thinresnet.networks.network import Network, describe
+from thinresnet.network import Network
+from thinresnet.networks.describe import describe
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from thinresnet.network import Network
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.cutting import Channels, Kept
+from thinresnet.networks.describe import describe
 from thinresnet.networks.fitting import Limits
-from thinresnet.networks.network import Network, describe
 from thinresnet.pruning.registry import Scores
 
 _BISECTIONS = 40

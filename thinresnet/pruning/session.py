@@ -13,18 +13,18 @@ from torch import nn
 
 from thinresnet.budget import Budget, short
 from thinresnet.errors import InputError, nearest
+from thinresnet.network import Network
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.cutting import Channels, channels_of
 from thinresnet.networks.fitting import Limits
-from thinresnet.networks.network import Network
 from thinresnet.networks.scaling import check_round_to, scale
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.registry import SCOPES, Method, Pruned
 from thinresnet.pruning.selection import Target, cost_of, smallest_counts
 
 if TYPE_CHECKING:
+    from thinresnet.recipe import Recipe
     from thinresnet.training.data import Data
-    from thinresnet.training.recipe import Recipe
 
 Costs = tuple[int, int]  # MACs, parameters
 

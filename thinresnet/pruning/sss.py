@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from thinresnet.network import Network
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.depth import Blocks, block_costs, blocks_of, scaled, shallower, without
 from thinresnet.networks.fitting import Limits
-from thinresnet.networks.network import Network
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.registry import Method, Pruned, in_range, register
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from thinresnet.errors import InputError
+from thinresnet.recipe import Recipe
 from thinresnet.training import optim
 from thinresnet.training.loop import Batch, grouped, seed_update
 from thinresnet.training.processes import start_accelerator
-from thinresnet.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from thinresnet.training.data import Data

@@ -18,10 +18,10 @@ from typing import Any
 import yaml
 
 import thinresnet
+from thinresnet import recipe as recipes
 from thinresnet.errors import InputError, nearest
-from thinresnet.networks.network import Network
-from thinresnet.training import recipe as recipes
-from thinresnet.training.recipe import Recipe
+from thinresnet.network import Network
+from thinresnet.recipe import Recipe
 
 EVIDENCE = Path("baselines/results")
 _TITLES = {"imagenet": "ImageNet", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}

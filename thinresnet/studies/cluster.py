@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import filelock
 
 from thinresnet.errors import InputError
+from thinresnet.stopping import TrainingError
 from thinresnet.studies.stages import Work, do
-from thinresnet.training.stopping import TrainingError
 
 _LOST_AT_MOST = 5  # times that a stage may lose its worker
 _SECONDS_TO_ANSWER = 5.0

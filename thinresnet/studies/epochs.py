@@ -14,7 +14,7 @@ from fractions import Fraction
 
 from thinresnet.budget import short
 from thinresnet.errors import InputError
-from thinresnet.training.recipe import Recipe
+from thinresnet.recipe import Recipe
 
 
 def scratch_b_epochs(epochs: int, *, dense_macs: int, macs: int, cap: int | None = None) -> int:

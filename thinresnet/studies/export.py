@@ -13,6 +13,7 @@ from typing import Any
 
 from thinresnet.errors import InputError
 from thinresnet.files import read_object
+from thinresnet.runs import RESULT_FILE
 from thinresnet.studies.plan import Plan, Source
 from thinresnet.studies.store import Store
 from thinresnet.studies.table import (
@@ -78,9 +79,9 @@ def _epochs_before(store: Store, line: Line) -> tuple[int, int]:
                 continue
             seen.add(stage.key)
             if stage.kind == "train" and not stage.inputs:
-                dense = max(dense, int(read_object(store.path(source) / "result.json")["epochs"]))
+                dense = max(dense, int(read_object(store.path(source) / RESULT_FILE)["epochs"]))
             elif stage.kind == "train":
-                own += int(read_object(store.path(source) / "result.json")["epochs"])
+                own += int(read_object(store.path(source) / RESULT_FILE)["epochs"])
             elif stage.kind == "prune":
                 own += read_object(store.path(source) / "pruning.json")["images_seen"] / line.results[0]["images_train"]
         pruning = max(pruning, own)

@@ -13,10 +13,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 from thinresnet.budget import Budget
+from thinresnet.network import Network
 from thinresnet.networks.blueprint import blueprint
 from thinresnet.networks.cost import macs_and_params
+from thinresnet.networks.describe import describe
 from thinresnet.networks.fitting import Limits
-from thinresnet.networks.network import Network, describe
 from thinresnet.networks.scaling import check_round_to, step_of
 from thinresnet.networks.ties import Ties
 

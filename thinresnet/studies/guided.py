@@ -15,8 +15,9 @@ from typing import Any
 
 from thinresnet.budget import Budget
 from thinresnet.errors import InputError
+from thinresnet.network import Network
 from thinresnet.networks.blueprint import blueprint
-from thinresnet.networks.network import Network, describe
+from thinresnet.networks.describe import describe
 from thinresnet.networks.scaling import check_round_to, rounded
 from thinresnet.studies.families import largest, within_blocks
 

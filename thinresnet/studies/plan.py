@@ -21,11 +21,11 @@ from thinresnet.networks.cost import macs_and_params
 from thinresnet.pruning.presets import preset
 from thinresnet.pruning.registry import Method
 from thinresnet.pruning.session import check_targets
+from thinresnet.recipe import Recipe
 from thinresnet.studies.epochs import scratch_b_epochs
 from thinresnet.studies.study import Cropper, Point, Pruner, Regime, Study
 from thinresnet.training.data.datasets import open_dataset
 from thinresnet.training.provenance import canonical_sha256
-from thinresnet.training.recipe import Recipe
 
 # What may differ from machine to machine without changing what comes out.
 HERE = ("data_dir", "workers", "log_interval", "checkpoint_hist", "log_wandb", "dataset_download")

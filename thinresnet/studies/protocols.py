@@ -16,9 +16,9 @@ from thinresnet.errors import InputError
 from thinresnet.networks import Network, fit
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.pruning.registry import Method, summary
+from thinresnet.recipe import Recipe
 from thinresnet.studies.plan import Finding, Plan, Source
 from thinresnet.studies.study import Cropper, Point, Regime, training
-from thinresnet.training.recipe import Recipe
 
 Add = Callable[[Plan, Regime], None]
 

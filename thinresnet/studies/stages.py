@@ -42,18 +42,18 @@ def do(work: Work) -> dict[str, Any]:
 
 
 def _train(work: Work, inputs: Mapping[str, Path], folder: Path) -> dict[str, str]:
-    from thinresnet.networks import Network, count
+    from thinresnet.networks import count, parse_network, read_network
     from thinresnet.networks.store import read_weights
     from thinresnet.pruning.folder import MASKS
     from thinresnet.pruning.magnitude import keep_masks
+    from thinresnet.recipe import Recipe
     from thinresnet.studies.epochs import scratch_b
     from thinresnet.training.provenance import file_sha256
-    from thinresnet.training.recipe import Recipe
     from thinresnet.training.session import Holding, train
 
     spec = work.spec
     recipe = Recipe.from_mapping({**spec["recipe"], **work.here, "seed": spec["seed"]}, spec["shape"])
-    network = Network.from_json(json.dumps(spec["network"])) if spec["network"] else Network.read(inputs["network"])
+    network = parse_network(json.dumps(spec["network"])) if spec["network"] else read_network(inputs["network"])
     if spec["stretch"]:
         own = spec["stretch"]
         recipe = scratch_b(recipe, dense_macs=own["dense_macs"], macs=count(network).macs, cap=own["cap"])
@@ -102,15 +102,15 @@ def _prune(work: Work, inputs: Mapping[str, Path], folder: Path) -> dict[str, st
 def _crop(work: Work, inputs: Mapping[str, Path], folder: Path) -> dict[str, str]:
     from contextlib import nullcontext
 
-    from thinresnet.networks import Network, build
+    from thinresnet.networks import build, parse_network
     from thinresnet.pruning.initialisation import criterion, crop
     from thinresnet.pruning.initialisation.folder import record, write
+    from thinresnet.recipe import Recipe
     from thinresnet.training.data import open_data
     from thinresnet.training.processes import start_accelerator
-    from thinresnet.training.recipe import Recipe
 
     spec = work.spec
-    network = Network.from_json(json.dumps(spec["network"]))
+    network = parse_network(json.dumps(spec["network"]))
     recipe = Recipe.from_mapping({**(spec["recipe"] or {}), **work.here, "seed": spec["seed"] or 0}, spec["criterion"])
     device = start_accelerator(recipe).device
     looking = (
@@ -139,14 +139,14 @@ def _time(work: Work, inputs: Mapping[str, Path], folder: Path) -> dict[str, str
     """The dense network and the other one in turns, on this machine."""
     import torch
 
-    from thinresnet.networks import Network, measure
+    from thinresnet.networks import measure, parse_network, read_network
+    from thinresnet.recipe import Recipe
     from thinresnet.training.processes import start_accelerator
     from thinresnet.training.provenance import device_name
-    from thinresnet.training.recipe import Recipe
 
     spec = work.spec
-    dense = Network.from_json(json.dumps(spec["dense"]))
-    network = Network.from_json(json.dumps(spec["network"])) if spec["network"] else Network.read(inputs["network"])
+    dense = parse_network(json.dumps(spec["dense"]))
+    network = parse_network(json.dumps(spec["network"])) if spec["network"] else read_network(inputs["network"])
     timings = measure([dense, network], batch_size=spec["batch_size"], runs=spec["runs"])
     rows = [{key: value for key, value in asdict(timing).items() if key != "network"} for timing in timings]
     record = {

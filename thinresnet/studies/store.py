@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from thinresnet.files import read_object, write_atomically
+from thinresnet.runs import NETWORK_FILE, WEIGHTS_FILE
 from thinresnet.studies.plan import Source, Stage
 from thinresnet.training.provenance import canonical_sha256, file_sha256, now
 
 FORMAT = 1
 FILE = "stage.json"
 # What later stages read of a folder; times and pictures may differ without making them another stage's result.
-_HANDED_ON = ("network.json", "model.safetensors", "masks.safetensors", "own_masks.safetensors", "pruning.json")
+_HANDED_ON = (NETWORK_FILE, WEIGHTS_FILE, "masks.safetensors", "own_masks.safetensors", "pruning.json")
 _PASSING = ("checkpoints",)
 
 

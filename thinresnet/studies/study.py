@@ -15,12 +15,12 @@ from typing import Any
 
 import yaml
 
+from thinresnet import recipe as recipes
 from thinresnet.budget import QUANTITIES, Budget
 from thinresnet.errors import InputError, nearest
 from thinresnet.pruning.initialisation.registry import Criterion, check_grows, criterion
 from thinresnet.pruning.registry import SCOPES, Method, method
-from thinresnet.training import recipe as recipes
-from thinresnet.training.recipe import Recipe
+from thinresnet.recipe import Recipe
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,60}", re.ASCII)
 _LARGEST_FILE = 262_144

@@ -18,10 +18,10 @@ from thinresnet.files import read_object
 from thinresnet.networks.fitting import Costs
 from thinresnet.pruning.folder import read_pruning
 from thinresnet.pruning.initialisation.folder import FILE as DENSITIES
+from thinresnet.runs import RESULT_FILE
 from thinresnet.studies.plan import FORWARD_AND_BACKWARD, Plan, Row, Source, Stage
 from thinresnet.studies.stages import TIMING
 from thinresnet.studies.store import Store
-from thinresnet.training.result import FILE
 
 BAR = "scaled-width"
 DENSE, SCALED, TUNED, SCRATCH, REWOUND, OURS, CROPPED, MASKED = (
@@ -258,7 +258,7 @@ def _line(plan: Plan, store: Store, row: Row) -> Line:
         planned=len(row.finals),
         stages=tuple(done),
         folders=folders,
-        results=tuple(read_object(folder / FILE) for folder in folders),
+        results=tuple(read_object(folder / RESULT_FILE) for folder in folders),
         bills=tuple(_bill(store, final) for final in done),
         timing=read_object(store.folder(row.timing) / TIMING) if row.timing and timed else None,
     )
@@ -295,7 +295,7 @@ def chain(source: Source) -> Iterator[Source]:
 
 def _spent(store: Store, source: Source) -> int:
     if source.stage.kind == "train":
-        return int(read_object(store.path(source) / FILE)["training_macs"])
+        return int(read_object(store.path(source) / RESULT_FILE)["training_macs"])
     if source.stage.kind == "prune":
         return int(read_pruning(store.path(source))["training_macs"])
     if source.stage.kind == "crop":

@@ -22,14 +22,15 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from thinresnet.errors import InputError
+from thinresnet.recipe import Recipe
+from thinresnet.result import PARTS, Score
+from thinresnet.runs import METRICS_FILE, TIMING_FILE
+from thinresnet.stopping import TrainingError, TrainingInterruptedError, Wish
 from thinresnet.training import checkpoint, optim, provenance
 from thinresnet.training.data import Data
 from thinresnet.training.display import Display
 from thinresnet.training.processes import from_each, largest, share_buffers
-from thinresnet.training.recipe import Recipe
-from thinresnet.training.result import PARTS, Score
 from thinresnet.training.run import RunFolder
-from thinresnet.training.stopping import TrainingError, TrainingInterruptedError, Wish
 from thinresnet.training.tracking import Tracking
 
 Batch = tuple[Tensor, Tensor]
@@ -252,8 +253,8 @@ class Training:
             checkpoint.save(
                 self.run.checkpoints, self.run.identity, state, epoch=progress.epoch, step=progress.step, kept=kept
             )
-            self.run.write_table("metrics.csv", progress.rows)
-            self.run.write_table("timing.csv", progress.timings)
+            self.run.write_table(METRICS_FILE, progress.rows)
+            self.run.write_table(TIMING_FILE, progress.timings)
         self._saved = self._clock = time.perf_counter()
 
     def load(self) -> list[str]:

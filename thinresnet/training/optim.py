@@ -21,7 +21,7 @@ from timm.utils.clip_grad import dispatch_clip_grad
 from torch import nn
 
 from thinresnet.errors import InputError
-from thinresnet.training.recipe import Recipe
+from thinresnet.recipe import Recipe
 
 
 def build_optimizer(recipe: Recipe, model: nn.Module, processes: int) -> torch.optim.Optimizer:

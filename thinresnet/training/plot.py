@@ -11,6 +11,7 @@ import altair
 
 from thinresnet.charts import COLOURS, write_chart
 from thinresnet.errors import InputError
+from thinresnet.runs import METRICS_FILE, TIMING_FILE
 
 # What is measured, by the name of its columns: how it is called, and how its line is drawn.
 _PARTS = {
@@ -69,7 +70,7 @@ def draw(metrics: list[dict[str, Any]], timing: list[dict[str, Any]]) -> altair.
 
 def _long(folder: Path) -> Iterator[dict[str, Any]]:
     """metrics.csv as one row a point."""
-    for row in _rows(folder, "metrics.csv"):
+    for row in _rows(folder, METRICS_FILE):
         epoch = int(row["epoch"])
         yield {"run": folder.name, "kind": "lr", "part": "train", "epoch": epoch, "value": float(row["lr"])}
         for part, (name, _) in _PARTS.items():
@@ -79,7 +80,7 @@ def _long(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _speed(folder: Path) -> Iterator[dict[str, Any]]:
-    for row in _rows(folder, "timing.csv"):
+    for row in _rows(folder, TIMING_FILE):
         value = float(row["images_per_second"])
         yield {"run": folder.name, "kind": "rate", "part": "train", "epoch": int(row["epoch"]), "value": value}
 

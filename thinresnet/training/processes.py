@@ -11,8 +11,8 @@ from accelerate.utils import broadcast
 from torch import nn
 
 from thinresnet.errors import InputError
+from thinresnet.recipe import Recipe
 from thinresnet.training.memory import keep_freed_memory
-from thinresnet.training.recipe import Recipe
 
 _PRECISION = {"float16": "fp16", "bfloat16": "bf16"}
 

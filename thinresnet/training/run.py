@@ -16,10 +16,11 @@ import filelock
 
 from thinresnet.errors import InputError
 from thinresnet.files import read_object, write_atomically
-from thinresnet.networks import Network
+from thinresnet.network import Network
+from thinresnet.recipe import Recipe
+from thinresnet.runs import NETWORK_FILE, RECIPE_FILE, SETTINGS_FILE
 from thinresnet.training.checkpoint import check_identity
 from thinresnet.training.provenance import canonical_sha256
-from thinresnet.training.recipe import Recipe
 
 # What may differ between two sessions of one run without changing a bit of what comes out.
 _FREE = {
@@ -55,13 +56,15 @@ class RunFolder:
 
     def begin(self, recipe: Recipe, network: Network, settings: Mapping[str, Any]) -> None:
         """Write what defines the run, so that `--resume` of the folder alone goes on with it."""
-        write_atomically(self.path / "recipe.yaml", recipe.to_yaml())
-        write_atomically(self.path / "network.json", network.to_json())
-        write_atomically(self.path / "run.json", json.dumps({**settings, "defined_by": self.identity}, indent=2) + "\n")
+        write_atomically(self.path / RECIPE_FILE, recipe.to_yaml())
+        write_atomically(self.path / NETWORK_FILE, network.to_json())
+        write_atomically(
+            self.path / SETTINGS_FILE, json.dumps({**settings, "defined_by": self.identity}, indent=2) + "\n"
+        )
 
     def check(self) -> None:
         """Refuse a folder that holds another run."""
-        if (self.path / "run.json").exists():
+        if (self.path / SETTINGS_FILE).exists():
             check_identity(self.path, read_settings(self.path).get("defined_by", {}), self.identity)
 
     def write_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -91,7 +94,7 @@ def readable_id(arch: str, shape: str, dataset: str, recipe_name: str, seed: int
 def read_settings(folder: Path) -> dict[str, Any]:
     """The run.json of a run to go on with."""
     missing = f"--resume {folder}: no run there (no run.json); give a folder such as runs/<id>"
-    return read_object(folder / "run.json", missing=missing)
+    return read_object(folder / SETTINGS_FILE, missing=missing)
 
 
 def _cell(value: Any) -> str:

@@ -20,19 +20,18 @@ from thinresnet import networks
 from thinresnet.errors import InputError
 from thinresnet.networks import Network
 from thinresnet.networks.blueprint import blueprint
+from thinresnet.recipe import Recipe
+from thinresnet.result import Result, Score
+from thinresnet.runs import EMA_WEIGHTS_FILE, RESULT_FILE, WEIGHTS_FILE
+from thinresnet.stopping import no_room_said, wish_to_stop
 from thinresnet.training import provenance
 from thinresnet.training.data import Data, open_data
 from thinresnet.training.display import Display, show_preparation
 from thinresnet.training.loop import Training
 from thinresnet.training.processes import from_each, start_accelerator
-from thinresnet.training.recipe import Recipe
-from thinresnet.training.result import FILE, Result, Score
 from thinresnet.training.run import RunFolder, identity, readable_id
-from thinresnet.training.stopping import no_room_said, wish_to_stop
 from thinresnet.training.tracking import Tracking
 
-WEIGHTS = "model.safetensors"
-EMA_WEIGHTS = "model_ema.safetensors"
 _LONG_TRAINING_MACS = 10**13  # some six minutes, uncompiled, on two cores
 
 
@@ -117,7 +116,7 @@ def train(
         name = readable_id(network.arch, shape, data.name, recipe_name, recipe.seed, known)
         run = RunFolder(folder or Path(output) / name, known)
         run.check()
-        if (run.path / FILE).exists():
+        if (run.path / RESULT_FILE).exists():
             if main and not quiet:
                 print(f"{run.path} is complete already; delete it to train again.", flush=True)
             return Result.read(run.path)
@@ -210,7 +209,7 @@ def _initial_checkpoint(recipe: Recipe) -> dict[str, str] | None:
     if not recipe.initial_checkpoint:
         return None
     path = Path(recipe.initial_checkpoint)
-    path = path / WEIGHTS if path.is_dir() else path
+    path = path / WEIGHTS_FILE if path.is_dir() else path
     if not path.is_file():
         raise InputError(f"--initial-checkpoint {path}: no such file; give a .safetensors file or a run's folder")
     return {"path": str(path), "sha256": provenance.file_sha256(path)}
@@ -219,7 +218,7 @@ def _initial_checkpoint(recipe: Recipe) -> dict[str, str] | None:
 def _write_weights(folder: Path, network: Network, training: Training) -> None:
     networks.save(folder, network, training.raw)
     if training.ema is not None:
-        networks.save(folder, network, training.ema.module, weights=EMA_WEIGHTS)
+        networks.save(folder, network, training.ema.module, weights=EMA_WEIGHTS_FILE)
 
 
 def _result(
@@ -247,7 +246,7 @@ def _result(
         images * networks.count(network, (colours, side, side)).macs for side, images in progress.images_at.items()
     )
     commit, clean = provenance.git_state()
-    ema_weights = folder / EMA_WEIGHTS
+    ema_weights = folder / EMA_WEIGHTS_FILE
     return Result(
         run=run,
         folder=folder,
@@ -281,7 +280,7 @@ def _result(
         recipe=recipe_name,
         recipe_hash=recipe.hash,
         initial_checkpoint=initial_checkpoint,
-        weights_sha256=provenance.file_sha256(folder / WEIGHTS),
+        weights_sha256=provenance.file_sha256(folder / WEIGHTS_FILE),
         weights_ema_sha256=provenance.file_sha256(ema_weights) if training.ema is not None else None,
         seconds=progress.seconds,
         seconds_total=progress.seconds_total,

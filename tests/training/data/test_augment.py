@@ -12,10 +12,10 @@ from PIL import Image
 from timm.data.random_erasing import RandomErasing
 from torchvision.transforms import functional as F  # noqa: N812
 
+from thinresnet.policy import parse_policy
+from thinresnet.recipe import Recipe
 from thinresnet.training.data.augment import Augment, Normalise, colour_jitter, erase, erase_boxes, on_device
 from thinresnet.training.data.plan import Plan
-from thinresnet.training.data.policy import parse_policy
-from thinresnet.training.recipe import Recipe
 
 
 def pictures(count: int, side: int = 16) -> torch.Tensor:

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from thinresnet.errors import InputError
+from thinresnet.recipe import Recipe
 from thinresnet.training.data import beton
 from thinresnet.training.data.datasets import Images, open_dataset
 from thinresnet.training.data.ffcv_loader import open_beton
-from thinresnet.training.recipe import Recipe
 
 Folder = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("ffcv_installed")
@@ -133,7 +133,7 @@ from pathlib import Path
 from unittest import mock
 from thinresnet.training.data import beton
 from thinresnet.training.data.datasets import open_dataset
-from thinresnet.training.recipe import Recipe
+from thinresnet.recipe import Recipe
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
 try:

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from thinresnet.errors import InputError
+from thinresnet.recipe import Recipe
 from thinresnet.training.data.datasets import open_dataset
-from thinresnet.training.recipe import Recipe
 
 Folder = Callable[..., Path]
 

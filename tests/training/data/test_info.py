@@ -8,17 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-import typer
 from typer.testing import CliRunner
 
+from thinresnet.cli import app
 from thinresnet.errors import InputError
-from thinresnet.training.data import open_data, verbs
-from thinresnet.training.recipe import Recipe
+from thinresnet.recipe import Recipe
+from thinresnet.training.data import open_data
 
 Folder = Callable[..., Path]
-app = typer.Typer()
-app.callback()(lambda: None)
-verbs.add_to(app)
 
 
 def said(*arguments: object) -> str:

@@ -14,9 +14,9 @@ from PIL import Image
 from timm.data import create_transform
 
 from thinresnet.errors import InputError
+from thinresnet.recipe import Recipe
 from thinresnet.training.data import Data, open_data
 from thinresnet.training.data.torch_loader import train_transform
-from thinresnet.training.recipe import Recipe
 
 Folder = Callable[..., Path]
 CPU = torch.device("cpu")

@@ -14,8 +14,8 @@ from timm.data import auto_augment as timm_ops
 from torchvision.transforms import TrivialAugmentWide
 
 from thinresnet.errors import InputError
+from thinresnet.policy import Policy, parse_policy
 from thinresnet.training.data import policy_ops as ops
-from thinresnet.training.data.policy import Policy, parse_policy
 
 SIDE = 24
 FILL = (120, 110, 100)

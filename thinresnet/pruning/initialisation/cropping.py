@@ -24,10 +24,12 @@ from torch import nn
 
 from thinresnet.budget import Budget, short
 from thinresnet.errors import InputError
+from thinresnet.network import Network
 from thinresnet.networks.blueprint import blueprint
+from thinresnet.networks.build import build
 from thinresnet.networks.cost import macs_and_params
+from thinresnet.networks.describe import describe
 from thinresnet.networks.fitting import LARGEST_FACTOR, Limits
-from thinresnet.networks.network import Network, build, describe
 from thinresnet.networks.scaling import scale
 from thinresnet.pruning.initialisation.densities import Allowance, Figures, Integers, Layers, layers_of
 from thinresnet.pruning.initialisation.quadratic import CostForms, Room

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from thinresnet.errors import InputError
+from thinresnet.network import Network
 from thinresnet.networks.blueprint import blueprint, construct
-from thinresnet.networks.network import Network
 
 Figures = np.ndarray[Any, np.dtype[np.float64]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]

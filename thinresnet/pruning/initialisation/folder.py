@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 from thinresnet.files import write_atomically
-from thinresnet.networks.store import NETWORK_FILE
 from thinresnet.pruning.folder import write_masks
 from thinresnet.pruning.initialisation.cropping import Cropped
 from thinresnet.pruning.initialisation.densities import densities_left
 from thinresnet.pruning.initialisation.picture import draw
 from thinresnet.pruning.initialisation.registry import Criterion
+from thinresnet.runs import NETWORK_FILE
 from thinresnet.training import provenance
 
 FORMAT = 1

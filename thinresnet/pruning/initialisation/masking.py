@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from thinresnet.errors import InputError, nearest
+from thinresnet.network import Network
 from thinresnet.networks.blueprint import blueprint
-from thinresnet.networks.network import Network
 from thinresnet.networks.ties import FIXED
 from thinresnet.pruning.initialisation.densities import layers_of
 

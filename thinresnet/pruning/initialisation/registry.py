@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from thinresnet.errors import InputError, nearest
-from thinresnet.networks.network import Network
+from thinresnet.network import Network
 from thinresnet.networks.ties import NORMS
 from thinresnet.pruning.initialisation.densities import Allowance, Figures, Mask, check_scores
 from thinresnet.pruning.initialisation.quadratic import Room

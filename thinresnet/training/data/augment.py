@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from thinresnet.policy import Policy
+from thinresnet.recipe import Recipe
 from thinresnet.training.data import policy_ops
 from thinresnet.training.data.plan import Plan, mixed_seed
-from thinresnet.training.data.policy import Policy
-from thinresnet.training.recipe import Recipe
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from thinresnet.recipe import Recipe
 from thinresnet.training.data.plan import Plan
 from thinresnet.training.data.resample import CROP_DRAWS, random_boxes
-from thinresnet.training.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from PIL import Image
 
 from thinresnet.errors import InputError, nearest
 from thinresnet.files import cache_folder
+from thinresnet.recipe import Recipe
 from thinresnet.training.data import holdout
-from thinresnet.training.recipe import Recipe
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff")
 NAMES = ("digits", "torch/cifar10", "torch/cifar100")

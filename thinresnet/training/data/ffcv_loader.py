@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from thinresnet.errors import InputError
+from thinresnet.recipe import Recipe
 from thinresnet.training.data import beton
 from thinresnet.training.data.crops import Crops, draw_crops
 from thinresnet.training.data.datasets import Dataset, Images
@@ -29,7 +30,6 @@ from thinresnet.training.data.memory import Progress
 from thinresnet.training.data.plan import Plan
 from thinresnet.training.data.resample import padded_crop
 from thinresnet.training.data.torch_loader import test_transform
-from thinresnet.training.recipe import Recipe
 
 _AHEAD = 3
 _Cut = Callable[[int, int], NDArray[np.uint8]]

@@ -13,11 +13,11 @@ from PIL import Image
 
 from thinresnet.errors import InputError
 from thinresnet.files import cache_folder
+from thinresnet.recipe import Recipe
 from thinresnet.training.data import beton
 from thinresnet.training.data.datasets import Images, open_dataset
 from thinresnet.training.data.ffcv_loader import beton_path
 from thinresnet.training.data.memory import Progress
-from thinresnet.training.recipe import Recipe
 
 _SHOWN = 20
 

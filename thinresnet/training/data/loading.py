@@ -17,17 +17,18 @@ from torch import Tensor
 
 from thinresnet.errors import InputError
 from thinresnet.files import cache_folder
-from thinresnet.training.data import LOADERS, beton
+from thinresnet.policy import parse_policy
+from thinresnet.recipe import Recipe
+from thinresnet.training.data import beton
 from thinresnet.training.data import holdout as holdouts
 from thinresnet.training.data.augment import Augment, Normalise, on_device
 from thinresnet.training.data.datasets import Dataset, Images, open_dataset
 from thinresnet.training.data.ffcv_loader import FfcvLoader
 from thinresnet.training.data.memory import MemoryLoader, Progress, UnevenError
 from thinresnet.training.data.plan import Plan, share
-from thinresnet.training.data.policy import parse_policy
 from thinresnet.training.data.torch_loader import TorchLoader
-from thinresnet.training.recipe import Recipe
 
+LOADERS = ("auto", "memory", "torch", "ffcv")
 DEFAULT_CROP_PCT = 0.875  # timm's
 # Held on the training device by every process: CIFAR takes 0.2 GB, ImageNet at 64 pixels would take 16.
 _LARGEST_IN_MEMORY = 2 * 2**30
@@ -165,14 +166,19 @@ def open_data(
     *,
     input_size: tuple[int, int, int] | None,
     device: torch.device,
-    holdout: float,
-    loader: str,
-    process_index: int,
-    process_count: int,
-    progress: Progress | None,
-    cache_dir: Path | None,
+    holdout: float = 0.0,
+    loader: str = "auto",
+    process_index: int = 0,
+    process_count: int = 1,
+    progress: Progress | None = None,
+    cache_dir: Path | None = None,
 ) -> Data:
-    """See `thinresnet.training.data.open_data`."""
+    """Open the images that a recipe names.
+
+    `input_size` is the network's (C, H, W), which `recipe.img_size` overrules; None where the recipe alone decides.
+    `holdout` is the share of the training set to keep away from training. `progress` is told what is being done, how
+    much of it is done, and how much there is. `cache_dir` is for .beton files and decoded images.
+    """
     if loader not in LOADERS:
         raise InputError(f"--loader {loader}: takes one of {', '.join(LOADERS)}")
     if input_size and input_size[0] != 3:

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from thinresnet.errors import InputError
 from thinresnet.files import replacing
+from thinresnet.recipe import Recipe
 from thinresnet.training.data.crops import draw_crops
 from thinresnet.training.data.datasets import Images
 from thinresnet.training.data.plan import Plan
 from thinresnet.training.data.resample import padded_crop, resize_and_centre, resized_crop
-from thinresnet.training.recipe import Recipe
 
 Progress = Callable[[str, int, int], None]
 

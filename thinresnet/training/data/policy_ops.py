@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from thinresnet.training.data.policy import Policy
+from thinresnet.policy import Policy
 
 # timm: a magnitude of 10 is the whole range.
 _WHOLE = 10.0

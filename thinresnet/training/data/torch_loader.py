@@ -22,10 +22,10 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from thinresnet.errors import InputError
+from thinresnet.recipe import Recipe
 from thinresnet.training.data.augment import Normalise
 from thinresnet.training.data.datasets import Images
 from thinresnet.training.data.plan import Plan
-from thinresnet.training.recipe import Recipe
 
 # (size, seed, index of the image): all that a worker is told.
 Item = tuple[int, int, int]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from thinresnet.cli import main
-from thinresnet.networks import Network, build, save, scale
+from thinresnet.networks import build, read_network, save, scale
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def test_fit_writes_a_network_that_count_reads(
     record = json.loads(capsys.readouterr().out)
     assert record["macs"] <= 0.5 * record["dense_macs"]
     assert record["params"] <= 0.4 * record["dense_params"]
-    assert Network.read(file).to_json() == file.read_text()
+    assert read_network(file).to_json() == file.read_text()
 
 
 def test_count_reads_a_run_folder(

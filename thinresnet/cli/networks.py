@@ -11,11 +11,10 @@ import typer
 
 from thinresnet.budget import parse_budgets, short
 from thinresnet.errors import InputError, nearest
-from thinresnet.networks.known import KNOWN
 
 if TYPE_CHECKING:
+    from thinresnet.network import Network
     from thinresnet.networks.cost import Cost
-    from thinresnet.networks.network import Network
 
 What = Annotated[str, typer.Argument(metavar="ARCH|FILE", help="An architecture, a network.json or a run folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -26,14 +25,10 @@ InputPx = Annotated[int | None, typer.Option("--input", help="Side of the input 
 Classes = Annotated[int | None, typer.Option(help="Number of classes.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this room's verbs to the command line."""
-    app.command("networks")(networks)
-    app.command("count")(count_verb)
-    app.command("fit")(fit_verb)
-    app.command("time")(time_verb)
+app = typer.Typer()
 
 
+@app.command("networks")
 def networks(
     pattern: Annotated[str, typer.Argument(help="Only names like this, such as 'resnet*'.")] = "*",
     check: Annotated[bool, typer.Option("--check", help="Try every timm architecture of these names now.")] = False,
@@ -46,6 +41,8 @@ def networks(
     if check:
         _check_networks(pattern, as_json)
         return
+    from thinresnet.networks.known import KNOWN
+
     found = {family: fnmatch.filter(names, pattern) for family, names in KNOWN.items()}
     found = {family: names for family, names in found.items() if names}
     if not found:
@@ -95,6 +92,7 @@ def _check_networks(pattern: str, as_json: bool) -> None:
         print(f"{name}: {verdict}")
 
 
+@app.command("count")
 def count_verb(
     what: What,
     width: Width = 1.0,
@@ -128,6 +126,7 @@ def count_verb(
         _print_layers(record)
 
 
+@app.command("fit")
 def fit_verb(
     arch: Annotated[str, typer.Argument(metavar="ARCH", help="An architecture.")],
     macs: Annotated[str | None, typer.Option(help="At most this many MACs: 2.05G, or a share: 50%.")] = None,
@@ -167,6 +166,7 @@ def fit_verb(
         print(f"Written to {output}; train it with: accelerate launch train.py --network {output}")
 
 
+@app.command("time")
 def time_verb(
     what: What,
     width: Width = 0.5,
@@ -248,12 +248,11 @@ def _network_and_dense(
     what: str, width: float, interior: float, round_to: int, input_px: int | None, num_classes: int | None
 ) -> tuple[Network, Network]:
     """The network that a user points at, and the architecture that it was scaled from."""
-    from thinresnet.networks.network import Network
-    from thinresnet.networks.scaling import scale
+    from thinresnet.networks import read_network, scale
 
     kwargs = _kwargs(num_classes)
     if what.endswith(".json") or Path(what).is_dir():
-        network = Network.read(what)
+        network = read_network(what)
         return network, scale(network.arch, input_size=network.input_size, **network.kwargs)
     size = _input_size(what, input_px)
     network = scale(what, width=width, interior=interior, round_to=round_to, input_size=size, **kwargs)
@@ -267,8 +266,9 @@ def _kwargs(num_classes: int | None) -> dict[str, Any]:
 def _input_size(arch: str, input_px: int | None) -> tuple[int, int, int] | None:
     if input_px is None:
         return None
+    from thinresnet.network import check_input_size
     from thinresnet.networks.blueprint import default_input_size
-    from thinresnet.networks.network import check_arch, check_input_size
+    from thinresnet.networks.describe import check_arch
 
     check_arch(arch)
     return check_input_size((default_input_size(arch)[0], input_px, input_px))

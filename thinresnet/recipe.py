@@ -29,7 +29,7 @@ import yaml
 
 import thinresnet
 from thinresnet.errors import InputError, nearest
-from thinresnet.training.data.policy import parse_policy
+from thinresnet.policy import parse_policy
 
 Scalar = bool | int | float | str
 

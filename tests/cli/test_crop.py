@@ -6,20 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
+from thinresnet.cli import app
 from thinresnet.errors import InputError
-from thinresnet.networks import Network, count
-from thinresnet.pruning.initialisation.verbs import add_to
+from thinresnet.networks import count, read_network
 
 SMALL = ["--input", "8", "--num-classes", "10"]
 
 
 def _run(*arguments: str) -> Result:
-    app = typer.Typer()
-    app.callback()(lambda: None)
-    add_to(app)
     return CliRunner().invoke(app, ["crop", *arguments])
 
 
@@ -28,7 +24,7 @@ def test_a_crop_is_written(tmp_path: Path) -> None:
     result = _run("synexp", "resnet20_cifar", "--macs", "50%", "--params", "40%", "-o", str(folder))
     assert result.exit_code == 0, result.output
     found = json.loads((folder / "densities.json").read_text())
-    network = Network.read(folder)
+    network = read_network(folder)
     cost = count(network)
     assert (found["macs"], found["params"]) == (cost.macs, cost.params)
     assert cost.params <= 0.4 * found["dense_params"]

@@ -1,4 +1,4 @@
-"""The verbs of this room: `thinresnet leaderboard show | compare | add | check | cite | page | plot | holes`."""
+"""`thinresnet leaderboard show | compare | add | check | cite | page | plot | holes`."""
 
 from __future__ import annotations
 
@@ -56,17 +56,14 @@ AgainstOption = Annotated[
 OnOption = Annotated[str, typer.Option("--on", help=f"Budget to compare under: {', '.join(_BUDGET_NAMES)}.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-leaderboard = typer.Typer(
-    help="Published pruning results against simply scaled networks at no greater cost.", no_args_is_help=True
+app = typer.Typer(
+    name="leaderboard",
+    help="Published pruning results against simply scaled networks at no greater cost.",
+    no_args_is_help=True,
 )
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this room's verbs to the command line."""
-    app.add_typer(leaderboard, name="leaderboard")
-
-
-@leaderboard.command()
+@app.command()
 def show(
     dataset: Annotated[str, typer.Option(help="Data set, such as imagenet.")] = "",
     arch: Annotated[str, typer.Option(help="Dense architecture, such as resnet50.")] = "",
@@ -126,7 +123,7 @@ def show(
     console.print(f"{len(shown)} of {len(chosen)} rows{rest}")
 
 
-@leaderboard.command()
+@app.command()
 def compare(
     name: Annotated[str, typer.Argument(help="A row's id or a paper's citation key.", show_default=False)] = "",
     arch: Annotated[str, typer.Option(help="Architecture: alone for the headline, with figures for a claim.")] = "",
@@ -165,7 +162,7 @@ def compare(
         _print_headlines(said, as_json)
 
 
-@leaderboard.command()
+@app.command()
 def holes(
     dataset: Annotated[str, typer.Option(help="Data set; all without it.")] = "",
     arch: Annotated[str, typer.Option(help="Architecture; all without it.")] = "",
@@ -216,7 +213,7 @@ def holes(
     )
 
 
-@leaderboard.command()
+@app.command()
 def check(
     fix: Annotated[bool, typer.Option("--fix", help="First rewrite both files in their canonical form.")] = False,
     as_json: JsonOption = False,
@@ -246,7 +243,7 @@ def check(
         print(f"{path}: every rule kept")
 
 
-@leaderboard.command()
+@app.command()
 def cite(
     names: Annotated[
         list[str] | None, typer.Argument(help="Rows or citation keys; without any, the baseline and this project.")
@@ -263,7 +260,7 @@ def cite(
     sys.stdout.write("\n".join(paper.bibtex for paper in find(names or [], entries, papers)))
 
 
-@leaderboard.command()
+@app.command()
 def page(
     output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")] = Path("leaderboard.html"),
     board: BoardOption = None,
@@ -281,7 +278,7 @@ def page(
     print(f"{output}: {len(entries)} rows, {len(text.encode()) / 1e6:.1f} MB")
 
 
-@leaderboard.command()
+@app.command()
 def plot(
     output: Annotated[Path, typer.Argument(help="A file ending in .png, .svg or .pdf.")],
     arch: Annotated[str, typer.Option(help="Architecture.")] = "resnet50",
@@ -377,7 +374,7 @@ def _with_columns(verb: Callable[..., None]) -> Callable[..., None]:
     return verb
 
 
-leaderboard.command()(_with_columns(add))
+app.command()(_with_columns(add))
 
 
 def _ask(entries: Sequence[Entry], papers: dict[str, Paper]) -> Proposal:

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from thinresnet import networks
-from thinresnet.training import TrainingInterruptedError, command, loop
-from thinresnet.training import recipe as recipes
+from thinresnet import recipe as recipes
+from thinresnet.cli import train as command
+from thinresnet.training import TrainingInterruptedError, loop
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
@@ -233,7 +234,7 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
 
 def test_help_is_quick_to_import_and_tells_every_field_and_the_exit_codes() -> None:
     code = (
-        "import sys\nfrom thinresnet.training import command\n"
+        "import sys\nfrom thinresnet.cli import train as command\n"
         "try: command.main(['--help'])\nexcept SystemExit: pass\n"
         "assert not {'torch', 'timm', 'accelerate'} & set(sys.modules), 'heavy'"
     )

@@ -1,4 +1,4 @@
-"""What a finished run says of itself: the keys of result.json, and the short report in the terminal."""
+"""The result of a finished run: the keys of result.json. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from thinresnet.budget import short
 from thinresnet.errors import InputError
 from thinresnet.files import read_object, write_atomically
-from thinresnet.training.display import duration
+from thinresnet.runs import RESULT_FILE
 
 FORMAT = 1
-FILE = "result.json"
 PARTS = ("test", "test_ema", "holdout", "holdout_ema")
 
 
@@ -107,12 +103,12 @@ class Result:
 
     def write(self) -> None:
         """Write result.json into the run's folder: from then on the run is complete."""
-        write_atomically(self.folder / FILE, json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n")
+        write_atomically(self.folder / RESULT_FILE, json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Result:
         """The result of a complete run."""
-        path = folder / FILE
+        path = folder / RESULT_FILE
         flat = read_object(path, missing=f"{path}: no such file; is the run complete, and is {folder} a run's folder?")
         if flat.get("format") != FORMAT:
             raise InputError(f"{path}: not a result of format {FORMAT}")
@@ -133,29 +129,3 @@ class Result:
 
 def _score(flat: dict[str, Any], part: str, images: str) -> Score:
     return Score(flat[images], flat[f"correct1_{part}"], flat[f"correct5_{part}"], flat[f"loss_{part}"])
-
-
-def report(result: Result, console: Console, place: str | None = None) -> None:
-    """The closing report: accuracy, cost, time, and where everything lies."""
-    console.print(
-        f"\n[bold]{result.arch} {result.shape}[/bold] on {result.dataset}, seed {result.seed}", highlight=False
-    )
-    named = {"test": "test", "test_ema": "test, EMA", "holdout": "hold-out", "holdout_ema": "hold-out, EMA"}
-    for part, name in named.items():
-        score: Score | None = getattr(result, part)
-        if score is not None:
-            top5 = "" if score.top5 is None else f"   top-5 {score.top5:.2f} %"
-            counts = f"({score.correct1:,} of {score.images:,} images)"
-            _line(console, name, f"[bold]top-1 {score.top1:.2f} %[/bold]{top5}   {counts}")
-    share = 100 * result.macs / result.dense_macs
-    cost = f"{short(result.macs)} MACs an image ({share:.1f} % of dense), {short(result.params)} parameters"
-    _line(console, "network", cost)
-    work = f"{result.epochs} epochs of {result.images_train:,} images, {short(result.training_macs)} MACs"
-    _line(console, "training", f"{work}, {duration(result.seconds_total)}, {result.images_per_second:,.0f} images/s")
-    if place is not None:
-        _line(console, "board", place)
-    _line(console, "run", str(result.folder))
-
-
-def _line(console: Console, name: str, text: str) -> None:
-    console.print(f"  {name:<14}  {text}", highlight=False, soft_wrap=True)

@@ -17,14 +17,13 @@ from thinresnet.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from thinresnet.networks import Network
+    from thinresnet.network import Network
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this room's verbs to the command line."""
-    app.command("prune")(prune_verb)
+app = typer.Typer()
 
 
+@app.command("prune")
 def prune_verb(
     method: Annotated[str, typer.Argument(metavar="[METHOD]", help="What prunes: see --list.")] = "",
     what: Annotated[
@@ -116,10 +115,10 @@ def _wanted(to: str | None, network: Network) -> Network | None:
     """The network of `--to`."""
     if to is None:
         return None
-    from thinresnet.networks import Network
+    from thinresnet.networks import read_network
     from thinresnet.pruning.presets import preset
 
-    return Network.read(to) if Path(to).exists() or to.endswith(".json") else preset(to, network)
+    return read_network(to) if Path(to).exists() or to.endswith(".json") else preset(to, network)
 
 
 def _list(name: str, as_json: bool) -> None:

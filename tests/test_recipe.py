@@ -15,9 +15,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thinresnet import recipe as recipes
 from thinresnet.errors import InputError
-from thinresnet.training import recipe as recipes
-from thinresnet.training.recipe import Recipe
+from thinresnet.recipe import Recipe
 
 
 def write(folder: Path, text: str | bytes) -> Path:
@@ -191,9 +191,7 @@ def test_the_rate_follows_the_batch_by_timm_s_rule() -> None:
 
 
 def test_reading_a_recipe_imports_nothing_heavy() -> None:
-    code = (
-        "import sys; from thinresnet.training import recipe; recipe.load('digits'); assert 'torch' not in sys.modules"
-    )
+    code = "import sys; from thinresnet import recipe; recipe.load('digits'); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(recipes.__file__).parents[2])
 
 

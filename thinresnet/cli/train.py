@@ -1,4 +1,4 @@
-"""The front door's flags: from a command line to a recipe, a network and the call that trains it.
+"""`train.py` and `thinresnet train`: from a command line to a recipe, a network and the call that trains it.
 
 Nothing heavy is imported before the flags are read, so that help and a slip of the keyboard are answered at once.
 """
@@ -8,15 +8,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import typer
+
+from thinresnet import recipe as recipes
 from thinresnet.budget import QUANTITIES, parse_budgets
 from thinresnet.errors import InputError, nearest
-from thinresnet.training import recipe as recipes
-from thinresnet.training.recipe import Recipe
-from thinresnet.training.stopping import (
+from thinresnet.recipe import Recipe
+from thinresnet.stopping import (
     FAILED_EXIT_CODE,
     REQUEUE_EXIT_CODE,
     TrainingError,
@@ -25,10 +27,11 @@ from thinresnet.training.stopping import (
 )
 
 if TYPE_CHECKING:
-    from thinresnet.networks import Network
-    from thinresnet.training.result import Result
+    from thinresnet.network import Network
+    from thinresnet.result import Result
 
 EMBEDDED = "digits"
+app = typer.Typer()
 _LOADERS = ("auto", "memory", "ffcv", "torch")
 _EPILOG = f"""exit codes:
   0   done (at once, if the run is complete already)
@@ -42,18 +45,26 @@ _GO_ON = """This was the small embedded data set (scikit-learn's digits). To go 
   plan it     thinresnet fit resnet50 --macs 50%        (any flag of a recipe: train.py --help)"""
 
 
-def main(argv: Sequence[str] | None = None, *, place: Callable[[Mapping[str, Any]], str] | None = None) -> int:
-    """Train as the command line says; returns the exit code.
+@app.command(
+    "train", add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+)
+def train_verb(context: typer.Context) -> None:
+    """Train a network by a recipe; the same as train.py, whose flags are those of recipes.
 
-    `place` says in a line where a result lands on the board; the door passes it in, as rooms meet through files only.
+    Example: thinresnet train --recipe cifar-modern --width 0.5 --data-dir data --download
     """
+    raise typer.Exit(main(context.args))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train as the command line says; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     speaks = os.environ.get("RANK", "0") == "0"
     stop_with_launcher()
     try:
         result, embedded = _train(arguments, speaks=speaks)
         if speaks:
-            _close(result, embedded=embedded, place=place)
+            _close(result, embedded=embedded)
     except InputError as error:
         return _end(f"train.py: {error}", 2, speaks=speaks)
     except TrainingInterruptedError as error:
@@ -69,13 +80,14 @@ def _end(line: str, code: int, *, speaks: bool) -> int:
     return code
 
 
-def _close(result: Result, *, embedded: bool, place: Callable[[Mapping[str, Any]], str] | None) -> None:
+def _close(result: Result, *, embedded: bool) -> None:
     from rich.console import Console
 
-    from thinresnet.training.result import report
+    from thinresnet.leaderboard.verdicts import place
+    from thinresnet.training.report import report
 
     # The board has nothing to hold the embedded images against.
-    report(result, Console(), place(result.to_json()) if place and not embedded else None)
+    report(result, Console(), None if embedded else place(result.to_json()))
     if embedded:
         print(f"\n{_GO_ON}")
 
@@ -86,11 +98,11 @@ def _train(arguments: list[str], *, speaks: bool) -> tuple[Result, bool]:
     folder, shape, holdout = options.resume or None, None, options.holdout
     network: Network | Callable[[int], Network]
     if folder is not None:
-        from thinresnet.networks import Network
+        from thinresnet.networks import read_network
         from thinresnet.training.run import read_settings
 
         settings = read_settings(folder)
-        network, size = Network.read(folder), None
+        network, size = read_network(folder), None
         recipe_name, shape, holdout = settings["recipe_name"], settings["shape"], settings["holdout"]
     else:
         network, size, shape = choose_network(options, recipe)
@@ -172,7 +184,7 @@ def choose_network(
         return size if recipe.img_size is None else (size[0], recipe.img_size, recipe.img_size)
 
     if options.network is not None:
-        described = networks.Network.read(options.network)
+        described = networks.read_network(options.network)
         name = options.network.parent.name if options.network.name == "network.json" else options.network.stem
 
         def transferred(classes: int) -> Network:

@@ -1,4 +1,4 @@
-"""The verbs of this room: `plot`, `recipes` and `data`."""
+"""`thinresnet plot` and `recipes`."""
 
 from __future__ import annotations
 
@@ -8,16 +8,10 @@ from typing import Annotated, Optional
 
 import typer
 
-from thinresnet.training.data import verbs as data_verbs
+app = typer.Typer()
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this room's verbs to the command line."""
-    app.command()(plot)
-    app.command()(recipes)
-    data_verbs.add_to(app)
-
-
+@app.command()
 def plot(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs.", metavar="RUN...")],
     output: Annotated[
@@ -39,6 +33,7 @@ def plot(
     print(json.dumps([str(path) for path in written]) if as_json else "\n".join(str(path) for path in written))
 
 
+@app.command()
 def recipes(
     name: Annotated[str, typer.Argument(help="A recipe to print in full.", metavar="[NAME]")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -47,7 +42,7 @@ def recipes(
 
     Example: thinresnet recipes imagenet-a2
     """
-    from thinresnet.training import recipe
+    from thinresnet import recipe
 
     if name:
         text = recipe.find(name).read_text(encoding="utf-8")
@@ -69,7 +64,7 @@ def recipes(
 
 
 def _facts(name: str) -> dict[str, object]:
-    from thinresnet.training import recipe
+    from thinresnet import recipe
 
     found = recipe.load(name)
     return {

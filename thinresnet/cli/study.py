@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +13,6 @@ import typer
 from thinresnet.errors import InputError, nearest
 
 if TYPE_CHECKING:
-    from thinresnet.studies.export import AddRuns
     from thinresnet.studies.plan import Plan
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A study, such as baselines/digits.yaml.")]
@@ -26,38 +24,12 @@ Only = Annotated[str | None, typer.Option(help="The study of this name alone, wh
 _PLACES = ("here", "ray")
 
 
-def add_to(app: typer.Typer, add_runs: Callable[[], AddRuns]) -> None:
-    """Add this room's verbs to the command line; `add_runs` fetches what puts runs on the board."""
-    study = typer.Typer(
-        no_args_is_help=True, help="Methods and plain scaling compared under one budget, from one file."
-    )
-    study.command("run")(run_verb)
-    study.command("show")(show_verb)
-    study.command("protocols")(protocols_verb)
-
-    @study.command("export")
-    def export_verb(
-        file: File,
-        output: Output = Path("runs"),
-        data_dir: DataDir = None,
-        dataset: Dataset = None,
-        only: Only = None,
-        board: Annotated[Path | None, typer.Option(help="The board; default: ./leaderboard.csv.")] = None,
-    ) -> None:
-        """Put finished rows on the board as measured entries, with their evidence; flags as for `study run`.
-
-        Example: thinresnet study export baselines/cifar10-jpeg.yaml --data-dir cifar10-jpeg
-        """
-        from thinresnet.studies.export import export
-        from thinresnet.studies.store import Store
-
-        for plan in _plans(file, data_dir, dataset, only):
-            for line in export(plan, Store(output / plan.study.name), add_runs(), board=board):
-                print(f"{plan.study.name}: {line}")
-
-    app.add_typer(study, name="study")
+app = typer.Typer(
+    name="study", no_args_is_help=True, help="Methods and plain scaling compared under one budget, from one file."
+)
 
 
+@app.command("run")
 def run_verb(
     file: File,
     output: Output = Path("runs"),
@@ -90,8 +62,8 @@ def run_verb(
         return
     from rich.console import Console
 
+    from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingInterruptedError
     from thinresnet.studies.run import Processes, ThisProcess, Workers, run
-    from thinresnet.training.stopping import REQUEUE_EXIT_CODE, TrainingInterruptedError
 
     console = Console(stderr=True, highlight=False)
     workers: Workers
@@ -116,6 +88,7 @@ def run_verb(
         raise typer.Exit(1)
 
 
+@app.command("show")
 def show_verb(
     file: File,
     output: Output = Path("runs"),
@@ -139,6 +112,29 @@ def show_verb(
         show(plan, Store(root), output=root / "report", as_json=as_json)
 
 
+@app.command("export")
+def export_verb(
+    file: File,
+    output: Output = Path("runs"),
+    data_dir: DataDir = None,
+    dataset: Dataset = None,
+    only: Only = None,
+    board: Annotated[Path | None, typer.Option(help="The board; default: ./leaderboard.csv.")] = None,
+) -> None:
+    """Put finished rows on the board as measured entries, with their evidence; flags as for `study run`.
+
+    Example: thinresnet study export baselines/cifar10-jpeg.yaml --data-dir cifar10-jpeg
+    """
+    from thinresnet.leaderboard.add import add_runs
+    from thinresnet.studies.export import export
+    from thinresnet.studies.store import Store
+
+    for plan in _plans(file, data_dir, dataset, only):
+        for line in export(plan, Store(output / plan.study.name), add_runs, board=board):
+            print(f"{plan.study.name}: {line}")
+
+
+@app.command("protocols")
 def protocols_verb(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:

@@ -12,15 +12,12 @@ _FOLDER = typer.Option("--data-dir", help="Folder of the data set.", metavar="DI
 _DATASET = typer.Option("--dataset", help="digits, torch/cifar10, torch/cifar100; class folders if not given.")
 _JSON = typer.Option("--json", help="Print JSON.")
 
-
-def add_to(app: typer.Typer) -> None:
-    """Add `data` to the command line."""
-    verbs = typer.Typer(no_args_is_help=True, help="Look at a data set; write it as .beton files for the ffcv loader.")
-    verbs.command()(write)
-    verbs.command()(info)
-    app.add_typer(verbs, name="data")
+app = typer.Typer(
+    name="data", no_args_is_help=True, help="Look at a dataset; write it as .beton files for the ffcv loader."
+)
 
 
+@app.command()
 def write(
     data_dir: Annotated[Path, _FOLDER],
     mode: Annotated[str, typer.Option(help="raw (pixels), jpg (the files as they are), or auto.")] = "auto",
@@ -30,14 +27,15 @@ def write(
 
     Example: thinresnet data write --data-dir imagenet --mode jpg
     """
+    from thinresnet.recipe import Recipe
     from thinresnet.training.data.info import write_betons
     from thinresnet.training.display import show_preparation
-    from thinresnet.training.recipe import Recipe
 
     written = write_betons(Recipe(data_dir=str(data_dir)), mode=mode, progress=None if as_json else show_preparation)
     print(json.dumps([str(path) for path in written]) if as_json else "\n".join(str(path) for path in written))
 
 
+@app.command()
 def info(
     file: Annotated[Optional[Path], typer.Argument(help="A .beton file.", metavar="[FILE]")] = None,  # noqa: UP045
     data_dir: Annotated[Optional[Path], _FOLDER] = None,  # noqa: UP045  # typer reads these on Python 3.10 too
@@ -49,9 +47,9 @@ def info(
 
     Example: thinresnet data info --data-dir imagenette --check
     """
+    from thinresnet.recipe import Recipe
     from thinresnet.training.data.info import describe, describe_beton
     from thinresnet.training.display import show_preparation
-    from thinresnet.training.recipe import Recipe
 
     if file is not None:
         found = describe_beton(file)

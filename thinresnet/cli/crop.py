@@ -17,11 +17,10 @@ if TYPE_CHECKING:
     from thinresnet.pruning.parent import Parent
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this room's verbs to the command line."""
-    app.command("crop")(crop_verb)
+app = typer.Typer()
 
 
+@app.command("crop")
 def crop_verb(
     criterion: Annotated[str, typer.Argument(metavar="[CRITERION]", help="What allots densities: see --list.")] = "",
     what: Annotated[
@@ -52,12 +51,12 @@ def crop_verb(
         return
     if not criterion or not what:
         raise InputError("crop: say a criterion and a network: thinresnet crop synexp resnet50 --macs 50% (--list)")
+    from thinresnet.cli.prune import setting, shown
     from thinresnet.pruning.initialisation import criterion as criterion_of
     from thinresnet.pruning.initialisation import crop
     from thinresnet.pruning.initialisation.folder import record, write
-    from thinresnet.pruning.verbs import setting, shown
+    from thinresnet.recipe import Recipe
     from thinresnet.training.processes import start_accelerator
-    from thinresnet.training.recipe import Recipe
 
     chosen = criterion_of(criterion, dict(setting(text) for text in settings or []))
     budgets = parse_budgets({"macs": macs, "params": params})
@@ -92,7 +91,7 @@ def _parent(
 ) -> Parent:
     """The network, and the recipe and images that come with it or that flags name."""
     from thinresnet.networks.blueprint import default_input_size
-    from thinresnet.networks.network import describe
+    from thinresnet.networks.describe import describe
     from thinresnet.pruning.parent import read_parent
 
     described = Path(what) / "network.json"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,17 +19,14 @@ Pattern = Annotated[str, typer.Argument(metavar="[NAME]", help="A name, or sever
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
-def add_to(app: typer.Typer, papers: Sequence[str]) -> None:
-    """Add the verbs to the command line; `papers` is the BibTeX of what always goes along with a citation."""
-    verbs = typer.Typer(
-        help="ThinResNet, frozen: exact networks and recipes to train, compare and cite.", no_args_is_help=True
-    )
-    verbs.command("list")(list_verb)
-    verbs.command("show")(show_verb)
-    verbs.command("cite")(_cite_verb(papers))
-    app.add_typer(verbs, name="baseline")
+app = typer.Typer(
+    name="baseline",
+    help="ThinResNet, frozen: exact networks and recipes to train, compare and cite.",
+    no_args_is_help=True,
+)
 
 
+@app.command("list")
 def list_verb(pattern: Pattern = "*", as_json: Json = False) -> None:
     """List the networks of ThinResNet with what they cost.
 
@@ -57,6 +53,7 @@ def list_verb(pattern: Pattern = "*", as_json: Json = False) -> None:
     Console().print(table, highlight=False)
 
 
+@app.command("show")
 def show_verb(
     name: Annotated[str, typer.Argument(help="A name of `thinresnet baseline list`.")],
     output: Annotated[
@@ -83,20 +80,19 @@ def show_verb(
         _print_whole(one)
 
 
-def _cite_verb(papers: Sequence[str]) -> Callable[[list[str] | None], None]:
-    def cite(
-        names: Annotated[list[str] | None, typer.Argument(help="Names of baselines; none: ThinResNet itself.")] = None,
-    ) -> None:
-        """Print BibTeX: of each baseline named, of the ThinResNet paper, and of this project.
+@app.command("cite")
+def cite_verb(
+    names: Annotated[list[str] | None, typer.Argument(help="Names of baselines; none: ThinResNet itself.")] = None,
+) -> None:
+    """Print BibTeX: of each baseline named, of the ThinResNet paper, and of this project.
 
-        Example: thinresnet baseline cite imagenet-resnet50-50-r8
-        """
-        from thinresnet.studies.baseline import baselines, bibtex
+    Example: thinresnet baseline cite imagenet-resnet50-50-r8
+    """
+    from thinresnet.leaderboard.cite import BASELINE, PROJECT
+    from thinresnet.studies.baseline import baselines, bibtex
 
-        own = [bibtex(one) for name in names or [] for one in baselines(name)]
-        sys.stdout.write("\n".join([*own, *papers]))
-
-    return cite
+    own = [bibtex(one) for name in names or [] for one in baselines(name)]
+    sys.stdout.write("\n".join([*own, BASELINE.bibtex, PROJECT.bibtex]))
 
 
 def _record(one: Baseline, *, whole: bool = False) -> dict[str, Any]:

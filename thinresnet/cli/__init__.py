@@ -1,0 +1,87 @@
+"""The command line: `thinresnet networks | count | train | prune | study | leaderboard …`.
+
+One file a group of verbs, imported when one of its verbs is called; the files here are the only ones that join the
+leaderboard with the rest, and the only ones that import inside functions, so that help, the leaderboard and a slip of
+the keyboard are answered without torch. What a user got wrong becomes one line and exit code 2.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+import thinresnet
+from thinresnet.errors import InputError
+
+# Each verb (or group of verbs) and the file of this package that has it.
+VERBS = {
+    "networks": "networks",
+    "count": "networks",
+    "fit": "networks",
+    "time": "networks",
+    "train": "train",
+    "plot": "runs",
+    "recipes": "runs",
+    "data": "data",
+    "prune": "prune",
+    "crop": "crop",
+    "study": "study",
+    "baseline": "baseline",
+    "leaderboard": "leaderboard",
+}
+_GROUPS = frozenset({"data", "study", "baseline", "leaderboard"})
+
+
+class _OnDemand(TyperGroup):
+    """Verbs whose files are imported when they are asked for."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = dict.fromkeys(VERBS)  # type: ignore[assignment]  # names, to suggest from
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in VERBS:
+            return None
+        group = typer.main.get_group(importlib.import_module(f"{__name__}.{VERBS[cmd_name]}").app)
+        return group if cmd_name in _GROUPS else group.commands[cmd_name]
+
+
+app = typer.Typer(
+    name="thinresnet",
+    cls=_OnDemand,
+    help="The bar that a structured-pruning paper must clear: scaled networks, trained the modern way.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"thinresnet {thinresnet.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
+    ),
+) -> None:
+    """Run one verb; `thinresnet VERB --help` shows an example."""
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app()
+    except InputError as error:
+        print(f"thinresnet: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,132 @@
+"""A network held against its architecture: every group has a count that the architecture can take."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import timm
+
+from thinresnet.errors import InputError, nearest
+from thinresnet.network import Network, check_input_size
+from thinresnet.networks.blueprint import blueprint, default_input_size
+
+# A network of more parameters than this is a slip of the keyboard, and would fill the machine's memory.
+MOST_PARAMS = 20 * 10**9
+# What timm.create_model takes for itself: files, downloads, wrappers. None of it is a property of an architecture.
+_NOT_KEYWORDS = frozenset(
+    {
+        "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_strict", "pretrained_custom_load",
+        "checkpoint_path", "cache_dir", "scriptable", "exportable", "no_jit", "features_only", "model_name", "device",
+        "dtype", "in_chans", "width", "weights", "progress",
+    }
+)  # fmt: skip
+
+
+def describe(
+    arch: str,
+    *,
+    channels: Mapping[str, int] | None = None,
+    input_size: tuple[int, int, int] | None = None,
+    complete: bool = False,
+    **kwargs: Any,
+) -> Network:
+    """The network with these channel counts; groups that are not named keep the architecture's own.
+
+    A count may be given under the name of any layer whose outputs are exactly one group. With `complete`, every group
+    has to be named.
+    """
+    check_arch(arch)
+    check_kwargs(arch, kwargs)
+    input_size = default_input_size(arch) if input_size is None else check_input_size(input_size)
+    ties = blueprint(arch, kwargs, input_size).ties
+    widths = ties.dense_widths()
+    named: dict[str, str] = {}
+    for layer, count in (channels or {}).items():
+        group = layer if layer in ties.groups else ties.aliases.get(layer)
+        if group is None:
+            known = [*ties.groups, *ties.aliases]
+            raise InputError(f"channels: {arch} has no group {layer!r}{nearest(layer, known)}")
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise InputError(f"channels: {layer!r} is {count!r}; a count is a whole number of at least 1")
+        if group in named and widths[group] != count:
+            raise InputError(
+                f"channels: {named[group]!r} ({widths[group]}) and {layer!r} ({count}) are tied; give them one count"
+            )
+        if count % ties.groups[group].multiple:
+            multiple = ties.groups[group].multiple
+            raise InputError(
+                f"channels: {layer!r} is {count}; it has to be a multiple of {multiple} (grouped or split)"
+            )
+        widths[group], named[group] = count, layer
+    if complete and (missing := [name for name in ties.groups if name not in named]):
+        raise InputError(f"channels: no count for {missing[0]!r} (and {len(missing) - 1} more of {len(widths)} groups)")
+    if ties.cost(widths)[1] > MOST_PARAMS:
+        raise InputError(
+            f"channels: {arch} would have {ties.cost(widths)[1]:.3g} parameters; at most {MOST_PARAMS:.3g}"
+        )
+    return Network(arch, dict(kwargs), input_size, widths)
+
+
+def checked(network: Network, where: str) -> Network:
+    """A network whose form is right, if it is one of its architecture too; `where` begins a refusal."""
+    try:
+        return describe(
+            network.arch,
+            channels=network.channels,
+            input_size=network.input_size,
+            complete=True,
+            **network.kwargs,
+        )
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def read_network(path: str | os.PathLike[str]) -> Network:
+    """The network of a file, or of a run folder's `network.json`, checked against its architecture."""
+    return checked(Network.read(path), str(path))
+
+
+def parse_network(text: str | bytes, where: str = "network JSON") -> Network:
+    """The network of a JSON text, checked against its architecture; `where` names its source in messages."""
+    return checked(Network.from_json(text, where), where)
+
+
+def check_arch(arch: Any) -> None:
+    """Refuse what is not the plain name of a timm architecture (a hub address, say, would be fetched)."""
+    base = str(arch).split(".")[0]
+    if base != arch and timm.is_model(base):
+        raise InputError(f"architecture {arch!r} names pretrained weights; the architecture is {base!r}")
+    if not isinstance(arch, str) or not timm.is_model(arch):
+        raise InputError(f"unknown architecture {arch!r:.80}{nearest(str(arch)[:80], timm.list_models())}")
+    if arch.startswith("thin_"):
+        raise InputError(
+            f"architecture {arch!r} is timm's name for a scaled network; here it is {arch[5:]!r} with a width"
+        )
+
+
+def check_kwargs(arch: str, kwargs: Mapping[str, Any]) -> None:
+    """Refuse keyword arguments that are not properties of an architecture, or that JSON does not hold."""
+    for key, value in kwargs.items():
+        if value is None:
+            raise InputError(f"kwargs: {key!r} of {arch} is null, which timm takes for its default; leave it out")
+        if key in _NOT_KEYWORDS:
+            raise InputError(f"kwargs: {key!r} is not a property of an architecture; leave it out")
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError, RecursionError):
+            raise InputError(f"kwargs: {key!r} of {arch} is {value!r:.80}; allowed are JSON values") from None
+
+
+def check_factor(name: str, value: Any, largest: float = 16.0) -> float:
+    """A scale factor that a person may have typed."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise InputError(f"{name}: {value!r} is not a number")
+    if not 0 < value <= largest:
+        raise InputError(
+            f"{name}: {value!r}; it is more than 0 and at most {largest:g} (1 is the architecture as it is)"
+        )
+    return float(value)

@@ -1,0 +1,12 @@
+"""The files of a run folder by name. Standard library only."""
+
+from __future__ import annotations
+
+NETWORK_FILE = "network.json"
+WEIGHTS_FILE = "model.safetensors"
+EMA_WEIGHTS_FILE = "model_ema.safetensors"
+RECIPE_FILE = "recipe.yaml"
+SETTINGS_FILE = "run.json"
+RESULT_FILE = "result.json"
+METRICS_FILE = "metrics.csv"
+TIMING_FILE = "timing.csv"
