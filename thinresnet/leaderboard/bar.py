@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from typing import NamedTuple
 
 from thinresnet.leaderboard.recipe_classes import CLASSICAL as CLASSICAL_RECIPE
 from thinresnet.leaderboard.recipe_classes import recipe_class
@@ -187,6 +188,16 @@ def pareto(figures: Iterable[Figures], quantity: str) -> tuple[Figures, ...]:
     return tuple(front)
 
 
+class _Held(NamedTuple):
+    """What decides which references a row is held against."""
+
+    dataset: str
+    arch: str
+    pixels: int
+    own: str
+    training: tuple[object, ...]
+
+
 class Bar:
     """All references of a board, ready to be asked for curves and verdicts (`verdicts.judge`)."""
 
@@ -195,41 +206,48 @@ class Bar:
         for entry in entries:
             if may_be_the_bar(entry) and (figures := Figures.of(entry)):
                 self._by_dataset.setdefault(entry.dataset, []).append(figures)
-        self._candidates: dict[tuple[object, ...], Candidates] = {}
+        self._candidates: dict[tuple[Assumptions, _Held], Candidates] = {}
         self._classical: dict[str, bool] = {}
 
     def candidates(self, row: Entry, assumptions: Assumptions) -> Candidates:
         """The references that `row` is held against; a row is never its own reference."""
-        arch = row.arch if assumptions.references == SAME_ARCHITECTURE else ""
-        pixels = row.resolution if assumptions.resolution == OWN else 0
         own = row.id if may_be_the_bar(row) else ""
-        kind = training_of(row) if row.source == "measured" else ()
-        key = (assumptions.references, assumptions.recipes, assumptions.budget, row.dataset, arch, pixels, own, kind)
+        training = training_of(row) if row.source == "measured" else ()
+        return self._candidates_of(_Held(row.dataset, row.arch, row.resolution, own, training), assumptions)
+
+    def curve(self, dataset: str, arch: str, pixels: int, assumptions: Assumptions, quantity: str = "") -> Curve | None:
+        """The bar for published rows of one network tested at `pixels`, on the budget's cost or on one of its two.
+
+        None without references.
+        """
+        found = self._candidates_of(_Held(dataset, arch, pixels, "", ()), assumptions)
+        return found.curves[quantity or found.quantities[0]] if found.everyone else None
+
+    def _candidates_of(self, held: _Held, assumptions: Assumptions) -> Candidates:
+        # What the assumptions do not ask for may not tell two kinds of rows apart.
+        arch = held.arch if assumptions.references == SAME_ARCHITECTURE else ""
+        pixels = held.pixels if assumptions.resolution == OWN else 0
+        key = (assumptions, held._replace(arch=arch, pixels=pixels))
         if key not in self._candidates:
             quantities = BUDGETS[assumptions.budget]
             admitted = [
                 figures
-                for figures in self._by_dataset.get(row.dataset, ())
-                if figures.known(quantities) and self._admits(figures.entry, row, assumptions, kind)
+                for figures in self._by_dataset.get(held.dataset, ())
+                if figures.known(quantities) and self._admits(figures.entry, held, assumptions)
             ]
-            if kind and any(figures.sample for figures in admitted):
+            if held.training and any(figures.sample for figures in admitted):
                 admitted = [figures for figures in admitted if figures.sample]
             self._candidates[key] = Candidates(tuple(admitted), quantities)
         return self._candidates[key]
 
-    def curve(self, row: Entry, assumptions: Assumptions, quantity: str = "") -> Curve | None:
-        """The curve that `row` is held against, on its budget's cost (or on one of two); None without references."""
-        found = self.candidates(row, assumptions)
-        return found.curves[quantity or found.quantities[0]] if found.everyone else None
-
-    def _admits(self, reference: Entry, row: Entry, assumptions: Assumptions, kind: tuple[object, ...]) -> bool:
-        if reference.id == row.id or not serves_as(reference.arch, assumptions.references, row.arch):
+    def _admits(self, reference: Entry, held: _Held, assumptions: Assumptions) -> bool:
+        if reference.id == held.own or not serves_as(reference.arch, assumptions.references, held.arch):
             return False
-        if assumptions.resolution == OWN and reference.resolution != row.resolution:
+        if assumptions.resolution == OWN and reference.resolution != held.pixels:
             return False
-        if kind and (reference.source != "measured" or training_of(reference) != kind):
+        if held.training and (reference.source != "measured" or training_of(reference) != held.training):
             return False
-        if not kind and reference.source == "measured" and (reference.n or 1) < FEWEST_SEEDS:
+        if not held.training and reference.source == "measured" and (reference.n or 1) < FEWEST_SEEDS:
             return False
         return assumptions.recipes != CLASSICAL or self._is_classical(reference)
 

@@ -67,7 +67,7 @@ FACTS: tuple[Fact, ...] = (
     Fact("openmixup", MODERN, "300 epochs", "300"),
     Fact("paddleclas", MODERN, "ResNet*_vd.yaml: 200 epochs, mixup", "_vd"),
     Fact("paddleclas", CLASSICAL, "ResNet*.yaml: SGD, 120 epochs, steps, crops and flips", arch="resnet"),
-    Fact("paddleclas", CLASSICAL, "MobileNetV1*.yaml 120, MobileNetV2*.yaml 240 epochs, no mixing", arch="mobilenetv[12]"),
+    Fact("paddleclas", CLASSICAL, "MobileNetV1*.yaml 120, V2*.yaml 240 epochs, no mixing", arch="mobilenetv[12]"),
     Fact("yu2019slimmable", CLASSICAL, "s_resnet50_train_val.yml: SGD, 100 epochs, steps", arch="resnet"),
     Fact("liu2019metapruning", CLASSICAL, "evaluate.py: SGD, 128 epochs, label smoothing", arch="resnet"),
     Fact("liu2019metapruning", CLASSICAL, "evaluate.py: SGD, 256 epochs, label smoothing", arch="mobilenet"),

@@ -23,10 +23,10 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from thinresnet.leaderboard.bar import SAME_COST, Bar, Candidates, Figures, Reading
+from thinresnet.leaderboard.bar import SAME_COST, Bar, BarPoint, Candidates, Figures, Reading
 from thinresnet.leaderboard.describing import reference_in_words, why_not
 from thinresnet.leaderboard.references import ALL_ASSUMPTIONS, BUDGETS, CAVEATS, UNITS, Assumptions
-from thinresnet.leaderboard.schema import Entry
+from thinresnet.leaderboard.schema import DATASETS, INPUT_SIZES, Entry
 from thinresnet.leaderboard.training_cost import training_at_least, training_of_reference
 from thinresnet.leaderboard.welch import FEWEST_SEEDS, half_interval
 
@@ -72,7 +72,7 @@ class Verdict:
     @property
     def says(self) -> str:
         """The verdict in one or two sentences: outcome, assumptions, what decided it, and what to beware of."""
-        return " ".join([f"{self._outcome()}.", *(f"{said}." for said in self._reservations())])
+        return " ".join([f"{self._outcome()}.", *(f"{said}." for said in self.reservations)])
 
     def _outcome(self) -> str:
         under = f"against {self.assumptions.says}"
@@ -91,12 +91,12 @@ class Verdict:
             by += f" by {reference_in_words(self.decider)}"
         return f"{self.outcome} {amount} {under}{by}: the bar is {self.bar:.2f} % {where}"
 
-    def _reservations(self) -> list[str]:
+    @property
+    def reservations(self) -> list[str]:
+        """What to beware of: a wide gap, flagged references; and that the reference was cheaper to train."""
         said = ["Wide gap: these references are more than a factor of 2 apart in cost"] if self.wide else []
         deciding = dict.fromkeys((*self.neighbours, self.decider) if self.decider else self.neighbours)
-        said += [
-            f"{each.id} {CAVEATS[flag]}" for each in deciding if each is not None for flag in each.flags if flag in CAVEATS
-        ]
+        said += [f"{each.id} {CAVEATS[flag]}" for each in deciding for flag in each.flags if flag in CAVEATS]
         if words := self.cheaper_to_train:
             said.append(words)
         return said
@@ -122,6 +122,13 @@ def all_verdicts(bar: Bar, row: Entry, under: Iterable[Assumptions] = ALL_ASSUMP
     """The verdicts on one row under each set of assumptions."""
     figures = Figures.of(row)
     return [_judge(bar, row, figures, each) for each in under]
+
+
+def points(bar: Bar, dataset: str, arch: str, assumptions: Assumptions, quantity: str = "") -> tuple[BarPoint, ...]:
+    """The bar of one network for a drawing, on one cost; empty without references."""
+    pixels = INPUT_SIZES.get((dataset, arch), DATASETS[dataset].input_size)
+    curve = bar.curve(dataset, arch, pixels, assumptions, quantity)
+    return curve.points if curve else ()
 
 
 def counts_for_headline(entry: Entry) -> bool:
@@ -191,7 +198,9 @@ def _beyond(own: Figures, assumptions: Assumptions, readings: list[Reading], low
     elif not cheaper and own.top1 <= low:
         gap, outcome, standing = own.top1 - low, LOSES, 0
     else:
-        where = "cheaper than every reference and less accurate" if cheaper else "dearer than every reference and better"
+        where = (
+            "cheaper than every reference and less accurate" if cheaper else "dearer than every reference and better"
+        )
         return Verdict(
             own.entry, assumptions, UNJUDGED, neighbours=entries, why=f"it is {where}", standing=3 if cheaper else 1
         )
@@ -201,9 +210,7 @@ def _beyond(own: Figures, assumptions: Assumptions, readings: list[Reading], low
     )  # fmt: skip
 
 
-def _outright(
-    own: Figures, outcome: str, candidates: Candidates, half: Callable[[Figures], float]
-) -> Figures | None:
+def _outright(own: Figures, outcome: str, candidates: Candidates, half: Callable[[Figures], float]) -> Figures | None:
     """The actual reference that decides a loss or a clear, if there is one: the best, or the cheapest."""
     quantities = candidates.quantities
     if outcome == LOSES:
