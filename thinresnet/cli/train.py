@@ -83,7 +83,7 @@ def _end(line: str, code: int, *, speaks: bool) -> int:
 def _close(result: Result, *, embedded: bool) -> None:
     from rich.console import Console
 
-    from thinresnet.leaderboard.verdicts import place
+    from thinresnet.leaderboard import place
     from thinresnet.training.report import report
 
     # The board has nothing to hold the embedded images against.

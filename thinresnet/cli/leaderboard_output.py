@@ -1,0 +1,100 @@
+"""What the verbs of the leaderboard share: reading a board, the common options, tables and JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from thinresnet.errors import InputError, nearest
+from thinresnet.leaderboard.boards import GIVEN, find_board
+from thinresnet.leaderboard.papers import Paper, bib_beside, read_bib
+from thinresnet.leaderboard.references import (
+    ALL_ASSUMPTIONS,
+    BUDGETS,
+    RECIPES,
+    REFERENCES,
+    RESOLUTIONS,
+    Assumptions,
+    references_named,
+)
+from thinresnet.leaderboard.schema import Entry
+from thinresnet.leaderboard.store import read_board
+
+_REFERENCE_NAMES = ", ".join(name.lower().replace(" ", "-") for name in REFERENCES)
+
+BoardOption = Annotated[
+    Path | None,
+    typer.Option("--board", help="The CSV; else ./leaderboard.csv, the checkout's, the package's.", show_default=False),
+]
+AgainstOption = Annotated[str, typer.Option("--against", help=f"Reference set: {_REFERENCE_NAMES}.")]
+RecipesOption = Annotated[str, typer.Option("--recipes", help=f"Recipes of the references: {', '.join(RECIPES)}.")]
+ResolutionOption = Annotated[
+    str, typer.Option("--resolution", help=f"Test resolution of the references: {', '.join(RESOLUTIONS)}.")
+]
+OnOption = Annotated[str, typer.Option("--on", help=f"Budget: {', '.join(BUDGETS)}.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def read(board: Path | None) -> tuple[list[Entry], dict[str, Paper]]:
+    """The rows and papers of a board; which board it is, unless it was named, is said to standard error."""
+    found = find_board(board)
+    entries, papers = read_board(found.path), read_bib(bib_beside(found.path))
+    if found.origin != GIVEN:
+        print(f"board: {found.says}, {len(entries):,} rows", file=sys.stderr)
+    return entries, papers
+
+
+def cells_asked(against: str, recipes: str, resolution: str, on: str) -> list[Assumptions]:
+    """The cells of the matrix that a user asks for; an empty word asks for all."""
+    references = references_named(against, "") if against else ""
+    for flag, value, choices in (
+        ("--recipes", recipes, RECIPES),
+        ("--resolution", resolution, RESOLUTIONS),
+        ("--on", on, BUDGETS),
+    ):
+        if value and value not in choices:
+            raise InputError(f"{flag} {value}: one of {', '.join(choices)}{nearest(value, choices)}")
+    return [
+        each
+        for each in ALL_ASSUMPTIONS
+        if references in ("", each.references)
+        and recipes in ("", each.recipes)
+        and resolution in ("", each.resolution)
+        and on in ("", each.budget)
+    ]
+
+
+def console() -> Console:
+    """The console: as wide as the terminal; a pipe has no width of its own, and what is not cut can be read."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+
+
+def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
+    """An empty table; `right` names the columns that hold numbers."""
+    made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for name in columns:
+        made.add_column(name, justify="right" if name in right else "left", no_wrap=name in right)
+    return made
+
+
+def text(words: str) -> Text:
+    """Text from the board as text: rich would read brackets in it as markup."""
+    return Text(words)
+
+
+def print_words(to: Console, words: str, style: str = "") -> None:
+    """Print one paragraph of plain words."""
+    to.print(Text(words, style=style))
+
+
+def print_json(value: Any) -> None:
+    """Print JSON that a person can read."""
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,262 @@
+"""The bar: the Pareto front of a reference set as a curve of accuracy over cost, linear in log cost.
+
+Width is continuous, so between two scaled networks there is a third. Accuracy grows ever more slowly with the
+logarithm of cost; a straight line between two references lies below what scaling reaches there and favours the row.
+The curve is never extrapolated: outside of it only a comparison with its end remains.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from typing import NamedTuple
+
+from thinresnet.leaderboard.recipe_classes import CLASSICAL as CLASSICAL_RECIPE
+from thinresnet.leaderboard.recipe_classes import recipe_class
+from thinresnet.leaderboard.references import (
+    BUDGETS,
+    CLASSICAL,
+    OWN,
+    SAME_ARCHITECTURE,
+    Assumptions,
+    may_be_the_bar,
+    serves_as,
+)
+from thinresnet.leaderboard.schema import Entry
+from thinresnet.leaderboard.welch import FEWEST_SEEDS, Sample
+
+# Two costs within one per cent are one cost: printed figures are no more exact, and no search fits a budget better.
+SAME_COST = 0.01
+# Neighbours farther apart than this factor are a wide gap, and a verdict that rests on one says so.
+WIDE_GAP = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Figures:
+    """One row as the rule sees it: accuracy and costs as numbers, worked out once."""
+
+    entry: Entry
+    top1: float
+    costs: dict[str, float]
+    spread: float
+    sample: Sample | None
+
+    @classmethod
+    def of(cls, entry: Entry) -> Figures | None:
+        """The figures of a row; None where its accuracy is not known."""
+        if entry.top1 is None:
+            return None
+        costs = {"macs": entry.macs_g, "params": entry.params_m}
+        std = None if entry.top1_std is None else float(entry.top1_std)
+        sample = None if std is None or entry.n is None or entry.n < FEWEST_SEEDS else Sample(entry.n, std)
+        return cls(entry, float(entry.top1), {k: v for k, v in costs.items() if v is not None}, std or 0.0, sample)
+
+    def known(self, quantities: Iterable[str]) -> bool:
+        """Whether all these costs are known."""
+        return all(quantity in self.costs for quantity in quantities)
+
+
+@dataclass(frozen=True, eq=False)
+class BarPoint:
+    """One vertex of the curve, for drawing; `wide_after`: a wide gap lies between it and the next one."""
+
+    cost: float
+    top1: float
+    entry: Entry
+    wide_after: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a curve says at one cost: the bar there, or only one side of it beyond an end."""
+
+    low: float
+    high: float
+    neighbours: tuple[Figures, ...]
+    lower_edge: float = math.nan
+    upper_edge: float = math.nan
+    wide: bool = False
+
+    @property
+    def exact(self) -> bool:
+        """Whether the cost lies on the curve."""
+        return self.low == self.high
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """The Pareto front of one reference set on one cost, cheapest first; never empty."""
+
+    quantity: str
+    front: tuple[Figures, ...]
+
+    @cached_property
+    def costs(self) -> tuple[float, ...]:
+        """The costs of the vertices, rising."""
+        return tuple(figures.costs[self.quantity] for figures in self.front)
+
+    @cached_property
+    def most_spread(self) -> float:
+        """The largest spread that is known of a vertex."""
+        return max(figures.spread for figures in self.front)
+
+    @property
+    def points(self) -> tuple[BarPoint, ...]:
+        """The vertices with their gaps."""
+        following = (*self.costs[1:], 0.0)
+        return tuple(
+            BarPoint(cost, figures.top1, figures.entry, wide_after=after > WIDE_GAP * cost)
+            for cost, after, figures in zip(self.costs, following, self.front, strict=True)
+        )
+
+    def at(self, cost: float, half: Callable[[Figures], float]) -> Reading:
+        """The bar at a cost, with the edges of the tie, where `half` is half its width at a vertex.
+
+        The edges run like the curve itself through the vertices and never fall while cost rises: a spread at one
+        vertex cannot make a cheaper row's verdict worse than a dearer one's.
+        """
+        costs, front = self.costs, self.front
+        if cost < costs[0] * (1 - SAME_COST):
+            return Reading(-math.inf, front[0].top1, front[:1])
+        if cost > costs[-1] * (1 + SAME_COST):
+            return Reading(front[-1].top1, math.inf, front[-1:])
+        right = bisect_left(costs, cost)
+        if right == 0 or right == len(costs) or costs[right] == cost:
+            left = right = min(right, len(costs) - 1)
+            weight = 0.0
+        else:
+            left = right - 1
+            weight = math.log(cost / costs[left]) / math.log(costs[right] / costs[left])
+        bar = _between(front[left].top1, front[right].top1, weight)
+        lower, upper = self._edges(half)
+        return Reading(
+            bar,
+            bar,
+            front[left : right + 1],
+            _between(lower[left], lower[right], weight),
+            _between(upper[left], upper[right], weight),
+            wide=costs[right] > WIDE_GAP * costs[left],
+        )
+
+    def _edges(self, half: Callable[[Figures], float]) -> tuple[Sequence[float], Sequence[float]]:
+        halves = [half(figures) for figures in self.front]
+        pairs = list(zip(self.front, halves, strict=True))
+        upper = list(accumulate((figures.top1 + width for figures, width in pairs), max))
+        lower = list(accumulate((figures.top1 - width for figures, width in reversed(pairs)), min))[::-1]
+        return lower, upper
+
+
+def _between(left: float, right: float, weight: float) -> float:
+    return left if weight == 0 else left + weight * (right - left)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The references that one assumption admits for one kind of row: all of them, and their curves."""
+
+    everyone: tuple[Figures, ...]
+    quantities: tuple[str, ...]
+
+    @cached_property
+    def curves(self) -> dict[str, Curve]:
+        """The curve on each cost that the budget bounds."""
+        return {quantity: Curve(quantity, pareto(self.everyone, quantity)) for quantity in self.quantities}
+
+    @cached_property
+    def best_first(self) -> tuple[Figures, ...]:
+        """Those that no other one beats or equals at no more of every cost, the most accurate first."""
+        kept: list[Figures] = []
+        for each in sorted(self.everyone, key=self._preference):
+            if not any(all(other.costs[q] <= each.costs[q] for q in self.quantities) for other in kept):
+                kept.append(each)
+        return tuple(kept)
+
+    def _preference(self, figures: Figures) -> tuple[float | str, ...]:
+        return (-figures.top1, *(figures.costs[quantity] for quantity in self.quantities), figures.entry.id)
+
+
+def pareto(figures: Iterable[Figures], quantity: str) -> tuple[Figures, ...]:
+    """Those that no cheaper or equally dear one equals in accuracy, cheapest first; one id decides between equals."""
+    front: list[Figures] = []
+    for each in sorted(figures, key=lambda each: (each.costs[quantity], -each.top1, each.entry.id)):
+        if not front or each.top1 > front[-1].top1:
+            front.append(each)
+    return tuple(front)
+
+
+class _Held(NamedTuple):
+    """What decides which references a row is held against."""
+
+    dataset: str
+    arch: str
+    pixels: int
+    own: str
+    training: tuple[object, ...]
+
+
+class Bar:
+    """All references of a board, ready to be asked for curves and verdicts (`verdicts.judge`)."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self._by_dataset: dict[str, list[Figures]] = {}
+        for entry in entries:
+            if may_be_the_bar(entry) and (figures := Figures.of(entry)):
+                self._by_dataset.setdefault(entry.dataset, []).append(figures)
+        self._candidates: dict[tuple[Assumptions, _Held], Candidates] = {}
+        self._classical: dict[str, bool] = {}
+
+    def candidates(self, row: Entry, assumptions: Assumptions) -> Candidates:
+        """The references that `row` is held against; a row is never its own reference."""
+        own = row.id if may_be_the_bar(row) else ""
+        training = training_of(row) if row.source == "measured" else ()
+        return self._candidates_of(_Held(row.dataset, row.arch, row.resolution, own, training), assumptions)
+
+    def curve(self, dataset: str, arch: str, pixels: int, assumptions: Assumptions, quantity: str = "") -> Curve | None:
+        """The bar for published rows of one network tested at `pixels`, on the budget's cost or on one of its two.
+
+        None without references.
+        """
+        found = self._candidates_of(_Held(dataset, arch, pixels, "", ()), assumptions)
+        return found.curves[quantity or found.quantities[0]] if found.everyone else None
+
+    def _candidates_of(self, held: _Held, assumptions: Assumptions) -> Candidates:
+        # What the assumptions do not ask for may not tell two kinds of rows apart.
+        arch = held.arch if assumptions.references == SAME_ARCHITECTURE else ""
+        pixels = held.pixels if assumptions.resolution == OWN else 0
+        key = (assumptions, held._replace(arch=arch, pixels=pixels))
+        if key not in self._candidates:
+            quantities = BUDGETS[assumptions.budget]
+            admitted = [
+                figures
+                for figures in self._by_dataset.get(held.dataset, ())
+                if figures.known(quantities) and self._admits(figures.entry, held, assumptions)
+            ]
+            if held.training and any(figures.sample for figures in admitted):
+                admitted = [figures for figures in admitted if figures.sample]
+            self._candidates[key] = Candidates(tuple(admitted), quantities)
+        return self._candidates[key]
+
+    def _admits(self, reference: Entry, held: _Held, assumptions: Assumptions) -> bool:
+        if reference.id == held.own or not serves_as(reference.arch, assumptions.references, held.arch):
+            return False
+        if assumptions.resolution == OWN and reference.resolution != held.pixels:
+            return False
+        if held.training and (reference.source != "measured" or training_of(reference) != held.training):
+            return False
+        if not held.training and reference.source == "measured" and (reference.n or 1) < FEWEST_SEEDS:
+            return False
+        return assumptions.recipes != CLASSICAL or self._is_classical(reference)
+
+    def _is_classical(self, reference: Entry) -> bool:
+        if reference.id not in self._classical:
+            self._classical[reference.id] = recipe_class(reference) == CLASSICAL_RECIPE
+        return self._classical[reference.id]
+
+
+def training_of(entry: Entry) -> tuple[object, ...]:
+    """What two measured rows must share to be compared: the recipe and its epochs, those of a pruned row's parent."""
+    return (entry.recipe, entry.train_epochs if entry.train_epochs is not None else entry.dense_epochs)
