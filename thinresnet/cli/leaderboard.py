@@ -1,4 +1,4 @@
-"""`thinresnet leaderboard show | compare | add | check | cite | page | plot | holes`."""
+"""`thinresnet leaderboard show | compare | add | check | cite | page | figure | holes`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from typing import Annotated
 import typer
 
 from thinresnet.cli.leaderboard_add import add, with_columns
-from thinresnet.cli.leaderboard_output import AgainstOption, BoardOption, JsonOption, print_json, read
+from thinresnet.cli.leaderboard_output import (
+    AgainstOption,
+    BoardOption,
+    JsonOption,
+    RecipesOption,
+    ResolutionOption,
+    cells_asked,
+    print_json,
+    read,
+)
 from thinresnet.cli.leaderboard_verdicts import compare, holes, show
 from thinresnet.leaderboard.boards import find_board, writable_board
 from thinresnet.leaderboard.papers import bib_beside
-from thinresnet.leaderboard.references import references_named
-from thinresnet.leaderboard.show import Choice, choose
 
 app = typer.Typer(
     name="leaderboard",
@@ -95,23 +102,34 @@ def page(
 
 
 @app.command()
-def plot(
-    output: Annotated[Path, typer.Argument(help="A file ending in .png, .svg or .pdf.")],
+def figure(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .pdf, .svg or .png.")],
     arch: Annotated[str, typer.Option(help="Architecture.")] = "resnet50",
-    dataset: Annotated[str, typer.Option(help="Data set.")] = "imagenet",
+    dataset: Annotated[str, typer.Option(help="Dataset.")] = "imagenet",
+    mine: Annotated[
+        list[str] | None, typer.Option(help="A result of yours, NAME:TOP1@COST; may be given several times.")
+    ] = None,
     cost: Annotated[str, typer.Option(help="Horizontal axis: macs, params or ratio.")] = "macs",
     linear: Annotated[bool, typer.Option("--linear", help="A linear axis instead of a logarithmic one.")] = False,
     against: AgainstOption = "",
+    recipes: RecipesOption = "any",
+    resolution: ResolutionOption = "any",
+    data: Annotated[Path | None, typer.Option("--csv", help="Also write the data behind the figure as CSV.")] = None,
     board: BoardOption = None,
 ) -> None:
-    """Draw accuracy against cost for a paper, with the bar as a line.
+    """Draw the figure for a paper: the bar, the published results and yours; prints a caption with every assumption.
 
-    Example: thinresnet leaderboard plot resnet50.pdf --arch resnet50 --cost ratio
+    Example: thinresnet leaderboard figure --arch resnet50 --mine 'Ours:76.0@2.05G' --output fig.pdf
     """
-    from thinresnet.leaderboard.plot import draw
+    from thinresnet.files import write_atomically
+    from thinresnet.leaderboard.figure import figure as draw
 
-    entries, papers = read(board)
-    choose(entries, papers, Choice(dataset=dataset, arch=arch))
-    family = references_named(against, arch)
-    draw(output, entries, dataset=dataset, arch=arch, axis=cost, against=family, log=not linear)
-    print(output)
+    under = cells_asked(against, recipes, resolution, "")[0]
+    drawing = draw(
+        read(board)[0], arch=arch, dataset=dataset, mine=mine or [], cost=cost, log=not linear,
+        references=under.references if against else "", recipes=under.recipes, resolution=under.resolution,
+    )  # fmt: skip
+    drawing.save(output)
+    if data is not None:
+        write_atomically(data, drawing.csv)
+    print(drawing.caption)
