@@ -119,15 +119,19 @@ def _print_rows(shown: Sequence[choosing.Row], names: Sequence[str]) -> None:
     # What is the same in every row is said once.
     same = [name for name in ("arch", "dataset") if len({tables.SHOWN[name].text(row) for row in shown}) == 1]
     title = ", ".join(tables.SHOWN[name].text(shown[0]) for name in same if name not in names)
+    columns = names or tables.columns_that_fit(shown, to.width)
+    below = not names and "id" not in columns
     made = table(title)
-    for name in names or tables.columns_that_fit(shown, to.width):
+    for name in columns:
         column = tables.SHOWN[name]
         whole = column.number or name in ("id", "verdict")
-        made.add_column(column.header, justify="right" if column.number else "left", no_wrap=whole, overflow="fold")
+        header = "method, id" if below and name == "method" else column.header
+        made.add_column(header, justify="right" if column.number else "left", no_wrap=whole, overflow="fold")
     for row in shown:
-        made.add_row(
-            *(text(tables.SHOWN[name].text(row)) for name in names or tables.columns_that_fit(shown, to.width))
-        )
+        texts = {name: tables.SHOWN[name].text(row) for name in columns}
+        if below:
+            texts["method"] += f"\n{row.entry.id}"
+        made.add_row(*map(text, texts.values()))
     to.print(made)
 
 
@@ -332,13 +336,13 @@ def holes(
         return
     unit = UNITS[on]
     numbers = (f"train at ({unit})", "of dense", "results", "their top-1 %")
-    made = table("Runs that the bar misses", "what", "network", "dataset", *numbers, "against", right=numbers)
+    made = table("Runs that the bar misses", "what", "networks", "dataset", *numbers, "against", right=numbers)
     for hole in shown:
         share = f"{hole.share:.1%}" if hole.share is not None else ""
         what = f"{hole.kind}, factor {hole.factor:.1f}" if hole.factor else hole.kind
         spread = " to ".join(dict.fromkeys(map(str, hole.top1)))
         figures = (f"{hole.cost:.4g}", share, str(len(hole.verdicts)), spread)
-        made.add_row(*map(text, (what, hole.arch, hole.dataset, *figures, hole.assumptions.references)))
+        made.add_row(*map(text, (what, ", ".join(hole.archs), hole.dataset, *figures, hole.assumptions.references)))
     to = console()
     to.print(made)
     flag = "--params" if on == "params" else "--macs"
@@ -348,7 +352,7 @@ def holes(
 def _hole_record(hole: Hole) -> dict[str, object]:
     under = hole.assumptions
     return {
-        "kind": hole.kind, "dataset": hole.dataset, "arch": hole.arch, "references": under.references,
+        "kind": hole.kind, "dataset": hole.dataset, "archs": list(hole.archs), "references": under.references,
         "recipes": under.recipes, "resolution": under.resolution, "budget": under.budget, "cost": plain(hole.cost),
         "of_dense": plain(hole.share), "factor": plain(hole.factor),
         "results": [verdict.entry.id for verdict in hole.verdicts], "top1": [plain(figure) for figure in hole.top1],
