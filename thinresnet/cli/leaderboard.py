@@ -13,15 +13,15 @@ import typer
 from thinresnet.cli.leaderboard_output import (
     AgainstOption,
     BoardOption,
-    JsonOption,
 )
-from thinresnet.cli.leaderboard_output import console as _console
-from thinresnet.cli.leaderboard_output import print_json as _print_json
 from thinresnet.cli.leaderboard_output import print_words as _print_words
 from thinresnet.cli.leaderboard_output import read as _read
 from thinresnet.cli.leaderboard_output import table as _table
 from thinresnet.cli.leaderboard_output import text as _text
 from thinresnet.cli.leaderboard_verdicts import compare, holes, show, usual_verdict
+from thinresnet.cli.terminal import JsonFlag
+from thinresnet.cli.terminal import console as _console
+from thinresnet.cli.terminal import print_json as _print_json
 from thinresnet.errors import InputError
 from thinresnet.leaderboard import tables
 from thinresnet.leaderboard.bar import Bar
@@ -49,7 +49,7 @@ app.command()(holes)
 @app.command()
 def check(
     fix: Annotated[bool, typer.Option("--fix", help="First rewrite both files in their canonical form.")] = False,
-    as_json: JsonOption = False,
+    as_json: JsonFlag = False,
     board: BoardOption = None,
 ) -> None:
     """Check every rule of every row and paper; ends with code 2 where one is broken.

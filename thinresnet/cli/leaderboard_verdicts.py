@@ -12,18 +12,16 @@ from rich.table import Table
 from thinresnet.cli.leaderboard_output import (
     AgainstOption,
     BoardOption,
-    JsonOption,
     OnOption,
     RecipesOption,
     ResolutionOption,
     cells_asked,
-    console,
-    print_json,
     print_words,
     read,
     table,
     text,
 )
+from thinresnet.cli.terminal import JsonFlag, console, print_json
 from thinresnet.errors import InputError, nearest
 from thinresnet.leaderboard import show as choosing
 from thinresnet.leaderboard import tables
@@ -71,7 +69,7 @@ def show(
         int | None, typer.Option(min=0, help=f"Rows at most, 0 for all; {_SHOWN_AT_ONCE} where a person reads.")
     ] = None,
     columns: Annotated[str, typer.Option(help=f"Columns, by comma: {', '.join(tables.SHOWN)}.")] = "",
-    as_json: JsonOption = False,
+    as_json: JsonFlag = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table with booktabs.")] = False,
@@ -146,7 +144,7 @@ def compare(
     recipes: RecipesOption = "",
     resolution: ResolutionOption = "",
     on: OnOption = "",
-    as_json: JsonOption = False,
+    as_json: JsonFlag = False,
     board: BoardOption = None,
 ) -> None:
     """Hold all results for a network, a claim, a row or a paper against the bar, under every set of assumptions.
@@ -316,7 +314,7 @@ def holes(
     resolution: ResolutionOption = "any",
     on: OnOption = "macs",
     limit: Annotated[int, typer.Option(min=0, help="Lines at most; 0 for all.")] = 20,
-    as_json: JsonOption = False,
+    as_json: JsonFlag = False,
     board: BoardOption = None,
 ) -> None:
     """List the costs at which one run of a scaled network is missing: wide gaps first, then what nothing judges.
