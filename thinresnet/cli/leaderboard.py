@@ -12,14 +12,13 @@ from thinresnet.cli.leaderboard_add import add, with_columns
 from thinresnet.cli.leaderboard_output import (
     AgainstOption,
     BoardOption,
-    JsonOption,
     RecipesOption,
     ResolutionOption,
     cells_asked,
-    print_json,
     read,
 )
 from thinresnet.cli.leaderboard_verdicts import compare, holes, show
+from thinresnet.cli.terminal import JsonFlag, print_json
 from thinresnet.leaderboard.boards import find_board, writable_board
 from thinresnet.leaderboard.papers import bib_beside
 
@@ -39,7 +38,7 @@ app.command()(with_columns(add))
 @app.command()
 def check(
     fix: Annotated[bool, typer.Option("--fix", help="First rewrite both files in their canonical form.")] = False,
-    as_json: JsonOption = False,
+    as_json: JsonFlag = False,
     board: BoardOption = None,
 ) -> None:
     """Check every rule of every row and paper; ends with code 2 where one is broken.

@@ -11,8 +11,9 @@ from typing import Annotated, get_type_hints
 import typer
 from rich.console import Console
 
-from thinresnet.cli.leaderboard_output import BoardOption, console, print_words, read, table, text
+from thinresnet.cli.leaderboard_output import BoardOption, print_words, read, table, text
 from thinresnet.cli.leaderboard_verdicts import usual_verdict
+from thinresnet.cli.terminal import console
 from thinresnet.errors import InputError
 from thinresnet.leaderboard import adding, tables
 from thinresnet.leaderboard.adding import Proposal

@@ -1,11 +1,9 @@
-"""What the verbs of the leaderboard share: reading a board, the common options, tables and JSON."""
+"""What the verbs of the leaderboard share: reading a board, the common options, and tables of its texts."""
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich import box
@@ -13,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from thinresnet.cli.terminal import note
 from thinresnet.errors import InputError, nearest
 from thinresnet.leaderboard.boards import GIVEN, find_board
 from thinresnet.leaderboard.papers import Paper, bib_beside, read_bib
@@ -40,7 +39,6 @@ ResolutionOption = Annotated[
     str, typer.Option("--resolution", help=f"Test resolution of the references: {', '.join(RESOLUTIONS)}.")
 ]
 OnOption = Annotated[str, typer.Option("--on", help=f"Budget: {', '.join(BUDGETS)}.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def read(board: Path | None) -> tuple[list[Entry], dict[str, Paper]]:
@@ -48,7 +46,7 @@ def read(board: Path | None) -> tuple[list[Entry], dict[str, Paper]]:
     found = find_board(board)
     entries, papers = read_board(found.path), read_bib(bib_beside(found.path))
     if found.origin != GIVEN:
-        print(f"board: {found.says}, {len(entries):,} rows", file=sys.stderr)
+        note(f"board: {found.says}, {len(entries):,} rows")
     return entries, papers
 
 
@@ -72,11 +70,6 @@ def cells_asked(against: str, recipes: str, resolution: str, on: str) -> list[As
     ]
 
 
-def console() -> Console:
-    """The console: as wide as the terminal; a pipe has no width of its own, and what is not cut can be read."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-
-
 def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
     """An empty table; `right` names the columns that hold numbers."""
     made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
@@ -93,8 +86,3 @@ def text(words: str) -> Text:
 def print_words(to: Console, words: str, style: str = "") -> None:
     """Print one paragraph of plain words."""
     to.print(Text(words, style=style))
-
-
-def print_json(value: Any) -> None:
-    """Print JSON that a person can read."""
-    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")

@@ -12,18 +12,16 @@ from rich.table import Table
 from thinresnet.cli.leaderboard_output import (
     AgainstOption,
     BoardOption,
-    JsonOption,
     OnOption,
     RecipesOption,
     ResolutionOption,
     cells_asked,
-    console,
-    print_json,
     print_words,
     read,
     table,
     text,
 )
+from thinresnet.cli.terminal import JsonFlag, console, print_json
 from thinresnet.errors import InputError, nearest
 from thinresnet.leaderboard import show as choosing
 from thinresnet.leaderboard import tables
@@ -71,7 +69,7 @@ def show(
         int | None, typer.Option(min=0, help=f"Rows at most, 0 for all; {_SHOWN_AT_ONCE} where a person reads.")
     ] = None,
     columns: Annotated[str, typer.Option(help=f"Columns, by comma: {', '.join(tables.SHOWN)}.")] = "",
-    as_json: JsonOption = False,
+    as_json: JsonFlag = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table with booktabs.")] = False,
@@ -119,15 +117,19 @@ def _print_rows(shown: Sequence[choosing.Row], names: Sequence[str]) -> None:
     # What is the same in every row is said once.
     same = [name for name in ("arch", "dataset") if len({tables.SHOWN[name].text(row) for row in shown}) == 1]
     title = ", ".join(tables.SHOWN[name].text(shown[0]) for name in same if name not in names)
+    columns = names or tables.columns_that_fit(shown, to.width)
+    below = not names and "id" not in columns
     made = table(title)
-    for name in names or tables.columns_that_fit(shown, to.width):
+    for name in columns:
         column = tables.SHOWN[name]
         whole = column.number or name in ("id", "verdict")
-        made.add_column(column.header, justify="right" if column.number else "left", no_wrap=whole, overflow="fold")
+        header = "method, id" if below and name == "method" else column.header
+        made.add_column(header, justify="right" if column.number else "left", no_wrap=whole, overflow="fold")
     for row in shown:
-        made.add_row(
-            *(text(tables.SHOWN[name].text(row)) for name in names or tables.columns_that_fit(shown, to.width))
-        )
+        texts = {name: tables.SHOWN[name].text(row) for name in columns}
+        if below:
+            texts["method"] += f"\n{row.entry.id}"
+        made.add_row(*map(text, texts.values()))
     to.print(made)
 
 
@@ -142,7 +144,7 @@ def compare(
     recipes: RecipesOption = "",
     resolution: ResolutionOption = "",
     on: OnOption = "",
-    as_json: JsonOption = False,
+    as_json: JsonFlag = False,
     board: BoardOption = None,
 ) -> None:
     """Hold all results for a network, a claim, a row or a paper against the bar, under every set of assumptions.
@@ -312,7 +314,7 @@ def holes(
     resolution: ResolutionOption = "any",
     on: OnOption = "macs",
     limit: Annotated[int, typer.Option(min=0, help="Lines at most; 0 for all.")] = 20,
-    as_json: JsonOption = False,
+    as_json: JsonFlag = False,
     board: BoardOption = None,
 ) -> None:
     """List the costs at which one run of a scaled network is missing: wide gaps first, then what nothing judges.
@@ -332,13 +334,13 @@ def holes(
         return
     unit = UNITS[on]
     numbers = (f"train at ({unit})", "of dense", "results", "their top-1 %")
-    made = table("Runs that the bar misses", "what", "network", "dataset", *numbers, "against", right=numbers)
+    made = table("Runs that the bar misses", "what", "networks", "dataset", *numbers, "against", right=numbers)
     for hole in shown:
         share = f"{hole.share:.1%}" if hole.share is not None else ""
         what = f"{hole.kind}, factor {hole.factor:.1f}" if hole.factor else hole.kind
         spread = " to ".join(dict.fromkeys(map(str, hole.top1)))
         figures = (f"{hole.cost:.4g}", share, str(len(hole.verdicts)), spread)
-        made.add_row(*map(text, (what, hole.arch, hole.dataset, *figures, hole.assumptions.references)))
+        made.add_row(*map(text, (what, ", ".join(hole.archs), hole.dataset, *figures, hole.assumptions.references)))
     to = console()
     to.print(made)
     flag = "--params" if on == "params" else "--macs"
@@ -348,7 +350,7 @@ def holes(
 def _hole_record(hole: Hole) -> dict[str, object]:
     under = hole.assumptions
     return {
-        "kind": hole.kind, "dataset": hole.dataset, "arch": hole.arch, "references": under.references,
+        "kind": hole.kind, "dataset": hole.dataset, "archs": list(hole.archs), "references": under.references,
         "recipes": under.recipes, "resolution": under.resolution, "budget": under.budget, "cost": plain(hole.cost),
         "of_dense": plain(hole.share), "factor": plain(hole.factor),
         "results": [verdict.entry.id for verdict in hole.verdicts], "top1": [plain(figure) for figure in hole.top1],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from typing import NamedTuple
@@ -27,10 +27,12 @@ from thinresnet.leaderboard.references import (
     serves_as,
 )
 from thinresnet.leaderboard.schema import Entry
-from thinresnet.leaderboard.welch import FEWEST_SEEDS, Sample
+from thinresnet.leaderboard.welch import FEWEST_SEEDS, Sample, half_interval
 
 # Two costs within one per cent are one cost: printed figures are no more exact, and no search fits a budget better.
 SAME_COST = 0.01
+# Two accuracies of published networks closer than this are not told apart.
+TIE = 0.2
 # Neighbours farther apart than this factor are a wide gap, and a verdict that rests on one says so.
 WIDE_GAP = 2.0
 
@@ -58,6 +60,19 @@ class Figures:
     def known(self, quantities: Iterable[str]) -> bool:
         """Whether all these costs are known."""
         return all(quantity in self.costs for quantity in quantities)
+
+
+class Tie(NamedTuple):
+    """How far a row may lie from a reference and still tie with it: by spread, or by Welch's interval."""
+
+    spread: float
+    sample: Sample | None
+
+    def half(self, other: Figures) -> float:
+        """Half the width of the tie between the row and one reference."""
+        if self.sample is None:
+            return max(TIE, self.spread, other.spread)
+        return half_interval(self.sample, other.sample) if other.sample else math.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,16 +108,12 @@ class Curve:
 
     quantity: str
     front: tuple[Figures, ...]
+    edges: dict[Tie, tuple[Sequence[float], Sequence[float]]] = field(default_factory=dict)
 
     @cached_property
     def costs(self) -> tuple[float, ...]:
         """The costs of the vertices, rising."""
         return tuple(figures.costs[self.quantity] for figures in self.front)
-
-    @cached_property
-    def most_spread(self) -> float:
-        """The largest spread that is known of a vertex."""
-        return max(figures.spread for figures in self.front)
 
     @property
     def points(self) -> tuple[BarPoint, ...]:
@@ -113,8 +124,8 @@ class Curve:
             for cost, after, figures in zip(self.costs, following, self.front, strict=True)
         )
 
-    def at(self, cost: float, half: Callable[[Figures], float]) -> Reading:
-        """The bar at a cost, with the edges of the tie, where `half` is half its width at a vertex.
+    def at(self, cost: float, tie: Tie) -> Reading:
+        """The bar at a cost, with the edges of the tie.
 
         The edges run like the curve itself through the vertices and never fall while cost rises: a spread at one
         vertex cannot make a cheaper row's verdict worse than a dearer one's.
@@ -132,7 +143,7 @@ class Curve:
             left = right - 1
             weight = math.log(cost / costs[left]) / math.log(costs[right] / costs[left])
         bar = _between(front[left].top1, front[right].top1, weight)
-        lower, upper = self._edges(half)
+        lower, upper = self._edges(tie)
         return Reading(
             bar,
             bar,
@@ -142,12 +153,13 @@ class Curve:
             wide=costs[right] > WIDE_GAP * costs[left],
         )
 
-    def _edges(self, half: Callable[[Figures], float]) -> tuple[Sequence[float], Sequence[float]]:
-        halves = [half(figures) for figures in self.front]
-        pairs = list(zip(self.front, halves, strict=True))
-        upper = list(accumulate((figures.top1 + width for figures, width in pairs), max))
-        lower = list(accumulate((figures.top1 - width for figures, width in reversed(pairs)), min))[::-1]
-        return lower, upper
+    def _edges(self, tie: Tie) -> tuple[Sequence[float], Sequence[float]]:
+        if tie not in self.edges:
+            pairs = [(figures.top1, tie.half(figures)) for figures in self.front]
+            upper = list(accumulate((top1 + half for top1, half in pairs), max))
+            lower = list(accumulate((top1 - half for top1, half in reversed(pairs)), min))[::-1]
+            self.edges[tie] = (lower, upper)
+        return self.edges[tie]
 
 
 def _between(left: float, right: float, weight: float) -> float:
@@ -167,16 +179,32 @@ class Candidates:
         return {quantity: Curve(quantity, pareto(self.everyone, quantity)) for quantity in self.quantities}
 
     @cached_property
-    def best_first(self) -> tuple[Figures, ...]:
+    def undominated(self) -> tuple[Figures, ...]:
         """Those that no other one beats or equals at no more of every cost, the most accurate first."""
+        return self._kept(self._costs_no_more)
+
+    @cached_property
+    def deciders(self) -> tuple[Figures, ...]:
+        """Those that may decide a loss outright: a better reference with more spread leaves the worse one its say."""
+        return self._kept(
+            lambda one, other: (
+                one.spread <= other.spread and one.sample == other.sample and self._costs_no_more(one, other)
+            )
+        )
+
+    def _kept(self, covers: Callable[[Figures, Figures], bool]) -> tuple[Figures, ...]:
         kept: list[Figures] = []
         for each in sorted(self.everyone, key=self._preference):
-            if not any(all(other.costs[q] <= each.costs[q] for q in self.quantities) for other in kept):
+            if not any(covers(better, each) for better in kept):
                 kept.append(each)
         return tuple(kept)
 
+    def _costs_no_more(self, one: Figures, other: Figures) -> bool:
+        return all(one.costs[quantity] <= other.costs[quantity] for quantity in self.quantities)
+
     def _preference(self, figures: Figures) -> tuple[float | str, ...]:
-        return (-figures.top1, *(figures.costs[quantity] for quantity in self.quantities), figures.entry.id)
+        costs = (figures.costs[quantity] for quantity in self.quantities)
+        return (-figures.top1, *costs, figures.spread, figures.entry.id)
 
 
 def pareto(figures: Iterable[Figures], quantity: str) -> tuple[Figures, ...]:

@@ -114,8 +114,8 @@ class Figure:
             for each in self.mine
         )
         return (
-            f"Top-1 accuracy against {AXES[self.axis][0].split(' (')[0]} of {len(self.published)} published results for {self.arch} "
-            f"on {self.dataset}{f', and of {own}' if own else ''}. {bar}{verdicts} "
+            f"Top-1 accuracy against {AXES[self.axis][0].split(' (')[0]} of {len(self.published)} published results for "
+            f"{self.arch} on {self.dataset}{f', and of {own}' if own else ''}. {bar}{verdicts} "
             f"Data and rule: thinresnet {thinresnet.__version__}, rule {RULES}."
         )
 

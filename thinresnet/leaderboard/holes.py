@@ -7,6 +7,7 @@ dearer than every one, or without any reference.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -23,10 +24,10 @@ KINDS = (WIDE, BELOW, ABOVE, NONE)
 
 @dataclass(frozen=True)
 class Hole:
-    """One missing run: at `cost` (in G MACs or M parameters) it would serve these results."""
+    """One missing run: at `cost` (in G MACs or M parameters) it would serve these results, of these networks."""
 
     dataset: str
-    arch: str
+    archs: tuple[str, ...]
     kind: str
     assumptions: Assumptions
     cost: float
@@ -55,47 +56,49 @@ def holes(
     """The missing runs of one dataset, one architecture or the whole board: wide gaps first, then by results served."""
     if budget == "both":
         raise InputError("--on both: a hole is a place on one cost; ask for macs or params")
-    results: dict[tuple[str, str], list[Entry]] = {}
+    groups: dict[tuple[str, ...], list[Verdict]] = {}
     for entry in entries:
         if counts_for_headline(entry) and dataset in ("", entry.dataset) and arch in ("", entry.arch):
-            results.setdefault((entry.dataset, entry.arch), []).append(entry)
-    found: list[Hole] = []
-    for (_, own_arch), rows in results.items():
-        assumptions = Assumptions(references or usual_references(own_arch), recipes, resolution, budget)
-        found += _holes_of([judge(bar, row, assumptions) for row in rows])
-    return sorted(found, key=lambda hole: (hole.kind != WIDE, -len(hole.verdicts), hole.dataset, hole.arch, hole.cost))
+            under = Assumptions(references or usual_references(entry.arch), recipes, resolution, budget)
+            verdict = judge(bar, entry, under)
+            if kind := _kind(verdict):
+                groups.setdefault((kind, *_place(verdict)), []).append(verdict)
+    found = [_hole(kind, group) for (kind, *_), group in groups.items()]
+    return sorted(found, key=lambda hole: (hole.kind != WIDE, -len(hole.verdicts), hole.dataset, hole.archs, hole.cost))
 
 
-def _holes_of(verdicts: Sequence[Verdict]) -> list[Hole]:
-    """The holes of one network from the verdicts on its results."""
-    wide: dict[tuple[str, ...], list[Verdict]] = {}
-    rest: dict[str, list[Verdict]] = {}
-    for verdict in verdicts:
-        if verdict.wide:
-            wide.setdefault(tuple(entry.id for entry in verdict.neighbours), []).append(verdict)
-        elif verdict.outcome == UNJUDGED and _cost(verdict.entry, verdict.assumptions) is not None:
-            if verdict.standing is not None:
-                rest.setdefault(BELOW if verdict.standing == 3 else ABOVE, []).append(verdict)
-            elif verdict.entry.top1 is not None and "accuracy-doubtful" not in verdict.entry.flags:
-                rest.setdefault(NONE, []).append(verdict)
-    found = []
-    for group in wide.values():
-        low, high = (_known(entry, group[0].assumptions) for entry in group[0].neighbours)
-        found.append(_hole(group, WIDE, math.sqrt(low * high), high / low))
-    for kind, group in rest.items():
-        costs = [_known(verdict.entry, verdict.assumptions) for verdict in group]
-        # A run at the cheapest result's cost reaches down to all of them; above the end, one at the dearest's.
-        found.append(_hole(group, kind, max(costs) if kind == ABOVE else min(costs)))
-    return found
+def _kind(verdict: Verdict) -> str:
+    """What the bar misses for this result; empty if nothing."""
+    if verdict.wide:
+        return WIDE
+    if verdict.outcome != UNJUDGED or _cost(verdict.entry, verdict.assumptions) is None:
+        return ""
+    if verdict.standing is not None:
+        return BELOW if verdict.standing == 3 else ABOVE
+    known = verdict.entry.top1 is not None and "accuracy-doubtful" not in verdict.entry.flags
+    return NONE if known and not verdict.neighbours else ""
 
 
-def _hole(group: Sequence[Verdict], kind: str, cost: float, factor: float | None = None) -> Hole:
+def _place(verdict: Verdict) -> tuple[str, ...]:
+    """Where it is missed: results of several networks may lie in one gap of one curve."""
+    entry = verdict.entry
+    return (entry.dataset, *([each.id for each in verdict.neighbours] or [entry.arch]))
+
+
+def _hole(kind: str, group: Sequence[Verdict]) -> Hole:
     first = group[0]
-    dense = first.entry.dense
-    share = None
-    if dense is not None:
+    archs = Counter(verdict.entry.arch for verdict in group)
+    costs = [_known(verdict.entry, first.assumptions) for verdict in group]
+    # A run at the cheapest result's cost reaches down to all of them; above the end, one at the dearest's.
+    cost, factor = max(costs) if kind == ABOVE else min(costs), None
+    if kind == WIDE:
+        low, high = (_known(entry, first.assumptions) for entry in first.neighbours)
+        cost, factor = math.sqrt(low * high), high / low
+    dense, share = first.entry.dense, None
+    if dense is not None and len(archs) == 1:
         share = cost * 1e9 / dense.macs if first.assumptions.budget == "macs" else cost * 1e6 / dense.params
-    return Hole(first.entry.dataset, first.entry.arch, kind, first.assumptions, cost, share, tuple(group), factor)
+    names = tuple(name for name, _ in archs.most_common())
+    return Hole(first.entry.dataset, names, kind, first.assumptions, cost, share, tuple(group), factor)
 
 
 def _cost(entry: Entry, assumptions: Assumptions) -> float | None:

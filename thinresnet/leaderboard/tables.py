@@ -54,7 +54,10 @@ _IN_ONE_COLUMN = ("method", "top1", "macs", "verdict")
 # What a terminal always shows, and what it adds while it has room, the most telling first.
 _ALWAYS = ("id", "method", "top1", "macs", "verdict")
 _WHERE_WIDE = ("arch", "dataset", "params", "ratio", "year", "family", "drop")
-METHOD_WIDTH = 16
+# A method's name has at least so much room on a line of its own; else it stands above its id.
+_METHOD_WIDTH = 24
+# Between two columns of a terminal's table.
+_GAP = 3
 
 
 def columns_named(text: str) -> tuple[str, ...]:
@@ -69,22 +72,27 @@ def columns_named(text: str) -> tuple[str, ...]:
 
 
 def columns_that_fit(shown: Sequence[Row], width: int) -> tuple[str, ...]:
-    """The columns for a terminal of this width: ids and verdicts whole, methods in at least `METHOD_WIDTH`."""
-    used = sum(_width(name, shown) for name in _ALWAYS) + 2 * len(_ALWAYS)
+    """The columns for a terminal of this width; without `id` where that belongs below the method."""
+    widths = {name: _width(name, shown) for name in SHOWN}
+    used = sum(widths[name] + _GAP for name in _ALWAYS)
     kept = list(_ALWAYS)
+    if used > width:
+        kept.remove("id")
+        used -= widths["id"] + widths["method"] + _GAP - max(widths["id"], widths["method"])
     for name in _WHERE_WIDE:
-        # What is the same in every row is said once, in the title.
-        if name in ("arch", "dataset") and len({SHOWN[name].text(row) for row in shown}) == 1:
+        # What is the same in every row is said in the title, and what no row has nowhere.
+        texts = {SHOWN[name].text(row) for row in shown}
+        if texts == {""} or (name in ("arch", "dataset") and len(texts) == 1):
             continue
-        if used + _width(name, shown) + 2 <= width:
-            used += _width(name, shown) + 2
+        if used + widths[name] + _GAP <= width:
+            used += widths[name] + _GAP
             kept.append(name)
     return tuple(name for name in SHOWN if name in kept)
 
 
 def _width(name: str, shown: Sequence[Row]) -> int:
     longest = max([len(SHOWN[name].header), *(len(SHOWN[name].text(row)) for row in shown)])
-    return min(longest, METHOD_WIDTH) if name == "method" else longest
+    return min(longest, _METHOD_WIDTH) if name == "method" else longest
 
 
 def as_json(shown: Iterable[Row], under: Under, columns: Sequence[str] = ()) -> str:

@@ -10,8 +10,8 @@ log cost between neighbours. The gap is the row's top-1 accuracy minus the bar a
    loses if it is no more accurate than the dearest. Otherwise it is not judged: nothing is extrapolated. A cost
    within 1 % of an end counts as the end's.
 3. Under two budgets the bar is the lower of the two curves of the references whose costs are both known.
-4. A loss is *outright* if an actual reference costs no more and is better by more than the tie; a clear is if the
-   row is no worse than an actual dearer reference. Anything else is *interpolated*.
+4. A loss is *outright* if an actual reference costs no more and is better by more than the tie with it; a clear is if
+   the row is no worse than an actual dearer reference. Anything else is *interpolated*.
 5. Measured rows are held only against measured rows of the same dataset, recipe and epochs.
 
 So a row that becomes cheaper or more accurate never gets a worse verdict, in the order of `Verdict.standing`.
@@ -20,21 +20,19 @@ So a row that becomes cheaper or more accurate never gets a worse verdict, in th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-from thinresnet.leaderboard.bar import SAME_COST, Bar, BarPoint, Candidates, Figures, Reading
+from thinresnet.leaderboard.bar import SAME_COST, Bar, BarPoint, Candidates, Figures, Reading, Tie
 from thinresnet.leaderboard.describing import reference_in_words, why_not
 from thinresnet.leaderboard.references import ALL_ASSUMPTIONS, BUDGETS, CAVEATS, UNITS, Assumptions
 from thinresnet.leaderboard.schema import DATASETS, INPUT_SIZES, Entry
 from thinresnet.leaderboard.training_cost import training_at_least, training_of_reference
-from thinresnet.leaderboard.welch import FEWEST_SEEDS, half_interval
+from thinresnet.leaderboard.welch import FEWEST_SEEDS
 
 LOSES, TIES, CLEARS, UNJUDGED = "loses", "ties", "clears", "unjudged"
 OUTCOMES = (LOSES, TIES, CLEARS, UNJUDGED)
 OUTRIGHT, INTERPOLATED = "outright", "interpolated"
-# Two accuracies of published networks closer than this are not told apart.
-TIE = 0.2
 PRUNING = ("pruned", "init")
 # Far below any printed digit: gaps are compared after this many decimals, so that 76.2 - 76.0 is 0.2.
 _DECIMALS = 9
@@ -66,7 +64,7 @@ class Verdict:
     def in_words(self) -> str:
         """The outcome in a word or two, as it stands in tables."""
         if self.outcome == UNJUDGED:
-            return "not judged" if self.gap is None else f"no verdict ({self.gap:+.2f})"
+            return "not judged" if self.gap is None else f"n<{FEWEST_SEEDS} ({self.gap:+.2f})"
         return TIES if self.outcome == TIES else f"{self.outcome} {abs(self.gap or 0):.2f}"
 
     @property
@@ -143,47 +141,40 @@ def _judge(bar: Bar, row: Entry, own: Figures | None, assumptions: Assumptions) 
     candidates = bar.candidates(row, assumptions)
     if not candidates.everyone:
         return Verdict(row, assumptions, UNJUDGED, why=_no_reference(row, assumptions))
-    half = _half_of_tie(own, row.source == "measured")
-    readings = [candidates.curves[quantity].at(own.costs[quantity], half) for quantity in quantities]
+    tie = Tie(own.spread, own.sample if row.source == "measured" else None)
+    readings = [candidates.curves[quantity].at(own.costs[quantity], tie) for quantity in quantities]
     low, high = (min(getattr(each, side) for each in readings) for side in ("low", "high"))
     if low == high:
-        return _on_the_curve(own, assumptions, candidates, readings, half)
+        return _on_the_curve(own, assumptions, candidates, readings, tie)
     return _beyond(own, assumptions, readings, low, high)
 
 
-def _half_of_tie(own: Figures, measured: bool) -> Callable[[Figures], float]:
-    """Half the width of the tie between the row and one reference."""
-    sample = own.sample
-    if measured and sample is not None:
-        return lambda other: half_interval(sample, other.sample) if other.sample else math.inf
-    return lambda other: max(TIE, own.spread, other.spread)
-
-
 def _on_the_curve(
-    own: Figures,
-    assumptions: Assumptions,
-    candidates: Candidates,
-    readings: list[Reading],
-    half: Callable[[Figures], float],
+    own: Figures, assumptions: Assumptions, candidates: Candidates, readings: list[Reading], tie: Tie
 ) -> Verdict:
     exact = [reading for reading in readings if reading.exact]
     lowest = min(exact, key=lambda reading: reading.low)
     gap = round(own.top1 - lowest.low, _DECIMALS)
     entries = tuple(figures.entry for figures in lowest.neighbours)
+    found = Verdict(own.entry, assumptions, UNJUDGED, gap=gap, bar=lowest.low, neighbours=entries, wide=lowest.wide)
     if few := _too_few_seeds(own, lowest):
-        return Verdict(
-            own.entry, assumptions, UNJUDGED, gap=gap, bar=lowest.low, neighbours=entries, wide=lowest.wide, why=few
-        )
-    edge = min(reading.lower_edge for reading in exact) if gap < 0 else min(reading.upper_edge for reading in exact)
-    within = max(round(abs(edge - lowest.low), _DECIMALS), 0.0)
-    outcome = TIES if abs(gap) <= within else CLEARS if gap > 0 else LOSES
-    decider = _outright(own, outcome, candidates, half)
-    decided = None if outcome == TIES else OUTRIGHT if decider else INTERPOLATED
-    standing = {LOSES: 0, TIES: 2, CLEARS: 4}[outcome]
-    return Verdict(
-        own.entry, assumptions, outcome, decided, gap, within, lowest.low, entries,
-        decider.entry if decider else None, lowest.wide, standing=standing,
-    )  # fmt: skip
+        return replace(found, why=few)
+    lower, upper = min(reading.lower_edge for reading in exact), min(reading.upper_edge for reading in exact)
+    better = _outright_better(own, candidates, tie)
+    if better or round(own.top1 - lower, _DECIMALS) < 0:
+        outcome, standing, decider = LOSES, 0, better
+    elif round(own.top1 - upper, _DECIMALS) <= 0:
+        outcome, standing, decider = TIES, 2, None
+    else:
+        outcome, standing, decider = CLEARS, 4, _outright_worse(own, candidates)
+    return replace(
+        found,
+        outcome=outcome,
+        standing=standing,
+        decided=None if outcome == TIES else OUTRIGHT if decider else INTERPOLATED,
+        decider=decider.entry if decider else None,
+        tie_within=round(lowest.low - lower if gap < 0 else upper - lowest.low, _DECIMALS),
+    )
 
 
 def _beyond(own: Figures, assumptions: Assumptions, readings: list[Reading], low: float, high: float) -> Verdict:
@@ -198,31 +189,34 @@ def _beyond(own: Figures, assumptions: Assumptions, readings: list[Reading], low
     elif not cheaper and own.top1 <= low:
         gap, outcome, standing = own.top1 - low, LOSES, 0
     else:
-        where = (
-            "cheaper than every reference and less accurate" if cheaper else "dearer than every reference and better"
-        )
-        return Verdict(
-            own.entry, assumptions, UNJUDGED, neighbours=entries, why=f"it is {where}", standing=3 if cheaper else 1
-        )
+        why = "it is cheaper than every reference, and less accurate than the cheapest"
+        if not cheaper:
+            why = "it is dearer than every reference, and better than the dearest"
+        standing = 3 if cheaper else 1
+        return Verdict(own.entry, assumptions, UNJUDGED, neighbours=entries, why=why, standing=standing)
     return Verdict(
         own.entry, assumptions, outcome, OUTRIGHT, round(gap, _DECIMALS), 0.0, None, entries, entries[0],
         standing=standing,
     )  # fmt: skip
 
 
-def _outright(own: Figures, outcome: str, candidates: Candidates, half: Callable[[Figures], float]) -> Figures | None:
-    """The actual reference that decides a loss or a clear, if there is one: the best, or the cheapest."""
-    quantities = candidates.quantities
-    if outcome == LOSES:
-        for other in candidates.best_first:
-            affordable = all(other.costs[q] <= own.costs[q] * (1 + SAME_COST) for q in quantities)
-            if affordable and round(other.top1 - own.top1, _DECIMALS) > half(other):
-                return other
-    if outcome == CLEARS:
-        for other in candidates.best_first:
-            dearer = all(own.costs[q] <= other.costs[q] * (1 + SAME_COST) for q in quantities)
-            if dearer and other.top1 <= own.top1:
-                return other
+def _outright_better(own: Figures, candidates: Candidates, tie: Tie) -> Figures | None:
+    """The best actual reference that costs no more and is better by more than the tie."""
+    for other in candidates.deciders:
+        ahead = round(other.top1 - own.top1, _DECIMALS)
+        if ahead <= 0:
+            return None
+        if ahead > tie.half(other) and all(other.costs[each] <= own.costs[each] for each in candidates.quantities):
+            return other
+    return None
+
+
+def _outright_worse(own: Figures, candidates: Candidates) -> Figures | None:
+    """The best actual reference on the front that is dearer (or costs the same) and no better."""
+    for other in candidates.undominated:
+        dearer = all(own.costs[each] <= other.costs[each] * (1 + SAME_COST) for each in candidates.quantities)
+        if other.top1 <= own.top1 and dearer:
+            return other
     return None
 
 
