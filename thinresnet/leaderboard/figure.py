@@ -113,8 +113,9 @@ class Figure:
             f" {each.name} ({each.verdict.entry.top1} %) {'is ' * (not each.verdict.judged)}{each.verdict.says}"
             for each in self.mine
         )
+        cost = AXES[self.axis][0].partition(" (")[0]
         return (
-            f"Top-1 accuracy against {AXES[self.axis][0].split(' (')[0]} of {len(self.published)} published results for "
+            f"Top-1 accuracy against {cost} of {len(self.published)} published results for "
             f"{self.arch} on {self.dataset}{f', and of {own}' if own else ''}. {bar}{verdicts} "
             f"Data and rule: thinresnet {thinresnet.__version__}, rule {RULES}."
         )
