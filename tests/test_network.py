@@ -52,9 +52,9 @@ def test_tied_layers_may_be_named_instead_of_their_group() -> None:
         ({"layer1.0.conv11": 3}, "did you mean 'layer1.0.conv1'"),
         ({"conv1": 0}, "at least 1"),
         ({"conv1": -4}, "at least 1"),
-        ({"conv1": 2.0}, "whole number"),
-        ({"conv1": True}, "whole number"),
-        ({"conv1": "8"}, "whole number"),
+        ({"conv1": 2.0}, "integer"),
+        ({"conv1": True}, "integer"),
+        ({"conv1": "8"}, "integer"),
         ({"conv1": 8, "layer1.0.conv2": 9}, "are tied"),
         ({"conv1": 10**12}, "parameters; at most"),
     ],
@@ -77,15 +77,15 @@ def _changed(**changes: Any) -> str:
     ("text", "message"),
     [
         ("", "not valid JSON"),
-        ("[]", "a network is an object"),
+        ("[]", "not a JSON object"),
         ("{", "not valid JSON"),
         ('{"arch": "resnet18"}', "'format' is missing"),
         ("[" * 100_000, "not valid JSON"),
-        (_changed(format=2), "format 2 is not known"),
-        (_changed(arch=3), "'arch' must be a string"),
+        (_changed(format=2), "format: takes 1"),
+        (_changed(arch=3), "arch: takes a string, got 3"),
         (_changed(arch="os.system"), "unknown architecture"),
         (_changed(arch="hf-hub:someone/model"), "unknown architecture"),
-        (_changed(kwargs=[]), "'kwargs' must be a object"),
+        (_changed(kwargs=[]), "kwargs: takes a mapping of names to values, got"),
         (_changed(kwargs={"pretrained": True}), "not a property of an architecture"),
         (_changed(kwargs={"checkpoint_path": "/etc/passwd"}), "not a property of an architecture"),
         (_changed(kwargs={"nonsense": 1}), "cannot be made"),
@@ -104,7 +104,7 @@ def _changed(**changes: Any) -> str:
 def test_bad_json(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as refusal:
         parse_network(text, where="their.json")
-    assert str(refusal.value).startswith("their.json: ")
+    assert str(refusal.value).startswith(("their.json: ", "their.json, line 1: "))
     assert "\n" not in str(refusal.value)
     assert len(str(refusal.value)) < 500
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from thinresnet.cli import main
+from thinresnet.cli import counted, main
 from thinresnet.networks import build, read_network, save, scale
 
 
@@ -85,6 +85,21 @@ def test_what_was_counted_is_answered_again_without_torch(
     assert json.loads(capsys.readouterr().out)["macs"] < json.loads(first)["macs"]
 
 
+def test_an_answer_holds_for_the_code_that_gave_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache: Path, tmp_path: Path
+) -> None:
+    names = {file.name for file in counted.counting_files()}
+    assert {"cost.py", "tracer.py", "structures.py", "cifar.py", "network.py", "budget.py"} <= names
+    changed = tmp_path / "changed.py"
+    changed.write_text("first")
+    monkeypatch.setattr(counted, "counting_files", lambda: [changed])
+    for text in ("first", "first", "second"):
+        changed.write_text(text)
+        assert _run(monkeypatch, "count", "resnet20_cifar", "--json") == 0
+    assert len(list(cache.iterdir())) == 2
+    capsys.readouterr()
+
+
 def test_time_compares_with_dense(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["time", "resnet20_cifar", "--width", "0.25", "--runs", "3", "--batch-size", "2", "--channels-last"]
     assert _run(monkeypatch, *words, "--json") == 0
@@ -134,3 +149,20 @@ def test_one_line_and_code_2(
 def test_help_shows_an_example(verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(monkeypatch, verb, "--help") == 0
     assert f"Example: thinresnet {verb}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["count", "time"])
+@pytest.mark.parametrize(
+    "flag", [("--width", "0.5"), ("--interior", "0.5"), ("--round-to", "8"), ("--input", "64"), ("--num-classes", "7")]
+)
+def test_flags_that_a_file_overrules_are_refused(
+    verb: str,
+    flag: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "network.json"
+    file.write_text(scale("resnet20_cifar", width=0.25).to_json())
+    assert _run(monkeypatch, verb, str(file), *flag) == 2
+    assert f"{flag[0]}: {file} says its shape itself" in capsys.readouterr().err
