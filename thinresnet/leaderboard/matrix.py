@@ -97,10 +97,11 @@ class Matrix:
     @cached_property
     def decomposition(self) -> tuple[Part, ...]:
         """How much of the gap is recipe and how much is shape, for every reference set, resolution and budget."""
+        pairs = ((cell, self._by_assumptions.get(replace(cell.assumptions, recipes=CLASSICAL))) for cell in self.cells)
         return tuple(
-            _part(cell, self.cell(replace(cell.assumptions, recipes=CLASSICAL)))
-            for cell in self.cells
-            if cell.assumptions.recipes == ANY
+            _part(cell, classical)
+            for cell, classical in pairs
+            if classical is not None and cell.assumptions.recipes == ANY
         )
 
     @cached_property
