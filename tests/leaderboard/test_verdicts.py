@@ -132,7 +132,7 @@ def test_a_reference_is_held_against_the_others_never_against_itself(make: Make)
     [
         {"family": "pruned"}, {"family": "init"}, {"family": "scratch"}, {"family": "searched"},
         {"teacher": "resnet152"}, {"extra_data": "ImageNet-21k"},
-        *({"flags": flag} for flag in FLAGS if flag not in ("best-epoch", "from-image")),
+        *({"flags": flag} for flag in FLAGS if flag not in ("best-epoch", "cost-counted", "from-image")),
     ],
 )  # fmt: skip
 def test_what_is_never_the_bar(make: Make, cells: dict[str, str]) -> None:
@@ -329,7 +329,7 @@ def test_no_verdict_of_the_board_rests_on_a_forbidden_reference() -> None:
                 assert reference.dataset == entry.dataset
                 assert reference.family in ("dense", "scaled")
                 assert (reference.teacher, reference.extra_data) == ("", "")
-                assert set(reference.flags) <= {"best-epoch", "from-image"}
+                assert set(reference.flags) <= {"best-epoch", "cost-counted", "from-image"}
                 assert serves_as(reference.arch, cell.references, entry.arch)
                 assert cell.references == SAME_ARCHITECTURE or not reference.arch_searched
                 assert cell.resolution == "any" or reference.resolution == entry.resolution

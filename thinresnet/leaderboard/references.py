@@ -39,6 +39,7 @@ UNITS: Mapping[str, str] = {"macs": "G MACs", "params": "M parameters"}
 # A row with one of these flags may still serve; the flag is shown wherever the row decides.
 CAVEATS: Mapping[str, str] = {
     "best-epoch": "reports its best epoch on the test set",
+    "cost-counted": "prints no cost: it was counted from the source's code",
     "from-image": "was read off an image of a table",
 }
 
