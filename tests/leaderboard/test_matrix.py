@@ -37,6 +37,7 @@ def made(make: Make) -> Matrix:
         network("loses-both", "74.00"), network("between", "75.50"), network("ties", "76.50"),
         network("clears", "77.50", family="init"), network("unknown", "77", cost_unit="unknown"),
         network("scratch", "70", family="scratch"), network("measured", "70", source="measured"),
+        network("control", "70", method="PruningBench Random"), network("control-too", "70", method="Random DCP"),
         network("other-net", "70", arch="resnet34"), network("other-data", "70", dataset="cifar10"),
     ]  # fmt: skip
     return matrix([*references, *results], Bar([*references, *results]))

@@ -42,6 +42,7 @@ from thinresnet.leaderboard.references import (
     usual_references,
 )
 from thinresnet.leaderboard.schema import FAMILIES, Entry
+from thinresnet.leaderboard.store import default_board, read_board
 from thinresnet.leaderboard.verdicts import Verdict, all_verdicts, judge
 
 _SHOWN_AT_ONCE = 40
@@ -154,7 +155,7 @@ def compare(
     thinresnet leaderboard compare --arch resnet50 --macs 2.05G --top1 76.0
     """
     cells = cells_asked(against, recipes, resolution, on)
-    entries, _ = read(board)
+    entries = read_board(board or default_board())
     bar = Bar(entries)
     if name:
         if top1 or macs or params or arch or dataset:
@@ -322,8 +323,8 @@ def holes(
     Example: thinresnet leaderboard holes --dataset imagenet
     """
     first = cells_asked(against, recipes, resolution, on)[0]
-    entries, papers = read(board)
-    choosing.choose(entries, papers, choosing.Choice(dataset=dataset, arch=arch))
+    entries = read_board(board or default_board())
+    choosing.choose(entries, {}, choosing.Choice(dataset=dataset, arch=arch))
     found = find_holes(
         entries, Bar(entries), dataset=dataset, arch=arch, references=first.references if against else "",
         recipes=first.recipes, resolution=first.resolution, budget=first.budget,

@@ -181,11 +181,15 @@ class Candidates:
     @cached_property
     def undominated(self) -> tuple[Figures, ...]:
         """Those that no other one beats or equals at no more of every cost, the most accurate first."""
+        if len(self.quantities) == 1:
+            return self.curves[self.quantities[0]].front[::-1]
         return self._kept(self._costs_no_more)
 
     @cached_property
     def deciders(self) -> tuple[Figures, ...]:
         """Those that may decide a loss outright: a better reference with more spread leaves the worse one its say."""
+        if all(figures.sample is None and figures.spread <= TIE for figures in self.everyone):
+            return self.undominated
         return self._kept(
             lambda one, other: (
                 one.spread <= other.spread and one.sample == other.sample and self._costs_no_more(one, other)
@@ -235,6 +239,7 @@ class Bar:
             if may_be_the_bar(entry) and (figures := Figures.of(entry)):
                 self._by_dataset.setdefault(entry.dataset, []).append(figures)
         self._candidates: dict[tuple[Assumptions, _Held], Candidates] = {}
+        self._with_costs: dict[tuple[str, tuple[str, ...]], list[Figures]] = {}
         self._classical: dict[str, bool] = {}
 
     def candidates(self, row: Entry, assumptions: Assumptions) -> Candidates:
@@ -260,13 +265,21 @@ class Bar:
             quantities = BUDGETS[assumptions.budget]
             admitted = [
                 figures
-                for figures in self._by_dataset.get(held.dataset, ())
-                if figures.known(quantities) and self._admits(figures.entry, held, assumptions)
+                for figures in self._known(held.dataset, quantities)
+                if self._admits(figures.entry, held, assumptions)
             ]
             if held.training and any(figures.sample for figures in admitted):
                 admitted = [figures for figures in admitted if figures.sample]
             self._candidates[key] = Candidates(tuple(admitted), quantities)
         return self._candidates[key]
+
+    def _known(self, dataset: str, quantities: tuple[str, ...]) -> list[Figures]:
+        """The references of a dataset whose costs are known."""
+        key = (dataset, quantities)
+        if key not in self._with_costs:
+            found = self._by_dataset.get(dataset, ())
+            self._with_costs[key] = [figures for figures in found if figures.known(quantities)]
+        return self._with_costs[key]
 
     def _admits(self, reference: Entry, held: _Held, assumptions: Assumptions) -> bool:
         if reference.id == held.own or not serves_as(reference.arch, assumptions.references, held.arch):
