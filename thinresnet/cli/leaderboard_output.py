@@ -65,10 +65,14 @@ def cells_asked(against: str, recipes: str, resolution: str, on: str) -> list[As
 
 
 def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
-    """An empty table; `right` names the columns that hold numbers."""
-    made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    """An empty table, two spaces between its columns; `right` names those that hold figures, which are never cut."""
+    made = Table(
+        title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )  # fmt: skip
     for name in columns:
-        made.add_column(name, justify="right" if name in right else "left", no_wrap=name in right)
+        figures = name in right
+        made.add_column(name, justify="right" if figures else "left", no_wrap=figures, overflow="fold")
     return made
 
 

@@ -57,7 +57,7 @@ _WHERE_WIDE = ("arch", "dataset", "params", "ratio", "year", "family", "drop")
 # A method's name has at least so much room on a line of its own; else it stands above its id.
 _METHOD_WIDTH = 24
 # Between two columns of a terminal's table.
-_GAP = 3
+_GAP = 2
 
 
 def columns_named(text: str) -> tuple[str, ...]:
