@@ -155,6 +155,6 @@ def test_a_terminal_of_80_columns_shows_ids_methods_and_verdicts_whole(dataset: 
     used = {name: max(len(SHOWN[name].header), *(len(SHOWN[name].text(row)) for row in found)) for name in names}
     longest_id = max(len(row.entry.id) for row in found)
     method = used.pop("method")
-    room = 80 - sum(used.values()) - 3 * len(names)
+    room = 80 - sum(used.values()) - 2 * len(names)
     assert room >= (min(method, 24) if "id" in names else min(longest_id, 43))
     assert "family" in columns_that_fit(found, 200)

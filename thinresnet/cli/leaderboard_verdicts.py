@@ -27,7 +27,7 @@ from thinresnet.leaderboard import show as choosing
 from thinresnet.leaderboard import tables
 from thinresnet.leaderboard.api import known_arch
 from thinresnet.leaderboard.bar import Bar
-from thinresnet.leaderboard.claims import typed_in
+from thinresnet.leaderboard.claims import in_percent, typed_in
 from thinresnet.leaderboard.describing import caveats, reference_in_words, uncertainty_of
 from thinresnet.leaderboard.holes import Hole
 from thinresnet.leaderboard.holes import holes as find_holes
@@ -168,7 +168,7 @@ def compare(
     elif top1 or macs or params:
         if not top1 or not arch or not (macs or params):
             raise InputError("a claim needs --arch and --top1, and --macs or --params")
-        claim = typed_in(arch=arch, top1=top1, macs=macs, params=params, dataset=dataset or "imagenet")
+        claim = typed_in(arch=arch, top1=in_percent(top1), macs=macs, params=params, dataset=dataset or "imagenet")
         figures = {
             "arch": arch, "dataset": claim.dataset, "top1": plain(claim.top1), "macs_g": plain(claim.macs_g),
             "params_m": plain(claim.params_m),

@@ -16,7 +16,7 @@ from typing import overload
 from thinresnet.errors import InputError, nearest
 from thinresnet.leaderboard import store
 from thinresnet.leaderboard.bar import Bar
-from thinresnet.leaderboard.claims import typed_in
+from thinresnet.leaderboard.claims import in_percent, typed_in
 from thinresnet.leaderboard.matrix import Matrix, matrix
 from thinresnet.leaderboard.references import RULES, Assumptions, usual_references
 from thinresnet.leaderboard.schema import Entry
@@ -77,7 +77,7 @@ def compare(
         raise InputError("top1: the accuracy of a claim, which has a cost, too; give macs, params or both")
     row = typed_in(
         arch=arch,
-        top1=str(top1),
+        top1=in_percent(str(top1)),
         macs="" if macs is None else str(macs),
         params="" if params is None else str(params),
         dataset=dataset,

@@ -7,6 +7,10 @@ from collections.abc import Iterable
 from thinresnet.leaderboard.schema import FLAGS, Entry
 
 
+# The paper of a row that somebody typed instead of adding it to the board.
+TYPED_IN = "typed-in"
+
+
 def describe(entry: Entry) -> str:
     """A row in a few words: what it is, how accurate and how costly."""
     return f"{reference_in_words(entry)}{f', {entry.params_m:.4g} M' if entry.params_m is not None else ''}"
@@ -50,4 +54,6 @@ def why_not(entry: Entry, quantities: Iterable[str]) -> str:
         return f"its sources disagree about its {what}"
     if missing[0] == "macs" and entry.cost_unit == "unknown" and entry.cost_printed_g is not None:
         return "the unit of its cost is unknown"
+    if entry.paper == TYPED_IN:
+        return f"its {what} were not given"
     return f"its {what} do not follow from what was printed"

@@ -105,7 +105,7 @@ class Verdict:
     @property
     def cheaper_to_train(self) -> str:
         """That the deciding references were cheaper to train than the row was at least; empty if that is not known."""
-        own = training_at_least(self.entry)
+        own = None if self.gap is None else training_at_least(self.entry)
         deciding = (self.decider,) if self.decider is not None else self.neighbours
         theirs = [training_of_reference(each) for each in deciding]
         known = [cost for cost in theirs if cost is not None]
