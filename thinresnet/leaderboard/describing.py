@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from thinresnet.leaderboard.schema import FLAGS, Entry
 
-
 # The paper of a row that somebody typed instead of adding it to the board.
 TYPED_IN = "typed-in"
 
