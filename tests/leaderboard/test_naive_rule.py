@@ -60,7 +60,7 @@ def references_for(row: Plain, board: Sequence[Plain], cell: dict[str, str]) -> 
             and other.family in ("dense", "scaled")
             and not other.teacher
             and not other.extra_data
-            and set(other.flags) <= {"from-image", "best-epoch", "cost-counted"}
+            and set(other.flags) <= {"from-image", "best-epoch"}
             and reference.top1 is not None
             and all(reference.costs[quantity] is not None for quantity in QUANTITIES[cell["budget"]])
         )

@@ -14,6 +14,7 @@ from thinresnet.leaderboard.bar import Bar
 from thinresnet.leaderboard.references import (
     ALL_ASSUMPTIONS,
     ANY_PLAIN_CNN,
+    CAVEATS,
     PLAIN_RESNETS,
     SAME_ARCHITECTURE,
     Assumptions,
@@ -22,7 +23,7 @@ from thinresnet.leaderboard.references import (
     serves_as,
     usual_references,
 )
-from thinresnet.leaderboard.schema import FLAGS, Entry
+from thinresnet.leaderboard.schema import FLAGS, REFERENCE_FLAGS, Entry
 from thinresnet.leaderboard.store import read_board
 from thinresnet.leaderboard.verdicts import Verdict, judge, points
 from thinresnet.leaderboard.welch import Sample, half_interval
@@ -132,10 +133,11 @@ def test_a_reference_is_held_against_the_others_never_against_itself(make: Make)
     [
         {"family": "pruned"}, {"family": "init"}, {"family": "scratch"}, {"family": "searched"},
         {"teacher": "resnet152"}, {"extra_data": "ImageNet-21k"},
-        *({"flags": flag} for flag in FLAGS if flag not in ("best-epoch", "cost-counted", "from-image")),
+        *({"flags": flag} for flag in FLAGS if flag not in CAVEATS),
     ],
 )  # fmt: skip
 def test_what_is_never_the_bar(make: Make, cells: dict[str, str]) -> None:
+    assert set(CAVEATS) == REFERENCE_FLAGS
     assert may_be_the_bar(make(**{**BARE, "family": "scaled"}))
     assert not may_be_the_bar(make(**{**BARE, "family": "scaled", **cells}))
 
@@ -329,7 +331,7 @@ def test_no_verdict_of_the_board_rests_on_a_forbidden_reference() -> None:
                 assert reference.dataset == entry.dataset
                 assert reference.family in ("dense", "scaled")
                 assert (reference.teacher, reference.extra_data) == ("", "")
-                assert set(reference.flags) <= {"best-epoch", "cost-counted", "from-image"}
+                assert set(reference.flags) <= REFERENCE_FLAGS
                 assert serves_as(reference.arch, cell.references, entry.arch)
                 assert cell.references == SAME_ARCHITECTURE or not reference.arch_searched
                 assert cell.resolution == "any" or reference.resolution == entry.resolution

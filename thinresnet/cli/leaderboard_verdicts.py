@@ -46,6 +46,8 @@ from thinresnet.leaderboard.store import default_board, read_board
 from thinresnet.leaderboard.verdicts import Verdict, all_verdicts, judge
 
 _SHOWN_AT_ONCE = 40
+# From this share of the results on, one paper is named.
+_LARGE_SHARE = 0.1
 _ASSUMED = ("references", "recipe", "pixels")
 _Assumed = TypeVar("_Assumed", Verdict, Cell, Part)
 _RULE = f"Rules {RULES}: docs/leaderboard-rules.md."
@@ -286,13 +288,16 @@ def _print_matrix(found: Matrix, as_json: bool) -> None:
     if as_json:
         print_json(matrix_record(found))
         return
-    to = console()
+    to, results = console(), found.cells[0].results
     print_words(
         to,
-        f"{found.cells[0].results} published pruning results for {found.arch} on {found.dataset} against the bar of "
-        "scaled networks, under every set of assumptions.",
+        f"{results} published pruning results for {found.arch} on {found.dataset} against the bar of scaled networks, "
+        "under every set of assumptions.",
         style="bold",
     )
+    paper, most = found.largest_source
+    if most > _LARGE_SHARE * results:
+        print_words(to, f"{most} of them are from {paper} alone.")
     numbers = ("loses", "ties", "clears", "unjudged", "median")
     for budget, cells in _by_budget(found.cells):
         made = table(f"on {BUDGET_NAMES[budget]}", *_ASSUMED, *numbers, right=numbers)

@@ -7,6 +7,7 @@ classically trained references of its cost (row minus classical bar), less what 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -89,6 +90,12 @@ class Matrix:
     dataset: str
     cells: tuple[Cell, ...]
     rules: int = RULES
+
+    @property
+    def largest_source(self) -> tuple[str, int]:
+        """The paper that has most of the results, and how many: one benchmark can outweigh many methods' own papers."""
+        papers = Counter(verdict.entry.paper for verdict in self.cells[0].verdicts)
+        return papers.most_common(1)[0] if papers else ("", 0)
 
     def cell(self, assumptions: Assumptions) -> Cell:
         """The cell of one set of assumptions."""
