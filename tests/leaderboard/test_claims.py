@@ -82,6 +82,8 @@ def test_a_run_beside_measured_ones_of_its_kind(make: Make, tmp_path: Path) -> N
         "74.000 % top-1 at 2G MACs on imagenet: not judged against plain ResNets, any recipe, on MACs: "
         "1 seed: no verdict, gap -1.00 points."
     )
+    tuned = place({**result, "initial_checkpoint": {"sha256": "ab"}}, board)
+    assert tuned.startswith("74.000 % top-1 at 2G MACs on imagenet: beside published results it loses by 1.00 points")
 
 
 def test_the_api_answers_with_the_same_as_dataclasses(make: Make) -> None:

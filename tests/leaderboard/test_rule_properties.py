@@ -227,7 +227,10 @@ def test_one_below_the_bar_moves_only_what_was_interpolated_between_its_neighbou
 
 
 @settings(max_examples=60, deadline=None)
-@given(boards(PUBLISHED), rows, st.randoms())
-def test_the_order_of_rows_says_nothing(board: list[Entry], row: Entry, dice: random.Random) -> None:
-    shuffled = dice.sample(board, len(board))
+@given(boards(PUBLISHED), rows, figures, st.randoms())
+def test_neither_the_order_of_rows_nor_those_that_are_no_references_say_anything(
+    board: list[Entry], row: Entry, values: tuple[object, ...], dice: random.Random
+) -> None:
+    others = [network(PUBLISHED, 99, family, values) for family in ("pruned", "init", "scratch", "searched")]
+    shuffled = dice.sample([*board, *others, row], len(board) + 5)
     assert all_verdicts(Bar(board), row) == all_verdicts(Bar(shuffled), row)

@@ -90,8 +90,9 @@ def _row_of_run(result: Mapping[str, Any]) -> Entry:
         "cost_printed_g": _scaled(str(result["macs"]), -9), "params_printed_m": _scaled(str(result["params"]), -6),
         "recipe": str(result.get("recipe") or ""), "paper": "this-run", "locator": "result.json", "hand": "first",
     }  # fmt: skip
+    # A fine-tuned run does not say how long its dense parent was trained: it has no measured rows of its kind.
     for column, key in (
-        ("train_epochs", "epochs"),
+        ("tune_epochs" if result.get("initial_checkpoint") else "train_epochs", "epochs"),
         ("test_resolution", "test_resolution"),
         ("train_resolution", "train_resolution"),
     ):
