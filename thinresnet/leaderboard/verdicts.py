@@ -24,7 +24,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from thinresnet.leaderboard.bar import SAME_COST, Bar, BarPoint, Candidates, Figures, Reading, Tie
+from thinresnet.leaderboard.bar import SAME_COST, Bar, BarPoint, Candidates, Figures, Held, Reading, Tie
 from thinresnet.leaderboard.describing import reference_in_words, why_not
 from thinresnet.leaderboard.references import ALL_ASSUMPTIONS, BUDGETS, CAVEATS, UNITS, Assumptions
 from thinresnet.leaderboard.schema import DATASETS, INPUT_SIZES, Entry
@@ -116,13 +116,13 @@ class Verdict:
 
 def judge(bar: Bar, row: Entry, assumptions: Assumptions) -> Verdict:
     """The verdict on one row under one set of assumptions."""
-    return _judge(bar, row, Figures.of(row), assumptions)
+    return _judge(bar, row, Held.of(row), Figures.of(row), assumptions)
 
 
 def all_verdicts(bar: Bar, row: Entry, under: Iterable[Assumptions] = ALL_ASSUMPTIONS) -> list[Verdict]:
     """The verdicts on one row under each set of assumptions."""
-    figures = Figures.of(row)
-    return [_judge(bar, row, figures, each) for each in under]
+    held, figures = Held.of(row), Figures.of(row)
+    return [_judge(bar, row, held, figures, each) for each in under]
 
 
 def points(bar: Bar, dataset: str, arch: str, assumptions: Assumptions, quantity: str = "") -> tuple[BarPoint, ...]:
@@ -137,16 +137,19 @@ def counts_for_headline(entry: Entry) -> bool:
     return entry.source == "published" and entry.family in PRUNING and not _CONTROL.search(entry.method)
 
 
-def _judge(bar: Bar, row: Entry, own: Figures | None, assumptions: Assumptions) -> Verdict:
+def _judge(bar: Bar, row: Entry, held: Held, own: Figures | None, assumptions: Assumptions) -> Verdict:
     quantities = BUDGETS[assumptions.budget]
-    if own is None or not own.known(quantities) or "accuracy-doubtful" in row.flags:
-        return Verdict(row, assumptions, UNJUDGED, why=why_not(row, quantities))
-    candidates = bar.candidates(row, assumptions)
+    missing = "top1" if own is None else own.missing(quantities)
+    if own is None or missing or "accuracy-doubtful" in row.flags:
+        return Verdict(row, assumptions, UNJUDGED, why=why_not(row, missing))
+    candidates = bar.candidates(held, assumptions)
     if not candidates.everyone:
         return Verdict(row, assumptions, UNJUDGED, why=_no_reference(row, assumptions))
-    tie = Tie(own.spread, own.sample if row.source == "measured" else None)
+    tie = Tie(own.spread, own.sample if held.training else None)
     readings = [candidates.curves[quantity].at(own.costs[quantity], tie) for quantity in quantities]
-    low, high = (min(getattr(each, side) for each in readings) for side in ("low", "high"))
+    low, high = readings[0].low, readings[0].high
+    for other in readings[1:]:
+        low, high = min(low, other.low), min(high, other.high)
     if low == high:
         return _on_the_curve(own, assumptions, candidates, readings, tie)
     return _beyond(own, assumptions, readings, low, high)
