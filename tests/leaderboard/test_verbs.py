@@ -13,9 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from thinresnet.cli import app
-from thinresnet.cli import leaderboard as verbs
+from thinresnet.cli import leaderboard_add as adding_verb
 from thinresnet.errors import InputError
-from thinresnet.leaderboard.add import SHORT
+from thinresnet.leaderboard.amounts import SHORT
 from thinresnet.leaderboard.schema import NAMES, Entry
 from thinresnet.leaderboard.store import read_board, render
 
@@ -143,7 +143,7 @@ def test_add_refuses_what_it_cannot_take_and_changes_nothing(judged: Path, tmp_p
     (tmp_path / "x.yaml").write_text("top1: 76\n", encoding="utf-8")
     for arguments, message in (
         ([], r"nothing to add"),
-        (["--yaml", tmp_path / "x.yaml", "--top1", "76"], r"--yaml: the file says it all"),
+        (["--yaml", tmp_path / "x.yaml", "--top1", "76"], r"--file: the file says it all"),
         (["--top1", "760"], r"top1"),
         ([*NEW, "--family", "prunned"], r"'prunned' is not one of .*did you mean 'pruned'"),
         ([tmp_path], r"result\.json"),
@@ -160,25 +160,56 @@ def test_add_has_a_flag_for_every_column() -> None:
         assert (f"--{typed.get(name, name).replace('_', '-')} " in text) == (name != "id")
 
 
-def test_questions_are_asked_again_until_the_rules_are_kept(judged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    typed = dict(zip((flag[2:].replace("-", "_") for flag in NEW[::2]), NEW[1::2], strict=True))
-    rounds: list[str] = []
+def test_questions_come_through_the_terminal(judged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [
+        "lin2020hrank", "1", "resnet50", "HRank again", "", "0.691", "y", "0.98G", "4.09G", "Table 4, row 4",
+        "lmbxmu/HRank", "",
+    ]  # fmt: skip
+    asked: list[str] = []
 
     def prompt(question: str, default: str = "", **_: object) -> str:
-        name = question.split(" ")[0]
-        if name == "paper":
-            rounds.append(default)
-            assert len(rounds) < 3
-        if name == "top1" and len(rounds) == 1:
-            return "691.0"
-        return typed.get(name, default)
+        asked.append(question)
+        return answers.pop(0) or default
 
-    monkeypatch.setattr(verbs.typer, "prompt", prompt)
-    monkeypatch.setattr(verbs.sys.stdin, "isatty", lambda: True, raising=False)
-    entries = read_board(judged)
-    proposal = verbs._ask(entries, verbs._read(judged)[1])
-    assert rounds == ["", "lin2020hrank"]
-    assert str(proposal.entry.top1) == "69.10"
+    confirmed: list[str] = []
+    monkeypatch.setattr(adding_verb.typer, "prompt", prompt)
+    monkeypatch.setattr(adding_verb.typer, "confirm", lambda question: confirmed.append(question) or True)
+    monkeypatch.setattr(adding_verb.sys, "stdin", type("Terminal", (), {"isatty": lambda self: True})())
+    adding_verb.add(board=judged)
+    assert (len(asked), answers, confirmed) == (12, [], ["Add it?"])
+    assert [str(row.top1) for row in read_board(judged) if row.method == "HRank again"] == ["69.1"]
+
+
+def test_add_shows_verdicts_before_it_writes_and_a_dry_run_writes_nothing(judged: Path) -> None:
+    before = judged.read_bytes()
+    text = said("add", *NEW, "--dry-run", "--board", judged)
+    assert re.search(r"against plain ResNets, any recipe, on MACs", text)
+    assert "nothing written" in text
+    assert judged.read_bytes() == before
+
+
+def test_a_file_of_many_rows_is_added_whole_or_not_at_all(judged: Path, tmp_path: Path) -> None:
+    row = {flag[2:].replace("-", "_"): value for flag, value in zip(NEW[::2], NEW[1::2], strict=True)}
+    names = list(row)
+    lines = [",".join(f'"{cell}"' for cell in ({**row, "top1": top1}).values()) for top1 in ("69.1", "70.5", "0.7")]
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join([",".join(names), *lines]), encoding="utf-8")
+    before = judged.read_bytes()
+    with pytest.raises(InputError, match="nothing added: look at the doubts"):
+        said("add", "--file", path, "--board", judged)
+    assert judged.read_bytes() == before
+    path.write_text("\n".join([",".join(names), *lines[:2]]), encoding="utf-8")
+    text = said("add", "--file", path, "--board", judged)
+    assert text.count("added lin2020hrank-resnet50-") == 2
+    assert len(read_board(judged)) == 6
+
+
+def test_the_template_is_printed_as_it_is() -> None:
+    assert said("add", "--template").startswith("# Results of one paper")
+    with pytest.raises(InputError, match="--template: it is printed as it is"):
+        said("add", "--template", "--yes")
+    with pytest.raises(InputError, match="--ema: only run folders"):
+        said("add", *NEW, "--ema")
 
 
 def test_wrong_input_is_one_line_and_code_2(tmp_path: Path) -> None:
@@ -201,6 +232,6 @@ def test_nothing_heavy_is_imported_to_answer(tmp_path: Path) -> None:
         "    assert CliRunner().invoke(app, ['leaderboard', *words]).exit_code == 0, words\n"
         "print(sorted((heavy - {'rich.table'}) & set(sys.modules)))\n"
     )
-    root = Path(verbs.__file__).parents[2]
+    root = Path(adding_verb.__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.splitlines() == ["[]", "[]"]

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from thinresnet.cli.terminal import note
 from thinresnet.errors import InputError, nearest
+from thinresnet.leaderboard.boards import GIVEN, find_board
 from thinresnet.leaderboard.papers import Paper, bib_beside, read_bib
 from thinresnet.leaderboard.references import (
     ALL_ASSUMPTIONS,
@@ -23,12 +25,13 @@ from thinresnet.leaderboard.references import (
     references_named,
 )
 from thinresnet.leaderboard.schema import Entry
-from thinresnet.leaderboard.store import default_board, read_board
+from thinresnet.leaderboard.store import read_board
 
 _REFERENCE_NAMES = ", ".join(name.lower().replace(" ", "-") for name in REFERENCES)
 
 BoardOption = Annotated[
-    Path | None, typer.Option("--board", help="The CSV; else ./leaderboard.csv or the checkout's.", show_default=False)
+    Path | None,
+    typer.Option("--board", help="The CSV; else ./leaderboard.csv, the checkout's, the package's.", show_default=False),
 ]
 AgainstOption = Annotated[str, typer.Option("--against", help=f"Reference set: {_REFERENCE_NAMES}.")]
 RecipesOption = Annotated[str, typer.Option("--recipes", help=f"Recipes of the references: {', '.join(RECIPES)}.")]
@@ -39,9 +42,12 @@ OnOption = Annotated[str, typer.Option("--on", help=f"Budget: {', '.join(BUDGETS
 
 
 def read(board: Path | None) -> tuple[list[Entry], dict[str, Paper]]:
-    """The rows and papers of a board."""
-    path = board or default_board()
-    return read_board(path), read_bib(bib_beside(path))
+    """The rows and papers of a board; which board it is, unless it was named, is said to standard error."""
+    found = find_board(board)
+    entries, papers = read_board(found.path), read_bib(bib_beside(found.path))
+    if found.origin != GIVEN:
+        note(f"board: {found.says}, {len(entries):,} rows")
+    return entries, papers
 
 
 def cells_asked(against: str, recipes: str, resolution: str, on: str) -> list[Assumptions]:
