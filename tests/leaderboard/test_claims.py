@@ -108,6 +108,22 @@ def test_the_api_answers_with_the_same_as_dataclasses(make: Make) -> None:
         leaderboard.compare("resnet51", board=board)
 
 
+def test_the_api_adds_rows_whole_or_not_at_all(board: Path) -> None:
+    row = {
+        "paper": "lin2020hrank", "dataset": "imagenet", "arch": "resnet50", "method": "HRank again",
+        "family": "pruned", "top1": "69.10", "dense_top1": "76.15", "macs": "0.98G", "dense_macs": "4.09G",
+        "locator": "Table 4, row 4", "read_repo": "lmbxmu/HRank",
+    }  # fmt: skip
+    before = board.read_bytes()
+    with pytest.raises(InputError, match=r"row 2: .*arch"):
+        leaderboard.add(row, {**row, "arch": "ResNet 50", "method": "another"}, board=board)
+    with pytest.raises(InputError, match="accept_doubts=True"):
+        leaderboard.add({**row, "top1": "99.10"}, board=board)
+    assert board.read_bytes() == before
+    (added,) = leaderboard.add(row, board=board)
+    assert added in leaderboard.read_board(board)
+
+
 def test_the_record_of_a_claim_has_exactly_these_keys(make: Make) -> None:
     reference = make(id="ref", **{**BARE, "family": "scaled", "cost_printed_g": "2", "top1_printed": "75"})
     claim = leaderboard.compare("resnet50", macs="2G", top1=76.0, board=[reference])

@@ -43,11 +43,16 @@ OnOption = Annotated[str, typer.Option("--on", help=f"Budget: {', '.join(BUDGETS
 
 def read(board: Path | None) -> tuple[list[Entry], dict[str, Paper]]:
     """The rows and papers of a board; which board it is, unless it was named, is said to standard error."""
+    return read_rows(board), read_bib(bib_beside(find_board(board).path))
+
+
+def read_rows(board: Path | None) -> list[Entry]:
+    """The rows of a board; which board it is, unless it was named, is said to standard error."""
     found = find_board(board)
-    entries, papers = read_board(found.path), read_bib(bib_beside(found.path))
+    entries = read_board(found.path)
     if found.origin != GIVEN:
         note(f"board: {found.says}, {len(entries):,} rows")
-    return entries, papers
+    return entries
 
 
 def cells_asked(against: str, recipes: str, resolution: str, on: str) -> list[Assumptions]:

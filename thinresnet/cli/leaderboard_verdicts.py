@@ -18,6 +18,7 @@ from thinresnet.cli.leaderboard_output import (
     cells_asked,
     print_words,
     read,
+    read_rows,
     table,
     text,
 )
@@ -42,7 +43,6 @@ from thinresnet.leaderboard.references import (
     usual_references,
 )
 from thinresnet.leaderboard.schema import FAMILIES, Entry
-from thinresnet.leaderboard.store import default_board, read_board
 from thinresnet.leaderboard.verdicts import Verdict, all_verdicts, judge
 
 _SHOWN_AT_ONCE = 40
@@ -159,7 +159,7 @@ def compare(
     thinresnet leaderboard compare --arch resnet50 --macs 2.05G --top1 76.0
     """
     cells = cells_asked(against, recipes, resolution, on)
-    entries = read_board(board or default_board())
+    entries = read_rows(board)
     bar = Bar(entries)
     if name:
         if top1 or macs or params or arch or dataset:
@@ -338,7 +338,7 @@ def holes(
     Example: thinresnet leaderboard holes --dataset imagenet
     """
     first = cells_asked(against, recipes, resolution, on)[0]
-    entries = read_board(board or default_board())
+    entries = read_rows(board)
     choosing.choose(entries, {}, choosing.Choice(dataset=dataset, arch=arch))
     found = find_holes(
         entries, Bar(entries), dataset=dataset, arch=arch, references=first.references if against else "",
