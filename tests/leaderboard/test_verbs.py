@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from thinresnet.cli import leaderboard_add as adding_verb
 from thinresnet.errors import InputError
 from thinresnet.leaderboard.amounts import SHORT
 from thinresnet.leaderboard.schema import NAMES, Entry
-from thinresnet.leaderboard.store import default_board, read_board, render
+from thinresnet.leaderboard.store import read_board, render
 
 Make = Callable[..., Entry]
 NEW = [
@@ -50,71 +49,9 @@ def judged(board: Path, make: Make) -> Path:
     return board
 
 
-def test_show_prints_rows_and_how_many_there_are(judged: Path) -> None:
-    text = said("show", "--board", judged)
-    assert "4 of 4 rows" in text
-    assert "[bold]18d[/]" in text
-    assert "loses 1.02" in text
-    assert "loses 0.77" in text
-    assert "1 of 2 rows; --limit 0 shows all" in said("show", "--board", judged, "--family", "pruned", "--limit", 1)
-
-
-def test_show_speaks_one_format_at_a_time(judged: Path) -> None:
-    assert json.loads(said("show", "--board", judged, "--json"))[0]["printed"]["id"] == "ref-18d"
-    assert said("show", "--board", judged, "--csv").startswith("id,data set,network,method,")
-    assert said("show", "--board", judged, "--markdown").startswith("| data set | network |")
-    assert r"\toprule" in said("show", "--board", judged, "--latex")
-    with pytest.raises(InputError, match=r"--json and --csv: one format at a time"):
-        said("show", "--board", judged, "--json", "--csv")
-
-
-def test_compare_a_claim(judged: Path) -> None:
-    text = " ".join(said("compare", "--board", judged, "--arch", "resnet50", "--macs", "2.3G", "--top1", "74").split())
-    assert "typed in: 74 %, spread unknown (runs not stated)." in text
-    assert "It loses by 2 points to resnet18d [bold]18d[/] [lin2020hrank] with 76 %" in text
-    assert "Matched on 2.054 against 2.3 G MACs (printed MACs; counted: the dense architecture), within ±0.023" in text
-    assert "On parameters: its parameters do not follow from what was printed." in text
-
-
-def test_compare_a_row_and_a_paper_as_json(judged: Path) -> None:
-    row = json.loads(said("compare", "lin2020hrank-resnet50-000001", "--board", judged, "--json"))
-    verdict = next(each for each in row["verdicts"] if each["family"] == row["usual"] and each["budget"] == "MACs")
-    assert (verdict["outcome"], verdict["gap"], verdict["reference"]) == ("loses", -1.02, "ref-18d")
-    paper = json.loads(said("compare", "lin2020hrank", "--board", judged, "--json", "--against", "same-architecture"))
-    found = {each["id"]: each["outcome"] for each in paper}
-    assert found["lin2020hrank-resnet50-000001"] == "clears the bar"
-    assert found["lin2020hrank-resnet50-000002"] == "loses"
-    assert "loses by 1.02 points" in " ".join(said("compare", "lin2020hrank", "--board", judged).split())
-
-
-def test_compare_the_whole_board(judged: Path) -> None:
-    text = " ".join(said("compare", "--board", judged).split())
-    assert (
-        "Of 2 published pruning results for resnet50 on imagenet, 2 can be judged on MACs against plain ResNets" in text
-    )
-    groups = json.loads(said("compare", "--board", judged, "--json", "--on", "params"))
-    assert [group["against"] for group in groups] == ["plain ResNets", "same architecture", "any plain CNN"]
-    assert [len(group["unknown"]) for group in groups] == [2, 2, 2]
-
-
-def test_the_exceptions_are_listed(judged: Path) -> None:
-    text = said("compare", "--board", judged, "--against", "same-architecture")
-    assert "The exceptions" not in text  # 74.98 clears 72.75, which costs too little to say anything
-    text = said("compare", "--board", default_board())
-    count = int(re.search(r"(\d+) clear the bar", " ".join(text.split()))[1])  # type: ignore[index]
-    assert text.count("-resnet50-") == min(count, 10)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["compare", "nobody2020"], r"'nobody2020' is neither a row nor a paper"),
-        (["compare", "lin2020hrank", "--top1", "76"], r"a row or paper has its own figures"),
-        (["compare", "--macs", "2G"], r"a claim needs --arch and --top1"),
-        (["compare", "--arch", "resnet51"], r"--arch resnet51: no row on imagenet has it; did you mean 'resnet50'"),
-        (["compare", "--on", "flops"], r"--on flops: one of macs, params, both, training"),
-        (["compare", "--against", "resnets"], r"--against resnets: one of same-architecture"),
-        (["holes", "--arch", "resnet51"], r"--arch resnet51: no row of this board has it"),
         (["plot", "x.gif"], r"x\.gif: a chart ends in \.png, \.svg, \.pdf"),
         (["plot", "x.png", "--cost", "time"], r"--cost time: one of macs, params, ratio"),
         (["plot", "x.png", "--cost", "params"], r"nothing to draw"),
@@ -126,13 +63,6 @@ def test_what_is_refused_says_what_is_allowed(board: Path, arguments: list[str],
     where = [] if "--board" in arguments else ["--board", board]
     with pytest.raises(InputError, match=message):
         said(*arguments, *where)
-
-
-def test_holes(board: Path) -> None:
-    text = said("holes", "--board", board)
-    assert "2 of 2 missing runs" in text
-    first = json.loads(said("holes", "--board", board, "--json", "--limit", 1))
-    assert [(hole["arch"], hole["judges"]) for hole in first] == [("resnet50", ["lin2020hrank-resnet50-000002"])]
 
 
 def test_check_names_what_is_wrong_and_ends_with_2(board: Path) -> None:
@@ -179,7 +109,7 @@ def test_page(board: Path, tmp_path: Path) -> None:
 def test_add_from_flags_shows_the_row_and_its_verdict(judged: Path) -> None:
     text = " ".join(said("add", *NEW, "--board", judged).split())
     assert "HRank again" in text
-    assert "It cannot be judged against plain ResNets on MACs: none of plain ResNets costs as little." in text
+    assert "ot judged against plain ResNets, any recipe, on MACs: it is cheaper than every" in text
     assert "added lin2020hrank-resnet50-" in text
     rows = [entry for entry in read_board(judged) if entry.method == "HRank again"]
     assert [(str(row.top1), str(row.cost_printed_g), row.flags) for row in rows] == [("69.10", "0.98", ())]
@@ -253,7 +183,7 @@ def test_questions_come_through_the_terminal(judged: Path, monkeypatch: pytest.M
 def test_add_shows_verdicts_before_it_writes_and_a_dry_run_writes_nothing(judged: Path) -> None:
     before = judged.read_bytes()
     text = said("add", *NEW, "--dry-run", "--board", judged)
-    assert re.search(r"against plain ResNets, any recipe, on MACs", text)
+    assert "against plain ResNets, any recipe, on MACs" in text
     assert "nothing written" in text
     assert judged.read_bytes() == before
 

@@ -43,11 +43,16 @@ OnOption = Annotated[str, typer.Option("--on", help=f"Budget: {', '.join(BUDGETS
 
 def read(board: Path | None) -> tuple[list[Entry], dict[str, Paper]]:
     """The rows and papers of a board; which board it is, unless it was named, is said to standard error."""
+    return read_rows(board), read_bib(bib_beside(find_board(board).path))
+
+
+def read_rows(board: Path | None) -> list[Entry]:
+    """The rows of a board; which board it is, unless it was named, is said to standard error."""
     found = find_board(board)
-    entries, papers = read_board(found.path), read_bib(bib_beside(found.path))
+    entries = read_board(found.path)
     if found.origin != GIVEN:
         note(f"board: {found.says}, {len(entries):,} rows")
-    return entries, papers
+    return entries
 
 
 def cells_asked(against: str, recipes: str, resolution: str, on: str) -> list[Assumptions]:
@@ -71,10 +76,14 @@ def cells_asked(against: str, recipes: str, resolution: str, on: str) -> list[As
 
 
 def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
-    """An empty table; `right` names the columns that hold numbers."""
-    made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    """An empty table, two spaces between its columns; `right` names those that hold figures, which are never cut."""
+    made = Table(
+        title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )  # fmt: skip
     for name in columns:
-        made.add_column(name, justify="right" if name in right else "left", no_wrap=name in right)
+        figures = name in right
+        made.add_column(name, justify="right" if figures else "left", no_wrap=figures, overflow="fold")
     return made
 
 

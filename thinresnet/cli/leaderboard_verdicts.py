@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.table import Table
@@ -18,6 +18,7 @@ from thinresnet.cli.leaderboard_output import (
     cells_asked,
     print_words,
     read,
+    read_rows,
     table,
     text,
 )
@@ -27,11 +28,11 @@ from thinresnet.leaderboard import show as choosing
 from thinresnet.leaderboard import tables
 from thinresnet.leaderboard.api import known_arch
 from thinresnet.leaderboard.bar import Bar
-from thinresnet.leaderboard.claims import typed_in
+from thinresnet.leaderboard.claims import in_percent, typed_in
 from thinresnet.leaderboard.describing import caveats, reference_in_words, uncertainty_of
 from thinresnet.leaderboard.holes import Hole
 from thinresnet.leaderboard.holes import holes as find_holes
-from thinresnet.leaderboard.matrix import Matrix, matrix
+from thinresnet.leaderboard.matrix import Cell, Matrix, Part, matrix
 from thinresnet.leaderboard.records import claim_record, matrix_record, plain, verdict_record
 from thinresnet.leaderboard.references import (
     ANY,
@@ -45,6 +46,10 @@ from thinresnet.leaderboard.schema import FAMILIES, Entry
 from thinresnet.leaderboard.verdicts import Verdict, all_verdicts, judge
 
 _SHOWN_AT_ONCE = 40
+# From this share of the results on, one paper is named.
+_LARGE_SHARE = 0.1
+_ASSUMED = ("references", "recipe", "pixels")
+_Assumed = TypeVar("_Assumed", Verdict, Cell, Part)
 _RULE = f"Rules {RULES}: docs/leaderboard-rules.md."
 
 
@@ -154,7 +159,7 @@ def compare(
     thinresnet leaderboard compare --arch resnet50 --macs 2.05G --top1 76.0
     """
     cells = cells_asked(against, recipes, resolution, on)
-    entries, _ = read(board)
+    entries = read_rows(board)
     bar = Bar(entries)
     if name:
         if top1 or macs or params or arch or dataset:
@@ -165,7 +170,7 @@ def compare(
     elif top1 or macs or params:
         if not top1 or not arch or not (macs or params):
             raise InputError("a claim needs --arch and --top1, and --macs or --params")
-        claim = typed_in(arch=arch, top1=top1, macs=macs, params=params, dataset=dataset or "imagenet")
+        claim = typed_in(arch=arch, top1=in_percent(top1), macs=macs, params=params, dataset=dataset or "imagenet")
         figures = {
             "arch": arch, "dataset": claim.dataset, "top1": plain(claim.top1), "macs_g": plain(claim.macs_g),
             "params_m": plain(claim.params_m),
@@ -230,8 +235,8 @@ def _print_verdicts(entry: Entry, figures: dict[str, object], verdicts: Sequence
     for caveat in caveats(entry):
         print_words(to, f"Beware: {caveat}.")
     judged = [verdict for verdict in verdicts if verdict.gap is not None or verdict.standing is not None]
-    if judged:
-        to.print(_verdict_table(judged))
+    for budget, of_budget in _by_budget(judged):
+        to.print(_verdict_table(f"on {BUDGET_NAMES[budget]}", of_budget))
     for words in _bars(judged):
         print_words(to, words)
     for words in dict.fromkeys(
@@ -241,12 +246,20 @@ def _print_verdicts(entry: Entry, figures: dict[str, object], verdicts: Sequence
     print_words(to, _RULE)
 
 
-def _verdict_table(verdicts: Sequence[Verdict]) -> Table:
-    made = table("", "on", "references", "recipe", "resolution", "verdict", "decided", "bar %", right=("bar %",))
-    for verdict, labels in zip(verdicts, _labels([each.assumptions for each in verdicts]), strict=True):
+def _verdict_table(title: str, verdicts: Sequence[Verdict]) -> Table:
+    made = table(title, *_ASSUMED, "verdict", "decided", "bar %", right=("bar %",))
+    for verdict, labels in zip(verdicts, _labels(verdicts), strict=True):
         bar = "" if verdict.bar is None else f"{verdict.bar:.2f}{'*' if verdict.wide else ''}"
         made.add_row(*labels, text(verdict.in_words), verdict.decided or "", bar)
     return made
+
+
+def _by_budget(lines: Iterable[_Assumed]) -> Iterable[tuple[str, list[_Assumed]]]:
+    """A table's lines by budget, in the order of the matrix."""
+    found: dict[str, list[_Assumed]] = {}
+    for line in lines:
+        found.setdefault(line.assumptions.budget, []).append(line)
+    return found.items()
 
 
 def _bars(verdicts: Sequence[Verdict]) -> Iterable[str]:
@@ -262,44 +275,47 @@ def _bars(verdicts: Sequence[Verdict]) -> Iterable[str]:
     return said.values()
 
 
-def _labels(under: Sequence[Assumptions]) -> Iterable[tuple[str, str, str, str]]:
-    """The assumptions of each line of a table; what stands in the line above is not said again."""
-    before: tuple[str, ...] = ()
-    for each in under:
-        labels = (BUDGET_NAMES[each.budget], each.references, each.recipes, each.resolution)
-        new = [label if labels[: place + 1] != before[: place + 1] else "" for place, label in enumerate(labels)]
-        before = labels
-        yield new[0], new[1], labels[2], labels[3]
+def _labels(lines: Iterable[Verdict | Cell | Part]) -> Iterable[tuple[str, str, str]]:
+    """The assumptions of each line of a table; the reference set only where it changes."""
+    before = ""
+    for line in lines:
+        under = line.assumptions
+        yield ("" if under.references == before else under.references), under.recipes, under.resolution
+        before = under.references
 
 
 def _print_matrix(found: Matrix, as_json: bool) -> None:
     if as_json:
         print_json(matrix_record(found))
         return
-    to = console()
-    results = found.cells[0].results
+    to, results = console(), found.cells[0].results
     print_words(
         to,
         f"{results} published pruning results for {found.arch} on {found.dataset} against the bar of scaled networks, "
         "under every set of assumptions.",
         style="bold",
     )
-    numbers = ("loses", "ties", "clears", "not judged", "median gap")
-    made = table("", "on", "references", "recipe", "resolution", *numbers, right=numbers)
-    for cell, labels in zip(found.cells, _labels([cell.assumptions for cell in found.cells]), strict=True):
-        counts = (cell.loses, cell.ties, cell.clears, cell.unjudged)
-        made.add_row(*labels, *map(str, counts), _points(cell.median_gap))
-    to.print(made)
+    paper, most = found.largest_source
+    if most > _LARGE_SHARE * results:
+        print_words(to, f"{most} of them are from {paper} alone.")
+    numbers = ("loses", "ties", "clears", "unjudged", "median")
+    for budget, cells in _by_budget(found.cells):
+        made = table(f"on {BUDGET_NAMES[budget]}", *_ASSUMED, *numbers, right=numbers)
+        for cell, labels in zip(cells, _labels(cells), strict=True):
+            counts = (cell.loses, cell.ties, cell.clears, cell.unjudged)
+            made.add_row(*labels, *map(str, counts), _points(cell.median_gap))
+        to.print(made)
     parts = [part for part in found.decomposition if part.results]
     if parts:
-        print_words(to, "What the gap is made of: shape (row - classical bar) less recipe (bar - classical bar).")
-        parted = ("results", "median gap", "shape", "recipe")
-        made = table("", "on", "references", "resolution", *parted, right=parted)
-        for part, labels in zip(parts, _labels([part.assumptions for part in parts]), strict=True):
+        print_words(to, "The gap in parts: shape (row - classical bar) less recipe (bar - classical bar).", "bold")
+    figures_of = ("results", "median", "shape", "recipe")
+    for budget, of_budget in _by_budget(parts):
+        made = table(f"on {BUDGET_NAMES[budget]}", "references", "pixels", *figures_of, right=figures_of)
+        for part, labels in zip(of_budget, _labels(of_budget), strict=True):
             figures = (_points(part.median_gap), _points(part.shape), _points(part.recipe))
-            made.add_row(labels[0], labels[1], labels[3], str(part.results), *figures)
+            made.add_row(labels[0], labels[2], str(part.results), *figures)
         to.print(made)
-    print_words(to, f"Medians, so a line's parts add up nearly. {_RULE}")
+    print_words(to, f"Gaps in points, medians: the parts of a line add up nearly. {_RULE}")
 
 
 def _points(value: float | None) -> str:
@@ -322,8 +338,8 @@ def holes(
     Example: thinresnet leaderboard holes --dataset imagenet
     """
     first = cells_asked(against, recipes, resolution, on)[0]
-    entries, papers = read(board)
-    choosing.choose(entries, papers, choosing.Choice(dataset=dataset, arch=arch))
+    entries = read_rows(board)
+    choosing.choose(entries, {}, choosing.Choice(dataset=dataset, arch=arch))
     found = find_holes(
         entries, Bar(entries), dataset=dataset, arch=arch, references=first.references if against else "",
         recipes=first.recipes, resolution=first.resolution, budget=first.budget,
@@ -332,19 +348,21 @@ def holes(
     if as_json:
         print_json({"rules": RULES, "holes": [_hole_record(hole) for hole in shown]})
         return
-    unit = UNITS[on]
-    numbers = (f"train at ({unit})", "of dense", "results", "their top-1 %")
-    made = table("Runs that the bar misses", "what", "networks", "dataset", *numbers, "against", right=numbers)
+    numbers = (f"{UNITS[on].split()[0]} {UNITS[on].split()[1]}", "dense", "results", "top-1 %")
+    made = table("Runs that the bar misses", "what", "networks", *numbers, right=numbers)
     for hole in shown:
         share = f"{hole.share:.1%}" if hole.share is not None else ""
-        what = f"{hole.kind}, factor {hole.factor:.1f}" if hole.factor else hole.kind
-        spread = " to ".join(dict.fromkeys(map(str, hole.top1)))
-        figures = (f"{hole.cost:.4g}", share, str(len(hole.verdicts)), spread)
-        made.add_row(*map(text, (what, ", ".join(hole.archs), hole.dataset, *figures, hole.assumptions.references)))
+        what = f"{hole.kind} {hole.factor:.1f}x" if hole.factor else hole.kind
+        low, high = hole.top1
+        figures = (f"{hole.cost:.4g}", share, str(len(hole.verdicts)), f"{low:.1f} to {high:.1f}")
+        made.add_row(*map(text, (what, f"{', '.join(hole.archs)} on {hole.dataset}", *figures)))
     to = console()
     to.print(made)
+    under = choosing.Under(first.references if against else "", first.recipes, first.resolution, first.budget)
     flag = "--params" if on == "params" else "--macs"
-    print_words(to, f"{len(shown)} of {len(found)} missing runs; `train.py {flag}` trains one. {_RULE}")
+    print_words(
+        to, f"{len(shown)} of {len(found)} missing runs against {under.says}; `train.py {flag}` trains one. {_RULE}"
+    )
 
 
 def _hole_record(hole: Hole) -> dict[str, object]:

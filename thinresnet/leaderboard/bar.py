@@ -57,9 +57,12 @@ class Figures:
         sample = None if std is None or entry.n is None or entry.n < FEWEST_SEEDS else Sample(entry.n, std)
         return cls(entry, float(entry.top1), {k: v for k, v in costs.items() if v is not None}, std or 0.0, sample)
 
-    def known(self, quantities: Iterable[str]) -> bool:
-        """Whether all these costs are known."""
-        return all(quantity in self.costs for quantity in quantities)
+    def missing(self, quantities: Iterable[str]) -> str:
+        """The first of these costs that is not known, or an empty string."""
+        for quantity in quantities:
+            if quantity not in self.costs:
+                return quantity
+        return ""
 
 
 class Tie(NamedTuple):
@@ -181,11 +184,15 @@ class Candidates:
     @cached_property
     def undominated(self) -> tuple[Figures, ...]:
         """Those that no other one beats or equals at no more of every cost, the most accurate first."""
+        if len(self.quantities) == 1:
+            return self.curves[self.quantities[0]].front[::-1]
         return self._kept(self._costs_no_more)
 
     @cached_property
     def deciders(self) -> tuple[Figures, ...]:
         """Those that may decide a loss outright: a better reference with more spread leaves the worse one its say."""
+        if all(figures.sample is None and figures.spread <= TIE for figures in self.everyone):
+            return self.undominated
         return self._kept(
             lambda one, other: (
                 one.spread <= other.spread and one.sample == other.sample and self._costs_no_more(one, other)
@@ -216,7 +223,7 @@ def pareto(figures: Iterable[Figures], quantity: str) -> tuple[Figures, ...]:
     return tuple(front)
 
 
-class _Held(NamedTuple):
+class Held(NamedTuple):
     """What decides which references a row is held against."""
 
     dataset: str
@@ -224,6 +231,12 @@ class _Held(NamedTuple):
     pixels: int
     own: str
     training: tuple[object, ...]
+
+    @classmethod
+    def of(cls, row: Entry) -> Held:
+        """What decides it for this row; a row is never its own reference."""
+        own = row.id if may_be_the_bar(row) else ""
+        return cls(row.dataset, row.arch, row.resolution, own, training_of(row) if row.source == "measured" else ())
 
 
 class Bar:
@@ -234,41 +247,45 @@ class Bar:
         for entry in entries:
             if may_be_the_bar(entry) and (figures := Figures.of(entry)):
                 self._by_dataset.setdefault(entry.dataset, []).append(figures)
-        self._candidates: dict[tuple[Assumptions, _Held], Candidates] = {}
+        self._candidates: dict[tuple[object, ...], Candidates] = {}
+        self._with_costs: dict[tuple[str, tuple[str, ...]], list[Figures]] = {}
         self._classical: dict[str, bool] = {}
 
-    def candidates(self, row: Entry, assumptions: Assumptions) -> Candidates:
-        """The references that `row` is held against; a row is never its own reference."""
-        own = row.id if may_be_the_bar(row) else ""
-        training = training_of(row) if row.source == "measured" else ()
-        return self._candidates_of(_Held(row.dataset, row.arch, row.resolution, own, training), assumptions)
-
-    def curve(self, dataset: str, arch: str, pixels: int, assumptions: Assumptions, quantity: str = "") -> Curve | None:
-        """The bar for published rows of one network tested at `pixels`, on the budget's cost or on one of its two.
-
-        None without references.
-        """
-        found = self._candidates_of(_Held(dataset, arch, pixels, "", ()), assumptions)
-        return found.curves[quantity or found.quantities[0]] if found.everyone else None
-
-    def _candidates_of(self, held: _Held, assumptions: Assumptions) -> Candidates:
+    def candidates(self, held: Held, assumptions: Assumptions) -> Candidates:
+        """The references that a row of this kind is held against."""
         # What the assumptions do not ask for may not tell two kinds of rows apart.
         arch = held.arch if assumptions.references == SAME_ARCHITECTURE else ""
         pixels = held.pixels if assumptions.resolution == OWN else 0
-        key = (assumptions, held._replace(arch=arch, pixels=pixels))
+        key = (assumptions, held.dataset, arch, pixels, held.own, held.training)
         if key not in self._candidates:
             quantities = BUDGETS[assumptions.budget]
             admitted = [
                 figures
-                for figures in self._by_dataset.get(held.dataset, ())
-                if figures.known(quantities) and self._admits(figures.entry, held, assumptions)
+                for figures in self._known(held.dataset, quantities)
+                if self._admits(figures.entry, held, assumptions)
             ]
             if held.training and any(figures.sample for figures in admitted):
                 admitted = [figures for figures in admitted if figures.sample]
             self._candidates[key] = Candidates(tuple(admitted), quantities)
         return self._candidates[key]
 
-    def _admits(self, reference: Entry, held: _Held, assumptions: Assumptions) -> bool:
+    def curve(self, dataset: str, arch: str, pixels: int, assumptions: Assumptions, quantity: str = "") -> Curve | None:
+        """The bar for published rows of one network tested at `pixels`, on the budget's cost or on one of its two.
+
+        None without references.
+        """
+        found = self.candidates(Held(dataset, arch, pixels, "", ()), assumptions)
+        return found.curves[quantity or found.quantities[0]] if found.everyone else None
+
+    def _known(self, dataset: str, quantities: tuple[str, ...]) -> list[Figures]:
+        """The references of a dataset whose costs are known."""
+        key = (dataset, quantities)
+        if key not in self._with_costs:
+            found = self._by_dataset.get(dataset, ())
+            self._with_costs[key] = [figures for figures in found if not figures.missing(quantities)]
+        return self._with_costs[key]
+
+    def _admits(self, reference: Entry, held: Held, assumptions: Assumptions) -> bool:
         if reference.id == held.own or not serves_as(reference.arch, assumptions.references, held.arch):
             return False
         if assumptions.resolution == OWN and reference.resolution != held.pixels:

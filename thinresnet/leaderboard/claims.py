@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from thinresnet.budget import Budget, short
 from thinresnet.errors import InputError, nearest
 from thinresnet.leaderboard import dense
 from thinresnet.leaderboard.bar import Bar
+from thinresnet.leaderboard.describing import TYPED_IN
 from thinresnet.leaderboard.references import Assumptions, usual_references
 from thinresnet.leaderboard.schema import DATASETS, Entry, parse
 from thinresnet.leaderboard.store import default_board, read_board
@@ -29,13 +30,24 @@ def typed_in(
             f"{nearest(arch, dense.archs())}"
         )
     cells = {
-        "id": "typed-in", "source": "published", "dataset": dataset, "arch": arch, "method": "typed in",
+        "id": TYPED_IN, "source": "published", "dataset": dataset, "arch": arch, "method": "typed in",
         "family": family, "accuracy_unit": "accuracy", "top1_printed": top1, "cost_unit": "macs",
-        "paper": "typed-in", "locator": "typed in", "hand": "first",
+        "paper": TYPED_IN, "locator": "typed in", "hand": "first",
     }  # fmt: skip
     cells |= _typed_cost("macs", macs, "cost_printed_g", -9, "cost_kept_pct")
     cells |= _typed_cost("params", params, "params_printed_m", -6, "params_kept_pct")
     return _row(cells)
+
+
+def in_percent(top1: str) -> str:
+    """A typed accuracy, unless it looks like a fraction of one instead of percent."""
+    try:
+        figure = Decimal(top1)
+    except InvalidOperation:
+        return top1
+    if 0 < figure <= 1:
+        raise InputError(f"--top1 {top1}: top-1 accuracy is in percent; did you mean {(100 * figure).normalize():f}?")
+    return top1
 
 
 def place(result: Mapping[str, Any], board: Path | None = None) -> str:
@@ -78,8 +90,9 @@ def _row_of_run(result: Mapping[str, Any]) -> Entry:
         "cost_printed_g": _scaled(str(result["macs"]), -9), "params_printed_m": _scaled(str(result["params"]), -6),
         "recipe": str(result.get("recipe") or ""), "paper": "this-run", "locator": "result.json", "hand": "first",
     }  # fmt: skip
+    # A fine-tuned run does not say how long its dense parent was trained: it has no measured rows of its kind.
     for column, key in (
-        ("train_epochs", "epochs"),
+        ("tune_epochs" if result.get("initial_checkpoint") else "train_epochs", "epochs"),
         ("test_resolution", "test_resolution"),
         ("train_resolution", "train_resolution"),
     ):

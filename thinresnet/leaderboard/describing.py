@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from thinresnet.leaderboard.schema import FLAGS, Entry
+
+# The paper of a row that somebody typed instead of adding it to the board.
+TYPED_IN = "typed-in"
 
 
 def describe(entry: Entry) -> str:
@@ -35,19 +36,17 @@ def caveats(entry: Entry) -> list[str]:
     return said + [f"{flag}: {FLAGS[flag]}" for flag in entry.flags]
 
 
-def why_not(entry: Entry, quantities: Iterable[str]) -> str:
-    """Why a row cannot be held against anything under this budget; empty if it can."""
+def why_not(entry: Entry, missing: str) -> str:
+    """Why a row cannot be judged; `missing` is what is not known of it: `top1`, `macs` or `params`."""
     if "accuracy-doubtful" in entry.flags:
         return "its sources disagree about its accuracy"
-    if entry.top1 is None:
+    if missing == "top1":
         return "its top-1 accuracy does not follow from what was printed"
-    figures = {"macs": entry.macs_g, "params": entry.params_m}
-    missing = [name for name in quantities if figures[name] is None]
-    if not missing:
-        return ""
-    flag, what = ("cost-doubtful", "MACs") if missing[0] == "macs" else ("params-doubtful", "parameters")
+    flag, what = ("cost-doubtful", "MACs") if missing == "macs" else ("params-doubtful", "parameters")
     if flag in entry.flags:
         return f"its sources disagree about its {what}"
-    if missing[0] == "macs" and entry.cost_unit == "unknown" and entry.cost_printed_g is not None:
+    if missing == "macs" and entry.cost_unit == "unknown" and entry.cost_printed_g is not None:
         return "the unit of its cost is unknown"
+    if entry.paper == TYPED_IN:
+        return f"its {what} were not given"
     return f"its {what} do not follow from what was printed"

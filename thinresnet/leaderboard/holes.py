@@ -18,7 +18,7 @@ from thinresnet.leaderboard.references import BUDGETS, Assumptions, usual_refere
 from thinresnet.leaderboard.schema import Entry
 from thinresnet.leaderboard.verdicts import UNJUDGED, Verdict, counts_for_headline, judge
 
-WIDE, BELOW, ABOVE, NONE = "wide gap", "below the bar's start", "above the bar's end", "no reference"
+WIDE, BELOW, ABOVE, NONE = "wide gap", "below the bar", "above the bar", "no reference"
 KINDS = (WIDE, BELOW, ABOVE, NONE)
 
 

@@ -7,6 +7,7 @@ classically trained references of its cost (row minus classical bar), less what 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -90,6 +91,12 @@ class Matrix:
     cells: tuple[Cell, ...]
     rules: int = RULES
 
+    @property
+    def largest_source(self) -> tuple[str, int]:
+        """The paper that has most of the results, and how many: one benchmark can outweigh many methods' own papers."""
+        papers = Counter(verdict.entry.paper for verdict in self.cells[0].verdicts)
+        return papers.most_common(1)[0] if papers else ("", 0)
+
     def cell(self, assumptions: Assumptions) -> Cell:
         """The cell of one set of assumptions."""
         return self._by_assumptions[assumptions]
@@ -97,10 +104,11 @@ class Matrix:
     @cached_property
     def decomposition(self) -> tuple[Part, ...]:
         """How much of the gap is recipe and how much is shape, for every reference set, resolution and budget."""
+        pairs = ((cell, self._by_assumptions.get(replace(cell.assumptions, recipes=CLASSICAL))) for cell in self.cells)
         return tuple(
-            _part(cell, self.cell(replace(cell.assumptions, recipes=CLASSICAL)))
-            for cell in self.cells
-            if cell.assumptions.recipes == ANY
+            _part(cell, classical)
+            for cell, classical in pairs
+            if classical is not None and cell.assumptions.recipes == ANY
         )
 
     @cached_property

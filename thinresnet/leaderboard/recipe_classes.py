@@ -75,6 +75,9 @@ FACTS: tuple[Fact, ...] = (
     Fact("sandler2018mobilenetv2", CLASSICAL, "the paper: RMSProp, rate x 0.98 an epoch"),
     Fact("liu2017slimming", CLASSICAL, "main.py: SGD, 160 epochs, steps"),
     Fact("liu2019rethinking", CLASSICAL, "main.py: SGD, 160 epochs on CIFAR, 90 on ImageNet, steps"),
+    Fact("he2016resnet", CLASSICAL, "the paper: SGD, 64,000 updates of 128, crops and flips", arch=".*_cifar"),
+    Fact("akamaster", CLASSICAL, "trainer.py: SGD, 200 epochs, steps, crops and flips"),
+    Fact("chenyaofo", CLASSICAL, "README: SGD, 200 epochs, crops and flips"),
     Fact("crowley2018closer", CLASSICAL, "train.py: SGD, 200 epochs, steps"),
 )  # fmt: skip
 

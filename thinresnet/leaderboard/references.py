@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from thinresnet.errors import InputError, nearest
-from thinresnet.leaderboard.schema import Entry
+from thinresnet.leaderboard.schema import REFERENCE_FLAGS, Entry
 
 # The version of the rule by which verdicts are made; docs/leaderboard-rules.md is its text.
 RULES = 2
@@ -36,7 +36,7 @@ RESOLUTIONS: Mapping[str, str] = {
 BUDGETS: Mapping[str, tuple[str, ...]] = {"macs": ("macs",), "params": ("params",), "both": ("macs", "params")}
 BUDGET_NAMES: Mapping[str, str] = {"macs": "MACs", "params": "parameters", "both": "MACs and parameters"}
 UNITS: Mapping[str, str] = {"macs": "G MACs", "params": "M parameters"}
-# A row with one of these flags may still serve; the flag is shown wherever the row decides.
+# What is said wherever a reference with one of `REFERENCE_FLAGS` decides.
 CAVEATS: Mapping[str, str] = {
     "best-epoch": "reports its best epoch on the test set",
     "from-image": "was read off an image of a table",
@@ -113,4 +113,4 @@ def may_be_the_bar(entry: Entry) -> bool:
     """Whether a row is a simply scaled network: no search, pruning, teacher or extra data, and no flag that bars it."""
     if entry.family not in ("dense", "scaled") or entry.teacher or entry.extra_data:
         return False
-    return all(flag in CAVEATS for flag in entry.flags)
+    return REFERENCE_FLAGS.issuperset(entry.flags)

@@ -57,7 +57,7 @@ _WHERE_WIDE = ("arch", "dataset", "params", "ratio", "year", "family", "drop")
 # A method's name has at least so much room on a line of its own; else it stands above its id.
 _METHOD_WIDTH = 24
 # Between two columns of a terminal's table.
-_GAP = 3
+_GAP = 2
 
 
 def columns_named(text: str) -> tuple[str, ...]:
@@ -65,7 +65,7 @@ def columns_named(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",")) if text else ()
     for name in names:
         if name not in SHOWN:
-            raise InputError(f"--columns {name or text!r}: one of {', '.join(SHOWN)}{nearest(name, SHOWN)}")
+            raise InputError(f"--columns {name}: one of {', '.join(SHOWN)}{nearest(name, SHOWN)}")
         if names.count(name) > 1:
             raise InputError(f"--columns {text}: {name} stands there twice; each column once")
     return names
@@ -153,13 +153,17 @@ def as_latex(shown: Iterable[Row], under: Under, columns: Sequence[str] = ()) ->
     """The table as a tabular with booktabs' rules; what stands in a cell is text, never a command."""
     names = columns or _IN_ONE_COLUMN
     chosen = [SHOWN[name] for name in names]
-    align = "".join("r" if column.number else "l" for column in chosen)
+    # A method's name may be long: its column is as wide as what the figures leave of a paper's column.
+    kinds = {"method": r"p{0.4\columnwidth}"} if not columns else {}
+    align = "".join(kinds.get(name, "r" if SHOWN[name].number else "l") for name in names)
     cited = names.index("method") if "method" in names else -1
     body = []
     for row in shown:
         texts = [latex(column.text(row)) for column in chosen]
         if cited >= 0:
             texts[cited] += rf"~\cite{{{row.entry.paper}}}"
+        if kinds:
+            texts[cited] = rf"{{\raggedright {texts[cited]}\par}}"
         body.append(" & ".join(texts) + r" \\")
     lines = [
         r"% needs \usepackage{booktabs}; `thinresnet leaderboard cite` prints the BibTeX of the papers",

@@ -20,10 +20,11 @@ So a row that becomes cheaper or more accurate never gets a worse verdict, in th
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from thinresnet.leaderboard.bar import SAME_COST, Bar, BarPoint, Candidates, Figures, Reading, Tie
+from thinresnet.leaderboard.bar import SAME_COST, Bar, BarPoint, Candidates, Figures, Held, Reading, Tie
 from thinresnet.leaderboard.describing import reference_in_words, why_not
 from thinresnet.leaderboard.references import ALL_ASSUMPTIONS, BUDGETS, CAVEATS, UNITS, Assumptions
 from thinresnet.leaderboard.schema import DATASETS, INPUT_SIZES, Entry
@@ -34,6 +35,8 @@ LOSES, TIES, CLEARS, UNJUDGED = "loses", "ties", "clears", "unjudged"
 OUTCOMES = (LOSES, TIES, CLEARS, UNJUDGED)
 OUTRIGHT, INTERPOLATED = "outright", "interpolated"
 PRUNING = ("pruned", "init")
+# `PruningBench Random`, `Random DCP`: what a source holds its own method against.
+_CONTROL = re.compile(r"\Arandom\b|\brandom\Z", re.IGNORECASE)
 # Far below any printed digit: gaps are compared after this many decimals, so that 76.2 - 76.0 is 0.2.
 _DECIMALS = 9
 
@@ -102,7 +105,7 @@ class Verdict:
     @property
     def cheaper_to_train(self) -> str:
         """That the deciding references were cheaper to train than the row was at least; empty if that is not known."""
-        own = training_at_least(self.entry)
+        own = None if self.gap is None else training_at_least(self.entry)
         deciding = (self.decider,) if self.decider is not None else self.neighbours
         theirs = [training_of_reference(each) for each in deciding]
         known = [cost for cost in theirs if cost is not None]
@@ -113,13 +116,13 @@ class Verdict:
 
 def judge(bar: Bar, row: Entry, assumptions: Assumptions) -> Verdict:
     """The verdict on one row under one set of assumptions."""
-    return _judge(bar, row, Figures.of(row), assumptions)
+    return _judge(bar, row, Held.of(row), Figures.of(row), assumptions)
 
 
 def all_verdicts(bar: Bar, row: Entry, under: Iterable[Assumptions] = ALL_ASSUMPTIONS) -> list[Verdict]:
     """The verdicts on one row under each set of assumptions."""
-    figures = Figures.of(row)
-    return [_judge(bar, row, figures, each) for each in under]
+    held, figures = Held.of(row), Figures.of(row)
+    return [_judge(bar, row, held, figures, each) for each in under]
 
 
 def points(bar: Bar, dataset: str, arch: str, assumptions: Assumptions, quantity: str = "") -> tuple[BarPoint, ...]:
@@ -130,20 +133,23 @@ def points(bar: Bar, dataset: str, arch: str, assumptions: Assumptions, quantity
 
 
 def counts_for_headline(entry: Entry) -> bool:
-    """Whether a row is a published pruning result: what the matrix counts."""
-    return entry.source == "published" and entry.family in PRUNING
+    """Whether a row is a published pruning result: what the matrix counts. Controls (random channels) are none."""
+    return entry.source == "published" and entry.family in PRUNING and not _CONTROL.search(entry.method)
 
 
-def _judge(bar: Bar, row: Entry, own: Figures | None, assumptions: Assumptions) -> Verdict:
+def _judge(bar: Bar, row: Entry, held: Held, own: Figures | None, assumptions: Assumptions) -> Verdict:
     quantities = BUDGETS[assumptions.budget]
-    if own is None or not own.known(quantities) or "accuracy-doubtful" in row.flags:
-        return Verdict(row, assumptions, UNJUDGED, why=why_not(row, quantities))
-    candidates = bar.candidates(row, assumptions)
+    missing = "top1" if own is None else own.missing(quantities)
+    if own is None or missing or "accuracy-doubtful" in row.flags:
+        return Verdict(row, assumptions, UNJUDGED, why=why_not(row, missing))
+    candidates = bar.candidates(held, assumptions)
     if not candidates.everyone:
         return Verdict(row, assumptions, UNJUDGED, why=_no_reference(row, assumptions))
-    tie = Tie(own.spread, own.sample if row.source == "measured" else None)
+    tie = Tie(own.spread, own.sample if held.training else None)
     readings = [candidates.curves[quantity].at(own.costs[quantity], tie) for quantity in quantities]
-    low, high = (min(getattr(each, side) for each in readings) for side in ("low", "high"))
+    low, high = readings[0].low, readings[0].high
+    for other in readings[1:]:
+        low, high = min(low, other.low), min(high, other.high)
     if low == high:
         return _on_the_curve(own, assumptions, candidates, readings, tie)
     return _beyond(own, assumptions, readings, low, high)
@@ -156,24 +162,30 @@ def _on_the_curve(
     lowest = min(exact, key=lambda reading: reading.low)
     gap = round(own.top1 - lowest.low, _DECIMALS)
     entries = tuple(figures.entry for figures in lowest.neighbours)
-    found = Verdict(own.entry, assumptions, UNJUDGED, gap=gap, bar=lowest.low, neighbours=entries, wide=lowest.wide)
-    if few := _too_few_seeds(own, lowest):
-        return replace(found, why=few)
+    few = _too_few_seeds(own, lowest)
     lower, upper = min(reading.lower_edge for reading in exact), min(reading.upper_edge for reading in exact)
-    better = _outright_better(own, candidates, tie)
-    if better or round(own.top1 - lower, _DECIMALS) < 0:
+    better = None if few or gap >= 0 else _outright_better(own, candidates, tie)
+    if few:
+        outcome, standing, decider = UNJUDGED, None, None
+    elif better or round(own.top1 - lower, _DECIMALS) < 0:
         outcome, standing, decider = LOSES, 0, better
     elif round(own.top1 - upper, _DECIMALS) <= 0:
         outcome, standing, decider = TIES, 2, None
     else:
         outcome, standing, decider = CLEARS, 4, _outright_worse(own, candidates)
-    return replace(
-        found,
-        outcome=outcome,
-        standing=standing,
-        decided=None if outcome == TIES else OUTRIGHT if decider else INTERPOLATED,
+    return Verdict(
+        own.entry,
+        assumptions,
+        outcome,
+        decided=None if outcome in (TIES, UNJUDGED) else OUTRIGHT if decider else INTERPOLATED,
+        gap=gap,
+        tie_within=None if few else round(lowest.low - lower if gap < 0 else upper - lowest.low, _DECIMALS),
+        bar=lowest.low,
+        neighbours=entries,
         decider=decider.entry if decider else None,
-        tie_within=round(lowest.low - lower if gap < 0 else upper - lowest.low, _DECIMALS),
+        wide=lowest.wide,
+        why=few,
+        standing=standing,
     )
 
 
@@ -202,7 +214,10 @@ def _beyond(own: Figures, assumptions: Assumptions, readings: list[Reading], low
 
 def _outright_better(own: Figures, candidates: Candidates, tie: Tie) -> Figures | None:
     """The best actual reference that costs no more and is better by more than the tie."""
+    first = candidates.quantities[0]
     for other in candidates.deciders:
+        if other.costs[first] > own.costs[first]:
+            continue
         ahead = round(other.top1 - own.top1, _DECIMALS)
         if ahead <= 0:
             return None
