@@ -109,7 +109,7 @@ DOUBTS = {
     "a speed-up that does not fit": ({"speedup_x": "3"}, "speedup_x", "cost-doubtful"),
     "parameters that do not fit": ({"dense_params": "25.5M", "params_cut_pct": "10"}, "params_cut", "params-doubtful"),
     "a drop that does not fit": ({"top1_drop": "0.70"}, "top1_drop_printed", "drop-doubtful"),
-    "a fraction": ({"top1": "0.759"}, "0.759 is a fraction. In percent it is 75.9", "accuracy-doubtful"),
+    "a fraction": ({"top1": "0.759"}, "0.759 is a fraction? In percent it is 75.9", "accuracy-doubtful"),
     "a dense fraction": ({"dense_top1": "0.7615"}, "dense_top1_printed 0.7615 is a fraction", "accuracy-doubtful"),
     "more than dense": ({"macs": "4.50G"}, "MACs of a pruned network are 1.1 times those", "cost-doubtful"),
     "more parameters": ({"params": "27.1M"}, "parameters of a pruned network are 1.06 times", "params-doubtful"),

@@ -52,9 +52,9 @@ def judged(board: Path, make: Make) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["plot", "x.gif"], r"x\.gif: a chart ends in \.png, \.svg, \.pdf"),
-        (["plot", "x.png", "--cost", "time"], r"--cost time: one of macs, params, ratio"),
-        (["plot", "x.png", "--cost", "params"], r"nothing to draw"),
+        (["figure", "-o", "x.gif"], r"x\.gif: a figure ends in \.pdf, \.svg, \.png"),
+        (["figure", "-o", "x.png", "--cost", "time"], r"--cost time: one of macs, params, ratio"),
+        (["figure", "-o", "x.png", "--cost", "params"], r"nothing to draw"),
         (["show", "--board", "nowhere.csv"], r"nowhere\.csv.*cannot be read"),
         (["cite", "nobody2020"], r"'nobody2020' is neither a row nor a paper"),
     ],
@@ -91,9 +91,15 @@ def test_cite(board: Path) -> None:
 
 
 @pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("svg", b"<svg"), ("pdf", b"%PDF")])
-def test_plot(judged: Path, tmp_path: Path, suffix: str, start: bytes) -> None:
+def test_figure(judged: Path, tmp_path: Path, suffix: str, start: bytes) -> None:
     file = tmp_path / f"chart.{suffix}"
-    said("plot", file, "--board", judged, "--linear")
+    data = tmp_path / "figure.csv"
+    text = said("figure", "-o", file, "--board", judged, "--linear", "--mine", "Ours:73.5@1.6G", "--csv", data)
+    assert "Ours (73.5 %)" in text
+    assert "plain ResNets, any recipe" in text
+    assert data.read_text().startswith(
+        "what,id,name,family,paper,macs_g,top1,verdict,gap,wide_gap_after\nbar,ref-half,"
+    )
     data = file.read_bytes()
     assert data.startswith(start)
     if suffix == "svg":
@@ -223,7 +229,8 @@ def test_wrong_input_is_one_line_and_code_2(tmp_path: Path) -> None:
 def test_nothing_heavy_is_imported_to_answer(tmp_path: Path) -> None:
     program = (
         "import sys, pkgutil, importlib, thinresnet.leaderboard as room\n"
-        "for module in pkgutil.iter_modules(room.__path__): importlib.import_module(f'{room.__name__}.{module.name}')\n"
+        "for module in pkgutil.iter_modules(room.__path__):\n"
+        "    if module.name not in ('figure', 'page'): importlib.import_module(f'{room.__name__}.{module.name}')\n"
         "heavy = {'torch', 'timm', 'numpy', 'pandas', 'altair', 'vl_convert', 'jinja2', 'rich.table', 'accelerate'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
         "from typer.testing import CliRunner\n"

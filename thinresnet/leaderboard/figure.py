@@ -297,7 +297,9 @@ def _bar_layers(figure: Figure, frame: _Frame, x: alt.X, y: alt.Y) -> tuple[list
     knots = [point for point in figure.bar if frame.x[0] <= point.cost <= frame.x[1] and point.top1 >= frame.y[0]]
     placed = place_labels([(*frame.pixel(point.cost, point.top1), label_of(point.entry)) for point in knots])
     marks = alt.Chart(alt.Data(values=[{"x": point.cost, "y": point.top1} for point in knots]))
-    lines.append(marks.mark_point(filled=True, shape="square", size=26, color=INK, opacity=1).encode(x=x, y=y))
+    lines.append(
+        marks.mark_point(filled=True, aria=False, shape="square", size=26, color=INK, opacity=1).encode(x=x, y=y)
+    )
     names: list[alt.Chart] = []
     for dx, dy, align in _PLACES:
         here = [
@@ -376,7 +378,7 @@ def _published_layer(figure: Figure, x: alt.X, y: alt.Y) -> alt.Chart:
     shape = alt.Scale(domain=names, range=[shape for _, _, shape in present])
     return (
         alt.Chart(alt.Data(values=shown))
-        .mark_point(filled=True, opacity=0.72, size=34)
+        .mark_point(filled=True, aria=False, opacity=0.72, size=34)
         .encode(
             x=x,
             y=y,
@@ -393,7 +395,9 @@ def _mine_layers(figure: Figure, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     chart = alt.Chart(alt.Data(values=values)).encode(x=x, y=y)
     words = chart.encode(text="name:N")
     return [
-        chart.mark_point(filled=True, shape=_STAR, size=320, color=_MINE, stroke="white", strokeWidth=1.2, opacity=1),
+        chart.mark_point(
+            filled=True, aria=False, shape=_STAR, size=320, color=_MINE, stroke="white", strokeWidth=1.2, opacity=1
+        ),
         words.mark_text(dx=12, dy=-10, align="left", fontSize=12, fontWeight="bold", stroke="white", strokeWidth=4),
         words.mark_text(dx=12, dy=-10, align="left", fontSize=12, fontWeight="bold", color=_MINE),
     ]

@@ -118,7 +118,7 @@ def _data(
 
 def _columns(entries: Sequence[Entry], papers: Mapping[str, Paper]) -> dict[str, Any]:
     """The rows, column by column: figures as numbers, words as a list of those that occur and where."""
-    numbers = {
+    numbers: dict[str, list[Any]] = {
         "top1": [entry.top1 for entry in entries],
         "drop": [entry.top1_drop for entry in entries],
         "macs": [entry.macs_g for entry in entries],
