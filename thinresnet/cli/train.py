@@ -82,7 +82,7 @@ def _end(line: str, code: int, *, visible: bool) -> int:
 def _close(result: Result, *, embedded: bool) -> None:
     from rich.console import Console
 
-    from thinresnet.leaderboard.verdicts import place
+    from thinresnet.leaderboard import place
     from thinresnet.training.report import report
 
     # The leaderboard has no rows for the embedded images.

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from thinresnet.errors import InputError, nearest
 from thinresnet.files import write_atomically
+from thinresnet.leaderboard.boards import find_board
 from thinresnet.leaderboard.files import FormError, read_text
 from thinresnet.leaderboard.schema import NAMES, REQUIRED, Entry, Fault, format_row, order, parse
 
 MAX_CELL = 100_000
-NAME = "leaderboard.csv"
 LOCK_SECONDS = 120
 
 
@@ -67,10 +67,8 @@ def render(entries: Iterable[Entry]) -> str:
 
 
 def default_board() -> Path:
-    """The board of the working folder, else the one of the checkout that this package is run from."""
-    here = Path(NAME)
-    checkout = Path(__file__).resolve().parents[2] / NAME
-    return here if here.exists() or not checkout.exists() else checkout
+    """The board of the working folder, else of the checkout that this package is run from, else of the package."""
+    return find_board().path
 
 
 def merge(*boards: Iterable[Entry]) -> list[Entry]:
