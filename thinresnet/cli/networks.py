@@ -26,6 +26,7 @@ Classes = Annotated[int | None, typer.Option(help="Number of classes.")]
 
 
 app = typer.Typer()
+_AUTHORS = "ThinResNet authors', by base width"
 
 
 @app.command("networks")
@@ -41,12 +42,14 @@ def networks(
     if check:
         _check_networks(pattern, as_json)
         return
+    from thinresnet import base_width
     from thinresnet.networks.known import KNOWN
 
-    found = {family: fnmatch.filter(names, pattern) for family, names in KNOWN.items()}
+    every = {**KNOWN, _AUTHORS: tuple(network.name for network in base_width.every())}
+    found = {family: fnmatch.filter(names, pattern) for family, names in every.items()}
     found = {family: names for family, names in found.items() if names}
     if not found:
-        known = [name for names in KNOWN.values() for name in names]
+        known = [name for names in every.values() for name in names]
         raise InputError(
             f"networks: no known network is named {pattern!r}{nearest(pattern, known)}; "
             f"--check tries any timm architecture of that name"
@@ -59,10 +62,19 @@ def networks(
 
     table = Table("family", "networks", title="Known to work: built, trained, counted, fitted, saved by the tests")
     for family, names in found.items():
-        table.add_row(family, ", ".join(names))
+        table.add_row(family, _ranges(names) if family == _AUTHORS else ", ".join(names))
     console = Console()
     console.print(table)
     console.print("Any other of timm's CNNs: [bold]thinresnet networks --check NAME[/bold] tries it.")
+
+
+def _ranges(names: list[str]) -> str:
+    """`thinresnet20-w1 … w64` for each depth: a base width a name is too much to read."""
+    widths: dict[str, list[str]] = {}
+    for name in names:
+        depth, _, width = name.partition("-")
+        widths.setdefault(depth, []).append(width)
+    return ", ".join(f"{depth}-{own[0]}" + (f" … {own[-1]}" if own[1:] else "") for depth, own in widths.items())
 
 
 def _check_networks(pattern: str, as_json: bool) -> None:
@@ -70,10 +82,9 @@ def _check_networks(pattern: str, as_json: bool) -> None:
     from rich.console import Console
     from rich.progress import track
 
-    import thinresnet.networks.zoo
-    from thinresnet.networks import build, scale
+    from thinresnet.networks import build, scale, thinresnet, zoo
 
-    thin = thinresnet.networks.zoo.THIN
+    thin = {*zoo.THIN, *thinresnet.NAMES}
     names = [name for name in fnmatch.filter(timm.list_models(), pattern) if name not in thin]
     if not names:
         raise InputError(f"networks: timm has no architecture named {pattern!r}{nearest(pattern, timm.list_models())}")
@@ -169,7 +180,9 @@ def fit_verb(
 @app.command("time")
 def time_verb(
     what: What,
-    width: Width = 0.5,
+    width: Annotated[
+        float | None, typer.Option(help="Factor on the channels of every group. Default: 0.5, or 1 for a network.")
+    ] = None,
     interior: Interior = 1.0,
     round_to: RoundTo = 1,
     input_px: InputPx = None,
@@ -191,6 +204,10 @@ def time_verb(
 
     from thinresnet.networks import measure
 
+    from thinresnet import base_width
+
+    if width is None:
+        width = 0.5 if base_width.parse(what) is None else 1.0
     network, dense = _network_and_dense(what, width, interior, round_to, input_px, num_classes)
     pair = [dense] if network == dense else [dense, network]
     console = Console(stderr=True)
@@ -256,7 +273,7 @@ def _network_and_dense(
         return network, scale(network.arch, input_size=network.input_size, **network.kwargs)
     size = _input_size(what, input_px)
     network = scale(what, width=width, interior=interior, round_to=round_to, input_size=size, **kwargs)
-    return network, scale(what, input_size=size, **kwargs)
+    return network, scale(network.arch, input_size=network.input_size, **{**network.kwargs, **kwargs})
 
 
 def _kwargs(num_classes: int | None) -> dict[str, Any]:

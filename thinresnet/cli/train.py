@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from thinresnet import recipe as recipes
+from thinresnet import base_width
 from thinresnet.budget import QUANTITIES, parse_budgets
 from thinresnet.errors import InputError, nearest
 from thinresnet.recipe import Recipe
@@ -211,7 +212,8 @@ def choose_network(
             return networks.fit(arch, budgets, scaling=options.scaling, **given)
         return networks.scale(arch, **factors, **given)
 
-    tags = [budget.tag for budget in budgets]
+    tags = [arch] if base_width.parse(arch) else []
+    tags += [budget.tag for budget in budgets]
     tags += [f"{name[0]}{factor:g}" for name, factor in factors.items()]
     if budgets and options.scaling != "width":
         tags.append(options.scaling)

@@ -88,7 +88,7 @@ def _drop_paths(depths: Sequence[int], rate: float) -> list[nn.Module]:
 
 
 class _PadShortcut(nn.Module):
-    """Option A: no parameters; the map is averaged down and channels of zeros make up the width."""
+    """Option A: no parameters; the map is averaged down and channels of zeros at the end make up the width."""
 
     def __init__(self, stride: int):
         super().__init__()
@@ -98,6 +98,31 @@ class _PadShortcut(nn.Module):
         if self.stride > 1:
             x = functional.avg_pool2d(x, self.stride, ceil_mode=True)
         return functional.pad(x, (0, 0, 0, 0, 0, width - x.shape[1]))
+
+
+class _StridedShortcut(nn.Module):
+    """Option A as akamaster/pytorch_resnet_cifar10 has it: every second pixel, and zeros on both sides.
+
+    The zeros are buffers, so that each side's channels can be followed, scaled and pruned on their own.
+    """
+
+    before: Tensor
+    after: Tensor
+
+    def __init__(self, stride: int, inputs: int, width: int):
+        super().__init__()
+        self.stride = stride
+        first = (width - inputs) // 2
+        self.register_buffer("before", torch.zeros(first, 1, 1), persistent=False)
+        self.register_buffer("after", torch.zeros(width - inputs - first, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor, width: int) -> Tensor:
+        x = x[:, :, :: self.stride, :: self.stride]
+        size = (len(x), -1, *x.shape[2:])
+        return torch.cat([self.before.to(x.dtype).expand(size), x, self.after.to(x.dtype).expand(size)], 1)
+
+
+SHORTCUTS = ("A", "A-strided", "B")
 
 
 class _BasicBlock(nn.Module):
@@ -111,7 +136,9 @@ class _BasicBlock(nn.Module):
         self.drop_path = drop_path
         self.act2 = nn.ReLU(inplace=True)
         changes = stride > 1 or inputs != width
-        self.pad = _PadShortcut(stride) if changes and shortcut == "A" else None
+        self.pad: nn.Module | None = None
+        if changes and shortcut != "B":
+            self.pad = _PadShortcut(stride) if shortcut == "A" else _StridedShortcut(stride, inputs, width)
         self.downsample = (
             nn.Sequential(nn.Conv2d(inputs, width, 1, stride, bias=False), nn.BatchNorm2d(width))
             if changes and shortcut == "B"
@@ -142,8 +169,8 @@ class CifarResNet(_CifarNet):
         global_pool: str = "avg",
     ):
         super().__init__(num_classes, drop_rate, global_pool)
-        if shortcut not in ("A", "B"):
-            raise ValueError(f"shortcut is 'A' (padding) or 'B' (projection); got {shortcut!r}")
+        if shortcut not in SHORTCUTS:
+            raise ValueError(f"shortcut is 'A' or 'A-strided' (padding) or 'B' (projection); got {shortcut!r}")
         self.depths = list(depths)
         self.conv1 = nn.Conv2d(in_chans, 16, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)

@@ -18,7 +18,8 @@ from thinresnet.network import Network, check_input_size
 from thinresnet.networks.blueprint import blueprint, default_input_size
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.describe import check_arch, check_kwargs, describe
-from thinresnet.networks.scaling import check_round_to, check_way, require_interior, rounded, scale, step_of
+from thinresnet.networks.scaling import check_round_to, check_way, groups_of, require_interior, rounded, scale, step_of
+from thinresnet.networks.thinresnet import own_counts, resolved
 from thinresnet.networks.ties import Group, Ties
 
 LARGEST_FACTOR = 16.0
@@ -39,7 +40,8 @@ def fit(
 ) -> Network:
     """The largest network of `scaling` (width, interior, depth, growth or resolution) within every budget.
 
-    Relative budgets are shares of the architecture as it is, at its own input size or the one given.
+    Relative budgets are shares of the architecture as it is (or of the network, where `arch` is the name of one), at
+    its own input size or the one given.
     """
     check_arch(arch)
     check_kwargs(arch, kwargs)
@@ -90,13 +92,15 @@ class Limits:
 def _fit_widths(
     arch: str, limits: Limits, scaling: str, round_to: int, size: tuple[int, int, int], kwargs: Mapping[str, Any]
 ) -> Network:
+    name, (arch, kwargs) = arch, resolved(arch, kwargs)
     ties = blueprint(arch, kwargs, size).ties
+    groups = groups_of(name, ties)
     if scaling == "interior":
-        require_interior(arch, ties.groups)
-    moving = {name: group for name, group in ties.groups.items() if scaling == "width" or group.interior}
+        require_interior(arch, groups)
+    moving = {key: group for key, group in groups.items() if scaling == "width" or group.interior}
 
     def counts(factor: float) -> dict[str, int]:
-        return {**ties.dense_widths(), **rounded(moving, dict.fromkeys(moving, factor), round_to)}
+        return {**own_counts(name, ties), **rounded(moving, dict.fromkeys(moving, factor), round_to)}
 
     within = limits
     for _ in range(_ROUNDS):

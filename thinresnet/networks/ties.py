@@ -17,7 +17,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -80,12 +80,14 @@ class Ties:
         labels: Found,
         other_params: int,
         inner: Callable[[set[str], set[int]], bool],
+        buffers: Set[str] = frozenset(),
     ):
         self.layers = layers
         self.vectors = vectors  # parameters outside layers that follow channels: name -> (dimension, labels)
         self.labels = labels
         self.owners: dict[int, str] = {}  # the group of each width
         self._other_params = other_params
+        self._counted = [name for name in vectors if name not in buffers]
         self.groups: dict[str, Group] = {}
         self._uses: dict[Role, tuple[int, Counter[str]]] = {}
         self._name_groups(inner)
@@ -134,7 +136,7 @@ class Ties:
                 weights = inputs * outputs // groups * layer.weights_a_pair
                 macs += weights * layer.positions
                 params += weights
-        params += sum(self.length((name, "vector"), widths) for name in self.vectors)
+        params += sum(self.length((name, "vector"), widths) for name in self._counted)
         return macs, params
 
     def _name_groups(self, inner: Callable[[set[str], set[int]], bool]) -> None:
@@ -405,7 +407,8 @@ class _Tracer(TorchDispatchMode):
         other = sum(
             p.numel() for name, p in self.model.named_parameters() if id(p) not in in_layers and name not in vectors
         )
-        return Ties(self.layers, vectors, found, other, self._interior_test(classes))
+        buffers = {name for name, _ in self.model.named_buffers()}
+        return Ties(self.layers, vectors, found, other, self._interior_test(classes), buffers)
 
     def _interior_test(self, classes: Labels) -> Callable[[set[str], set[int]], bool]:
         """Channels are interior to a block if all that touches them lies in one block that is more than a container.
