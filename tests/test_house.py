@@ -10,7 +10,20 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "thinresnet"
-GROUND = {"budget", "charts", "errors", "files", "network", "policy", "recipe", "result", "runs", "stopping", ""}
+GROUND = {
+    "base_width",
+    "budget",
+    "charts",
+    "errors",
+    "files",
+    "network",
+    "policy",
+    "recipe",
+    "result",
+    "runs",
+    "stopping",
+    "",
+}
 MAY_IMPORT = {
     "networks": GROUND,
     "pruning": GROUND | {"networks", "training"},

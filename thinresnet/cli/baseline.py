@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from thinresnet.budget import short
+from thinresnet.cli.terminal import JsonFlag, print_json, print_table, say
 from thinresnet.errors import InputError
 
 if TYPE_CHECKING:
     from thinresnet.studies.baseline import Baseline
 
 Pattern = Annotated[str, typer.Argument(metavar="[NAME]", help="A name, or several: 'imagenet-resnet50*'.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 app = typer.Typer(
@@ -27,7 +27,7 @@ app = typer.Typer(
 
 
 @app.command("list")
-def list_verb(pattern: Pattern = "*", as_json: Json = False) -> None:
+def list_verb(pattern: Pattern = "*", as_json: JsonFlag = False) -> None:
     """List the networks of ThinResNet with what they cost.
 
     Example: thinresnet baseline list 'imagenet-resnet50*'
@@ -36,21 +36,15 @@ def list_verb(pattern: Pattern = "*", as_json: Json = False) -> None:
 
     found = baselines(pattern)
     if as_json:
-        print(json.dumps([_record(baseline) for baseline in found], indent=1))
+        print_json([_record(baseline) for baseline in found])
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("name", no_wrap=True)
-    for column in ("MACs", "of dense", "params", "of dense", "widths"):
-        table.add_column(column, justify="right", no_wrap=True)
+    rows = []
     for one in found:
         widths = one.network.channels.values()
         shares = (f"{one.test_macs / one.dense_macs:.1%}", f"{one.params / one.dense_params:.1%}")
         cost = (short(one.test_macs), shares[0], short(one.params), shares[1])
-        table.add_row(one.name, *cost, f"{min(widths)} to {max(widths)}")
-    Console().print(table, highlight=False)
+        rows.append((one.name, *cost, f"{min(widths)} to {max(widths)}"))
+    print_table(("name", "MACs", "of dense", "params", "of dense", "widths"), rows)
 
 
 @app.command("show")
@@ -59,9 +53,9 @@ def show_verb(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the network's JSON here, for train.py --network.")
     ] = None,
-    as_json: Json = False,
+    as_json: JsonFlag = False,
 ) -> None:
-    """Show a baseline: its network, cost, training bill, the command that trains it, and its result if there is one.
+    """Show a baseline: its network, cost, training cost, the command that trains it, and its result if there is one.
 
     Example: thinresnet baseline show imagenet-resnet50-50-r8 --output imagenet-resnet50-50-r8.json
     """
@@ -74,7 +68,7 @@ def show_verb(
             raise InputError(f"--output {output}: {name} are {len(found)} networks; name the one to write")
         write_atomically(output, found[0].network.to_json())
     if as_json:
-        print(json.dumps([_record(one, whole=True) for one in found], indent=1))
+        print_json([_record(one, whole=True) for one in found])
         return
     for one in found:
         _print_whole(one)
@@ -138,25 +132,20 @@ def _under(one: Baseline, recipe_name: str) -> dict[str, Any]:
 
 
 def _print_whole(one: Baseline) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
     rounding = f"multiples of {one.round_to}" if one.round_to > 1 else "not rounded"
-    console.print(f"[bold]{one.name}[/bold]  ThinResNet v{one.set.version}, channels {rounding}")
+    say(f"[bold]{one.name}[/bold]  ThinResNet v{one.set.version}, channels {rounding}")
     cost = f"{short(one.test_macs)} MACs ({one.test_macs / one.dense_macs:.2%} of dense, at most {one.budget})"
-    console.print(
-        f"  cost      {cost}, {short(one.params)} parameters ({one.params / one.dense_params:.2%})", soft_wrap=True
-    )
-    console.print(f"  channels  {_in_short(one.network.channels.values())}", soft_wrap=True)
-    console.print(f"  network   thinresnet baseline show {one.name} --output {one.name}.json", soft_wrap=True)
+    say(f"  cost      {cost}, {short(one.params)} parameters ({one.params / one.dense_params:.2%})")
+    say(f"  channels  {_in_short(one.network.channels.values())}")
+    say(f"  network   thinresnet baseline show {one.name} --output {one.name}.json")
     for name in one.set.recipes:
         under = _under(one, name)
-        bill = f"{under['training_macs']:.3g}".replace("e+", "e")
+        macs = f"{under['training_macs']:.3g}".replace("e+", "e")
         result = under["result"]["says"] if under["result"] else "not measured yet"
-        console.print(f"\n  [bold]{name}[/bold]  {under['epochs']} epochs in batches of {under['batch_size']:,}")
-        console.print(f"  bill      {bill} MACs: 3 x forward x {one.set.images:,} images x epochs")
-        console.print(f"  train     {under['command']}", soft_wrap=True)
-        console.print(f"  result    {result}", soft_wrap=True)
+        say(f"\n  [bold]{name}[/bold]  {under['epochs']} epochs in batches of {under['batch_size']:,}")
+        say(f"  training  {macs} MACs: 3 x forward x {one.set.images:,} images x epochs")
+        say(f"  command   {under['command']}")
+        say(f"  result    {result}")
 
 
 def _in_short(counts: Any) -> str:

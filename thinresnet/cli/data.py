@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
+from thinresnet.cli.terminal import JsonFlag, print_json, print_written
+
 _FOLDER = typer.Option("--data-dir", help="Folder of the data set.", metavar="DIR")
 _DATASET = typer.Option("--dataset", help="digits, torch/cifar10, torch/cifar100; class folders if not given.")
-_JSON = typer.Option("--json", help="Print JSON.")
 
 app = typer.Typer(
     name="data", no_args_is_help=True, help="Look at a dataset; write it as .beton files for the ffcv loader."
@@ -21,7 +21,7 @@ app = typer.Typer(
 def write(
     data_dir: Annotated[Path, _FOLDER],
     mode: Annotated[str, typer.Option(help="raw (pixels), jpg (the files as they are), or auto.")] = "auto",
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Write the .beton files of a folder, which the ffcv loader would otherwise write on first use.
 
@@ -32,7 +32,7 @@ def write(
     from thinresnet.training.display import show_preparation
 
     written = write_betons(Recipe(data_dir=str(data_dir)), mode=mode, progress=None if as_json else show_preparation)
-    print(json.dumps([str(path) for path in written]) if as_json else "\n".join(str(path) for path in written))
+    print_written(written, as_json=as_json)
 
 
 @app.command()
@@ -41,7 +41,7 @@ def info(
     data_dir: Annotated[Optional[Path], _FOLDER] = None,  # noqa: UP045  # typer reads these on Python 3.10 too
     dataset: Annotated[str, _DATASET] = "",
     check: Annotated[bool, typer.Option("--check", help="Decode every image, and name those that are broken.")] = False,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Say what a data set or a .beton file holds: classes, images, sizes, broken files.
 
@@ -57,7 +57,7 @@ def info(
         recipe = Recipe(data_dir=str(data_dir) if data_dir else None, dataset=dataset)
         found = describe(recipe, check=check, progress=None if as_json else show_preparation)
     if as_json:
-        print(json.dumps(found, indent=2))
+        print_json(found)
         return
     _print(found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from thinresnet.budget import parse_budgets, short
+from thinresnet.cli.terminal import JsonFlag, print_json, print_table, progress, say
 from thinresnet.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from thinresnet.networks.cost import Cost
 
 What = Annotated[str, typer.Argument(metavar="ARCH|FILE", help="An architecture, a network.json or a run folder.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Width = Annotated[float, typer.Option(help="Factor on the channels of every group.")]
 Interior = Annotated[float, typer.Option(help="Factor on the channels inside blocks; the residual stream stays.")]
 RoundTo = Annotated[int, typer.Option(help="Channel counts are multiples of this.")]
@@ -33,7 +34,7 @@ _AUTHORS = "ThinResNet authors', by base width"
 def networks(
     pattern: Annotated[str, typer.Argument(help="Only names like this, such as 'resnet*'.")] = "*",
     check: Annotated[bool, typer.Option("--check", help="Try every timm architecture of these names now.")] = False,
-    as_json: Json = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """List the networks that are known to work, or try others.
 
@@ -55,17 +56,12 @@ def networks(
             f"--check tries any timm architecture of that name"
         )
     if as_json:
-        print(json.dumps(found, indent=1))
+        print_json(found)
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("family", "networks", title="Known to work: built, trained, counted, fitted, saved by the tests")
-    for family, names in found.items():
-        table.add_row(family, _ranges(names) if family == _AUTHORS else ", ".join(names))
-    console = Console()
-    console.print(table)
-    console.print("Any other of timm's CNNs: [bold]thinresnet networks --check NAME[/bold] tries it.")
+    rows = [(family, _ranges(names) if family == _AUTHORS else ", ".join(names)) for family, names in found.items()]
+    title = "Known to work: built, trained, counted, fitted and saved by the tests"
+    print_table(("family", "networks"), rows, title=title, left=2)
+    say("Any other of timm's CNNs: [bold]thinresnet networks --check NAME[/bold] tries it.")
 
 
 def _ranges(names: list[str]) -> str:
@@ -79,8 +75,6 @@ def _ranges(names: list[str]) -> str:
 
 def _check_networks(pattern: str, as_json: bool) -> None:
     import timm
-    from rich.console import Console
-    from rich.progress import track
 
     from thinresnet.networks import build, scale, thinresnet, zoo
 
@@ -88,19 +82,20 @@ def _check_networks(pattern: str, as_json: bool) -> None:
     names = [name for name in fnmatch.filter(timm.list_models(), pattern) if name not in thin]
     if not names:
         raise InputError(f"networks: timm has no architecture named {pattern!r}{nearest(pattern, timm.list_models())}")
-    verdicts: dict[str, str] = {}
-    console = Console(stderr=True)
-    for name in track(names, description="trying half width", console=console, disable=len(names) < 4):
-        try:
-            build(scale(name, width=0.5))
-            verdicts[name] = "works"
-        except InputError as refusal:
-            verdicts[name] = f"refused: {refusal}"
+    found: dict[str, str] = {}
+    with progress() as show:
+        for done, name in enumerate(names, start=1):
+            try:
+                build(scale(name, width=0.5))
+                found[name] = "works"
+            except InputError as refusal:
+                found[name] = f"refused: {refusal}"
+            show("trying half width", done, len(names))
     if as_json:
-        print(json.dumps(verdicts, indent=1))
+        print_json(found)
         return
-    for name, verdict in verdicts.items():
-        print(f"{name}: {verdict}")
+    for name, outcome in found.items():
+        print(f"{name}: {outcome}")
 
 
 @app.command("count")
@@ -112,7 +107,7 @@ def count_verb(
     input_px: InputPx = None,
     num_classes: Classes = None,
     layers: Annotated[bool, typer.Option("--layers", help="Print every layer.")] = False,
-    as_json: Json = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Count MACs, parameters and activations, and compare them with the dense network.
 
@@ -130,7 +125,7 @@ def count_verb(
     options = {"width": str(width), "interior": str(interior), "round_to": round_to, "px": input_px}
     record = remembered({"count": what, "file": _text_of(what), "classes": num_classes, **options}, counted)
     if as_json:
-        print(json.dumps({key: value for key, value in record.items() if layers or key != "layers"}, indent=1))
+        print_json({key: value for key, value in record.items() if layers or key != "layers"})
         return
     _print_cost(record)
     if layers:
@@ -147,7 +142,7 @@ def fit_verb(
     input_px: InputPx = None,
     num_classes: Classes = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the network's JSON here.")] = None,
-    as_json: Json = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Find the largest network of a scaling that costs no more than a budget.
 
@@ -166,7 +161,7 @@ def fit_verb(
 
         write_atomically(output, network.to_json())
     if as_json:
-        print(json.dumps({key: value for key, value in record.items() if key != "layers"}, indent=1))
+        print_json({key: value for key, value in record.items() if key != "layers"})
         return
     _print_cost(record)
     for budget in budgets:
@@ -192,27 +187,21 @@ def time_verb(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; the GPU where there is one.")] = None,
     channels_last: Annotated[bool, typer.Option("--channels-last", help="Channels-last memory layout.")] = False,
     compiled: Annotated[bool, typer.Option("--compile", help="torch.compile both networks.")] = False,
-    as_json: Json = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Measure latency and throughput here, against the dense network, beside the MAC ratio.
 
     Example: thinresnet time resnet50 --width 0.5 --batch-size 8
     """
-    from rich.console import Console
-    from rich.progress import Progress
-    from rich.table import Table
-
-    from thinresnet.networks import measure
-
     from thinresnet import base_width
+    from thinresnet.networks import measure
 
     if width is None:
         width = 0.5 if base_width.parse(what) is None else 1.0
     network, dense = _network_and_dense(what, width, interior, round_to, input_px, num_classes)
     pair = [dense] if network == dense else [dense, network]
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"timing {network.arch}", total=runs * len(pair))
+    with progress() as show:
+        done = itertools.count(1)
         timings = measure(
             pair,
             batch_size=batch_size,
@@ -220,7 +209,7 @@ def time_verb(
             device=device,
             channels_last=channels_last,
             compiled=compiled,
-            on_run=lambda: progress.advance(task),
+            on_run=lambda: show(f"timing {network.arch}", next(done), runs * len(pair)),
         )
     rows = [
         {
@@ -235,13 +224,12 @@ def time_verb(
         for timing in timings
     ]
     if as_json:
-        print(json.dumps({"arch": network.arch, "batch_size": batch_size, "runs": runs, "timings": rows}, indent=1))
+        print_json({"arch": network.arch, "batch_size": batch_size, "runs": runs, "timings": rows})
         return
-    table = Table("", "MACs", "MAC ratio", "latency, ms", "± quartiles", "images/s", "time ratio")
-    table.title = f"{network.arch}, batch {batch_size}, {runs} runs in turns"
-    for row, timing in zip(rows, timings, strict=True):
-        table.add_row(
-            str(row["network"]),
+    columns = ("", "MACs", "MAC ratio", "latency, ms", "± quartiles", "images/s", "time ratio")
+    cells = [
+        (
+            row["network"],
             short(timing.macs),
             f"{timing.macs_ratio:.3f}",
             f"{timing.latency_ms:.2f}",
@@ -249,7 +237,9 @@ def time_verb(
             f"{timing.images_per_second:.1f}",
             f"{timing.time_ratio:.3f}",
         )
-    Console().print(table)
+        for row, timing in zip(rows, timings, strict=True)
+    ]
+    print_table(columns, cells, title=f"{network.arch}, batch {batch_size}, {runs} runs in turns")
 
 
 def _text_of(what: str) -> str | None:
@@ -307,24 +297,18 @@ def _as_record(network: Network, cost: Cost, reference: Cost) -> dict[str, Any]:
 
 
 def _print_cost(record: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     network = record["network"]
     side = "×".join(str(size) for size in network["input_size"])
-    table = Table("", "this network", "dense", "ratio", title=f"{network['arch']} at {side}")
+    rows = []
     for name, key in (("MACs", "macs"), ("parameters", "params"), ("activations", "activations")):
         own, dense = record[key], record[f"dense_{key}"]
-        table.add_row(name, f"{own:,} ({short(own)})", f"{dense:,} ({short(dense)})", f"{own / dense:.4f}")
-    Console().print(table)
+        rows.append((name, f"{own:,} ({short(own)})", f"{dense:,} ({short(dense)})", f"{own / dense:.4f}"))
+    print_table(("", "this network", "dense", "ratio"), rows, title=f"{network['arch']} at {side}")
 
 
 def _print_layers(record: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("layer", "kind", "weight", "MACs", "parameters")
-    for layer in record["layers"]:
-        shape = "×".join(map(str, layer["shape"]))
-        table.add_row(layer["name"], layer["kind"], shape, f"{layer['macs']:,}", f"{layer['params']:,}")
-    Console().print(table)
+    rows = [
+        (layer["name"], layer["kind"], "×".join(map(str, layer["shape"])), f"{layer['macs']:,}", f"{layer['params']:,}")
+        for layer in record["layers"]
+    ]
+    print_table(("layer", "kind", "weight", "MACs", "parameters"), rows, left=2)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
+
+from thinresnet.cli.terminal import JsonFlag, print_json, print_table, print_written
 
 app = typer.Typer()
 
@@ -20,7 +21,7 @@ def plot(
             "--output", "-o", help="Name of the files, without a suffix. Default: curves, in the run's folder."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the files' names as JSON.")] = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Draw accuracy, loss, learning rate and speed of runs over their epochs, as PNG, SVG and HTML (works offline).
 
@@ -29,14 +30,13 @@ def plot(
     from thinresnet.training.plot import plot as draw
 
     target = output or (runs[0] / "curves" if len(runs) == 1 else Path("curves"))
-    written = draw(runs, target)
-    print(json.dumps([str(path) for path in written]) if as_json else "\n".join(str(path) for path in written))
+    print_written(draw(runs, target), as_json=as_json)
 
 
 @app.command()
 def recipes(
     name: Annotated[str, typer.Argument(help="A recipe to print in full.", metavar="[NAME]")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """List the recipes, or print one of them with its sources.
 
@@ -46,21 +46,13 @@ def recipes(
 
     if name:
         text = recipe.find(name).read_text(encoding="utf-8")
-        print(json.dumps({"name": name, "text": text}) if as_json else text, end="")
+        print_json({"name": name, "text": text}) if as_json else print(text, end="")
         return
     rows = [{"recipe": each, **_facts(each)} for each in recipe.names()]
     if as_json:
-        print(json.dumps(rows, indent=2))
+        print_json(rows)
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in rows[0]:
-        table.add_column(column, justify="left" if column in ("recipe", "data", "optimizer") else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    Console().print(table, highlight=False)
+    print_table(list(rows[0]), [list(row.values()) for row in rows], left=3)
 
 
 def _facts(name: str) -> dict[str, object]:
@@ -68,9 +60,9 @@ def _facts(name: str) -> dict[str, object]:
 
     found = recipe.load(name)
     return {
-        "data": found.dataset or "folders",
-        "epochs": found.total_epochs,
+        "dataset": found.dataset or "folders",
         "optimizer": found.opt,
+        "epochs": found.total_epochs,
         "batch": found.batch_size,
         "resolution": found.img_size or "network's",
     }

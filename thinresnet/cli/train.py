@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from thinresnet import recipe as recipes
 from thinresnet import base_width
+from thinresnet import recipe as recipes
 from thinresnet.budget import QUANTITIES, parse_budgets
 from thinresnet.errors import InputError, nearest
 from thinresnet.recipe import Recipe

@@ -1,0 +1,101 @@
+"""What the command line prints: tables, JSON, lines and progress, in one way for every verb."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+_COLUMNS_OF_A_FILE = 200
+
+
+def print_json(value: Any) -> None:
+    """Print a JSON value; what is not finite is a mistake of this program."""
+    print(json.dumps(value, indent=1, allow_nan=False))
+
+
+def say(text: str = "", *, style: str | None = None) -> None:
+    """Print a line to standard output; `[bold]…[/bold]` is markup, and a long line is left to the terminal."""
+    console().print(text, style=style, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Print a line to standard error: what a program that reads the output must not meet."""
+    console(stderr=True).print(text, markup=False, soft_wrap=True)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """The terminal; a file or a pipe, which has no width of its own, is wide enough for any table (COLUMNS decides)."""
+    found = Console(stderr=stderr, highlight=False)
+    if not found.is_terminal and "COLUMNS" not in os.environ:
+        found.width = _COLUMNS_OF_A_FILE
+    return found
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None, left: int = 1
+) -> None:
+    """Print rows under their columns: the first `left` columns hold words, the others figures, which are never cut."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for index, column in enumerate(columns):
+        words = index < left
+        table.add_column(column, justify="left" if words else "right", no_wrap=not words, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    terminal = console()
+    if title:
+        terminal.print(title, style="bold")
+    terminal.print(table)
+
+
+def print_written(paths: Iterable[Path], *, as_json: bool) -> None:
+    """Print the names of files that were written."""
+    names = [str(path) for path in paths]
+    print_json(names) if as_json else print("\n".join(names))
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Shows how far work is, told as (what, done, total): bars in a terminal, a line every tenth elsewhere."""
+    errors = console(stderr=True)
+    if not errors.is_terminal:
+        yield _Tenths()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield show
+
+
+class _Tenths:
+    """A line whenever a tenth is done, with the time left: progress for logs."""
+
+    def __init__(self) -> None:
+        self._begun: dict[str, float] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        from thinresnet.training.display import duration
+
+        now = time.monotonic()
+        begun = self._begun.setdefault(what, now)
+        tenth = max(1, total // 10)
+        if done and (done % tenth == 0 or done == total):
+            left = f", {duration((now - begun) / done * (total - done))} left" if now > begun and done < total else ""
+            note(f"{what}: {done:,} of {total:,}{left}")
