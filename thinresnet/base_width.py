@@ -9,7 +9,7 @@ only.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,14 +120,21 @@ def parse(name: str) -> BaseWidth | None:
     depth, width = int(found[1]), int(found[2])
     if depth not in DEPTHS:
         known = ", ".join(str(each) for each in DEPTHS)
-        raise InputError(
-            f"{name}: depth {depth} does not exist{nearest(str(depth), map(str, DEPTHS))}; depths: {known}"
-        )
+        raise InputError(f"{name}: depth {depth} does not exist; depths: {known}")
     smallest = _smallest_width(depth)
     if not smallest <= width <= LARGEST_WIDTH:
         why = " (below 8 no channel is left inside a bottleneck)" if width < smallest else ""
         raise InputError(f"{name}: base width {width}; at depth {depth} it is {smallest} to {LARGEST_WIDTH}{why}")
     return BaseWidth(depth, width)
+
+
+def of_structure(blocks: Sequence[int], width: int, *, bottlenecks: bool, stem_px: int) -> BaseWidth | None:
+    """The network with so many blocks a stage, such blocks, a stem of that kernel and base width; None if none has."""
+    depths = _CIFAR_BLOCKS if stem_px == 3 else _IMAGENET_BLOCKS
+    for depth, own in depths.items():
+        if own == tuple(blocks) and bottlenecks == (depth in _BOTTLENECKS):
+            return BaseWidth(depth, width) if _smallest_width(depth) <= width <= LARGEST_WIDTH else None
+    return None
 
 
 def every() -> Iterator[BaseWidth]:
