@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,26 @@ def test_what_is_missing_is_said_as_the_caller_wants(tmp_path: Path) -> None:
         read_object(tmp_path / "said.json", missing="no run there")
     (tmp_path / "said.json").write_text('{"a": 1}')
     assert read_object(tmp_path / "said.json", missing="no run there") == {"a": 1}
+
+
+def test_a_link_stays_a_link_and_its_file_is_written(tmp_path: Path) -> None:
+    real = tmp_path / "elsewhere" / "real.txt"
+    write_atomically(real, "old")
+    link = tmp_path / "link.txt"
+    link.symlink_to(real)
+    write_atomically(link, "new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+    assert [path.name for path in real.parent.iterdir()] == ["real.txt"]
+
+
+def test_what_is_no_regular_file_is_refused_and_stays(tmp_path: Path) -> None:
+    pipe, folder = tmp_path / "pipe", tmp_path / "folder"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    for target, kind in ((pipe, "device, pipe or socket"), (folder, "a folder"), (Path(os.devnull), "device")):
+        with pytest.raises(InputError, match=kind):
+            write_atomically(target, "x")
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]

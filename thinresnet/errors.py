@@ -1,9 +1,29 @@
-"""The one error that a user can cause, and the help that goes with it. Standard library only."""
+"""Errors that a user can cause or has to mend, and the help that goes with them. Standard library only."""
 
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+INPUT_EXIT_CODE = 2  # something in the command or in a file has to be changed
+FAILED_EXIT_CODE = 1  # the machine is in the way: a full disk, a non-finite loss
+_ADVICE = {
+    errno.ENOSPC: "make room, then give the same command again",
+    errno.EDQUOT: "make room within the quota, then give the same command again",
+    errno.EFBIG: "raise the limit on the size of files, then give the same command again",
+    errno.EIO: "look at the disk, then give the same command again",
+    errno.EROFS: "name a folder that can be written to",
+    errno.EACCES: "change its permissions, or name another",
+    errno.EPERM: "change its permissions, or name another",
+    errno.ENOENT: "give the name of something that is there",
+    errno.EISDIR: "give the name of a file",
+    errno.ENOTDIR: "a part of this path is a file; give another",
+    errno.EEXIST: "a file stands where a folder is meant; give another name",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.ELOOP: "its links lead in a circle; give another",
+}
+_OF_THE_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 class InputError(ValueError):
@@ -18,3 +38,12 @@ def nearest(name: str, known: Iterable[str], *, count: int = 3) -> str:
     """`; did you mean 'a', 'b'?` for the known names closest to a misspelt one, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=count, cutoff=0.6)
     return f"; did you mean {', '.join(repr(match) for match in close)}?" if close else ""
+
+
+def os_error_line(error: OSError) -> tuple[str, int]:
+    """What the system refused as one line (file, reason, what to do), and the exit code that goes with it."""
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    parts = [" -> ".join(names), (error.strerror or str(error) or type(error).__name__).lower()]
+    advice = _ADVICE.get(error.errno or 0, "")
+    line = ": ".join(part for part in parts if part) + (f"; {advice}" if advice else "")
+    return " ".join(line.split()), FAILED_EXIT_CODE if error.errno in _OF_THE_MACHINE else INPUT_EXIT_CODE

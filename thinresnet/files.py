@@ -20,9 +20,13 @@ from thinresnet.errors import InputError
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path`; what was written there takes its place when the block ends without an error.
 
-    The bytes are on disk before the name changes hands, so that a power cut leaves the old file or the new one.
+    The bytes are on disk before the name changes hands, so that a power cut leaves the old file or the new one. A link
+    stays a link: the file that it leads to is replaced. What is no regular file (a device, a folder) is refused.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        kind = "a folder" if target.is_dir() else "a device, pipe or socket"
+        raise InputError(f"{path}: is {kind}, not a file that can be written; give the name of a file")
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
     os.close(handle)

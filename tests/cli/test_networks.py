@@ -134,3 +134,20 @@ def test_one_line_and_code_2(
 def test_help_shows_an_example(verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(monkeypatch, verb, "--help") == 0
     assert f"Example: thinresnet {verb}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["count", "time"])
+@pytest.mark.parametrize(
+    "flag", [("--width", "0.5"), ("--interior", "0.5"), ("--round-to", "8"), ("--input", "64"), ("--num-classes", "7")]
+)
+def test_flags_that_a_file_overrules_are_refused(
+    verb: str,
+    flag: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "network.json"
+    file.write_text(scale("resnet20_cifar", width=0.25).to_json())
+    assert _run(monkeypatch, verb, str(file), *flag) == 2
+    assert f"{flag[0]}: {file} says its shape itself" in capsys.readouterr().err

@@ -8,15 +8,20 @@ the keyboard are answered without torch. What a user got wrong becomes one line 
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
-from typing import Any
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 import thinresnet
-from thinresnet.errors import InputError
+from thinresnet.errors import INPUT_EXIT_CODE, InputError, os_error_line
 
+STOPPED_EXIT_CODE = 130  # as shells say of Ctrl-C
 # Each verb (or group of verbs) and the file of this package that has it.
 VERBS = {
     "networks": "networks",
@@ -24,6 +29,8 @@ VERBS = {
     "fit": "networks",
     "time": "networks",
     "train": "train",
+    "import": "evaluate",
+    "evaluate": "evaluate",
     "plot": "runs",
     "recipes": "runs",
     "data": "data",
@@ -80,8 +87,33 @@ def _options(
 
 def main() -> None:
     """The console script."""
+    with _stopping_in_a_line():
+        try:
+            app()
+        except InputError as error:
+            _end(str(error), INPUT_EXIT_CODE)
+        except OSError as error:
+            _end(*os_error_line(error))
+
+
+@contextmanager
+def _stopping_in_a_line() -> Iterator[None]:
+    """Where nothing catches a signal to save its state, the verb is over; files are replaced whole or not at all."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        _end("stopped; files are whole or as they were: give the command again to do it anew", STOPPED_EXIT_CODE)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        app()
-    except InputError as error:
-        print(f"thinresnet: {error}", file=sys.stderr)
-        sys.exit(2)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(line: str, code: int) -> NoReturn:
+    print(f"thinresnet: {line}", file=sys.stderr)
+    sys.exit(code)

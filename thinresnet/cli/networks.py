@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from thinresnet.networks.cost import Cost
 
 What = Annotated[str, typer.Argument(metavar="ARCH|FILE", help="An architecture, a network.json or a run folder.")]
-Width = Annotated[float, typer.Option(help="Factor on the channels of every group.")]
-Interior = Annotated[float, typer.Option(help="Factor on the channels inside blocks; the residual stream stays.")]
+Width = Annotated[float | None, typer.Option(help="Factor on the channels of every group.")]
+Interior = Annotated[
+    float | None, typer.Option(help="Factor on the channels inside blocks; the residual stream stays.")
+]
 RoundTo = Annotated[int, typer.Option(help="Channel counts are multiples of this.")]
+RoundToOfArch = Annotated[int | None, typer.Option("--round-to", help="Channel counts are multiples of this.")]
 InputPx = Annotated[int | None, typer.Option("--input", help="Side of the input in pixels.")]
 Classes = Annotated[int | None, typer.Option(help="Number of classes.")]
 
@@ -101,9 +104,9 @@ def _check_networks(pattern: str, as_json: bool) -> None:
 @app.command("count")
 def count_verb(
     what: What,
-    width: Width = 1.0,
-    interior: Interior = 1.0,
-    round_to: RoundTo = 1,
+    width: Width = None,
+    interior: Interior = None,
+    round_to: RoundToOfArch = None,
     input_px: InputPx = None,
     num_classes: Classes = None,
     layers: Annotated[bool, typer.Option("--layers", help="Print every layer.")] = False,
@@ -175,11 +178,9 @@ def fit_verb(
 @app.command("time")
 def time_verb(
     what: What,
-    width: Annotated[
-        float | None, typer.Option(help="Factor on the channels of every group. Default: 0.5, or 1 for a network.")
-    ] = None,
-    interior: Interior = 1.0,
-    round_to: RoundTo = 1,
+    width: Width = None,
+    interior: Interior = None,
+    round_to: RoundToOfArch = None,
     input_px: InputPx = None,
     num_classes: Classes = None,
     batch_size: Annotated[int, typer.Option(help="Images in a batch.")] = 1,
@@ -191,13 +192,15 @@ def time_verb(
 ) -> None:
     """Measure latency and throughput here, against the dense network, beside the MAC ratio.
 
+    An architecture is timed at half width, unless flags say another shape; a network by its name as it is.
+
     Example: thinresnet time resnet50 --width 0.5 --batch-size 8
     """
     from thinresnet import base_width
     from thinresnet.networks import measure
 
-    if width is None:
-        width = 0.5 if base_width.parse(what) is None else 1.0
+    if width is None and interior is None and not _is_described(what) and base_width.parse(what) is None:
+        width = 0.5
     network, dense = _network_and_dense(what, width, interior, round_to, input_px, num_classes)
     pair = [dense] if network == dense else [dense, network]
     with progress() as show:
@@ -252,18 +255,38 @@ def _text_of(what: str) -> str | None:
 
 
 def _network_and_dense(
-    what: str, width: float, interior: float, round_to: int, input_px: int | None, num_classes: int | None
+    what: str,
+    width: float | None,
+    interior: float | None,
+    round_to: int | None,
+    input_px: int | None,
+    num_classes: int | None,
 ) -> tuple[Network, Network]:
     """The network that a user points at, and the architecture that it was scaled from."""
     from thinresnet.networks import read_network, scale
 
-    kwargs = _kwargs(num_classes)
-    if what.endswith(".json") or Path(what).is_dir():
+    if _is_described(what):
+        flags = {
+            "--width": width,
+            "--interior": interior,
+            "--round-to": round_to,
+            "--input": input_px,
+            "--num-classes": num_classes,
+        }
+        if given := [flag for flag, value in flags.items() if value is not None]:
+            raise InputError(f"{given[0]}: {what} says its shape itself; leave it out, or name an architecture")
         network = read_network(what)
         return network, scale(network.arch, input_size=network.input_size, **network.kwargs)
-    size = _input_size(what, input_px)
-    network = scale(what, width=width, interior=interior, round_to=round_to, input_size=size, **kwargs)
-    return network, scale(network.arch, input_size=network.input_size, **{**network.kwargs, **kwargs})
+    kwargs: dict[str, Any] = {**_kwargs(num_classes), "input_size": _input_size(what, input_px)}
+    given_factors = {"width": width, "interior": interior, "round_to": round_to}
+    factors: dict[str, Any] = {name: value for name, value in given_factors.items() if value is not None}
+    network = scale(what, **factors, **kwargs)
+    return network, scale(network.arch, input_size=network.input_size, **network.kwargs)
+
+
+def _is_described(what: str) -> bool:
+    """Whether this is a file or a folder with a network, and no architecture's name."""
+    return what.endswith(".json") or Path(what).is_dir()
 
 
 def _kwargs(num_classes: int | None) -> dict[str, Any]:
