@@ -13,6 +13,7 @@ from thinresnet.leaderboard.store import render
 
 BIB = """@inproceedings{lin2020hrank,
   title = {{HRank}: Filter Pruning using High-Rank Feature Map},
+  author = {Lin, Mingbao and Ji, Rongrong},
   year = {2020},
   booktitle = {CVPR},
   eprint = {2002.10179},

@@ -150,3 +150,91 @@ def test_closer_look_and_rethinking_say_what_they_said(entries: list[Entry]) -> 
     for network in ("VGG-16-A", "ResNet-56-A", "ResNet-56-B", "ResNet-110-A", "ResNet-110-B"):
         stem = f"L1 filter pruning {network}"
         assert rethinking[f"{stem}, Scratch-B"] >= rethinking[f"{stem}, fine-tuned"]
+
+
+def bottlenecks(share: float) -> int:
+    """MACs of a ResNet-50 whose bottlenecks keep a share of their inner channels, as ThiNet-30, -50 and -70 do."""
+    macs, inputs = 3 * 64 * 49 * 112**2, 64
+    for width, blocks, side in ((64, 3, 56), (128, 4, 28), (256, 6, 14), (512, 3, 7)):
+        kept, outputs = int(width * share), 4 * width
+        for block in range(blocks):
+            before = side if block or width == 64 else 2 * side
+            macs += inputs * kept * before**2 + (9 * kept * kept + kept * outputs) * side**2
+            macs += 0 if block else inputs * outputs * side**2
+            inputs = outputs
+    return macs + 2048 * 1000
+
+
+def basic_blocks(kept: tuple[float, ...], whole: tuple[int, ...]) -> int:
+    """MACs of a ResNet-34 whose blocks keep a share of their inner channels, but those at the numbers in `whole`."""
+    macs, inputs, layer = 3 * 64 * 49 * 112**2, 64, 0
+    for (width, blocks, side), share in zip(((64, 3, 56), (128, 4, 28), (256, 6, 14), (512, 3, 7)), kept, strict=True):
+        for block in range(blocks):
+            layer += 2
+            inner = width if layer in whole else int(width * share)
+            macs += 9 * (inputs + width) * inner * side**2
+            macs += 0 if block or width == 64 else inputs * width * side**2
+            inputs = width
+    return macs + 512 * 1000
+
+
+def test_costs_that_were_counted_are_the_closed_form(entries: list[Entry]) -> None:
+    """The shapes that Rethinking trained from scratch: its code defines them, its tables print no cost."""
+    counted = {entry.method: entry.macs_g for entry in entries if "cost-counted" in entry.flags}
+    assert bottlenecks(1.0) == 4_089_184_256
+    for share in (0.3, 0.5, 0.7):
+        name = f"ThiNet-{round(100 * share)} (scratch-B)"
+        assert counted[name] == pytest.approx(bottlenecks(share) / 1e9, abs=1e-4)
+    whole = (2, 8, 14, 16, 26, 28, 30, 32)
+    for letter, kept in {"A": (0.7, 0.7, 0.7, 1.0), "B": (0.5, 0.4, 0.6, 1.0)}.items():
+        name = f"L1-norm filter pruning ResNet-34-{letter} (scratch-E)"
+        assert counted[name] == pytest.approx(basic_blocks(kept, whole) / 1e9, abs=1e-4)
+    assert all(entry.note for entry in entries if "cost-counted" in entry.flags)
+
+
+def test_the_units_that_turned_headlines_around_stay_right(entries: list[Entry]) -> None:
+    uniform = {
+        e.macs_g: e.top1 for e in of(entries, paper="liu2019metapruning", arch="mobilenetv2_100", family="scaled")
+    }
+    assert uniform == {
+        0.043: Decimal("54.6"),
+        0.14: Decimal("67.2"),
+        0.313: Decimal("72.0"),
+        0.585: Decimal("74.7"),
+    }
+    wider = [entry for entry in entries if "from-wider" in entry.flags]
+    assert len(wider) >= 7
+    assert all(entry.macs_basis.startswith("printed MACs") for entry in wider)
+
+
+def test_width_multipliers_are_scaled_networks_and_more_data_is_said(entries: list[Entry]) -> None:
+    multipliers = [entry for entry in of(entries, paper="zhuang2018dcp") if entry.method.startswith("WM")]
+    assert len(multipliers) == 10
+    assert {entry.family for entry in multipliers} == {"scaled"}
+    assert all(entry.macs_g is not None for entry in of(entries, paper="zhuang2018dcp"))
+    assert all(entry.extra_data for entry in of(entries, paper="torchdag", arch="convnextv2_nano"))
+
+
+def test_epochs_that_are_public_facts_are_filled_in(entries: list[Entry]) -> None:
+    for recipe, epochs in {"a1_in1k": 600, "a2_in1k": 300, "a3_in1k": 100}.items():
+        rows = of(entries, paper="wightman2021rsb", recipe=recipe)
+        assert {entry.train_epochs for entry in rows} == {epochs}
+        assert recipe != "a3_in1k" or {entry.train_resolution for entry in rows} == {160}
+    resnet50 = of(entries, dataset="imagenet", arch="resnet50", family="pruned")
+    with_parent = [entry for entry in resnet50 if entry.dense_epochs]
+    assert len(with_parent) >= 110
+    assert all("epochs" in entry.note or entry.tune_epochs is not None for entry in with_parent)
+
+
+def test_cifar_has_plain_references_of_the_last_epoch(entries: list[Entry]) -> None:
+    for dataset in ("cifar10", "cifar100"):
+        plain = [entry for entry in of(entries, paper="chenyaofo", dataset=dataset) if not entry.flags]
+        assert {entry.arch for entry in plain} >= {f"resnet{depth}_cifar" for depth in (20, 32, 44, 56)}
+        assert all("last epoch" in entry.method and entry.train_epochs == 200 for entry in plain)
+
+
+def test_the_benchmark_with_one_protocol_has_its_random_controls(entries: list[Entry]) -> None:
+    for arch in ("resnet18", "resnet50"):
+        rows = of(entries, paper="pruningbench2024", dataset="imagenet", arch=arch)
+        assert len(rows) == 51
+        assert len([entry for entry in rows if entry.method == "PruningBench Random"]) == 3

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from thinresnet.leaderboard.check import check
+from thinresnet.leaderboard.check import check, papers_missing, tidy
 from thinresnet.leaderboard.schema import NAMES, Entry
 from thinresnet.leaderboard.store import read_board, render
 
@@ -65,7 +65,7 @@ RULES: dict[str, tuple[dict[str, str], str, str]] = {
 def test_a_broken_rule_is_named(board: Path, make: Callable[..., Entry], case: str) -> None:
     changes, column, said = RULES[case]
     rows = [
-        make(),
+        make(top1_printed="68.98"),
         make(id="lin2020hrank-resnet50-000003", **{"top1_printed": "70.11", "dense_top1_printed": "", **changes}),
     ]
     if "top1_drop_printed" in changes or changes.get("accuracy_unit") == "error" or "dense_top1_printed" in changes:
@@ -116,13 +116,38 @@ def test_a_file_that_is_no_board_is_one_problem(board: Path, data: bytes, line: 
     assert said in str(problems[0])
 
 
+def test_an_optional_column_that_is_not_there_is_empty_and_filled_in(board: Path) -> None:
+    """A board written before a column existed: read as it is, told to be untidy, rewritten by `check --fix`."""
+    before = read_board(board)
+    lines = [line.split(",") for line in board.read_text().splitlines()]
+    at = lines[0].index("note")
+    board.write_text("\n".join(",".join(cells[:at] + cells[at + 1 :]) for cells in lines) + "\n")
+    assert read_board(board) == before
+    assert [(problem.line, problem.column) for problem in check(board)] == [(1, "form")]
+    assert "--fix" in check(board)[0].allowed
+    assert tidy(board)
+    assert check(board) == []
+    assert read_board(board) == before
+
+
+def test_a_required_column_that_is_not_there_is_refused(board: Path) -> None:
+    board.write_text(board.read_text().replace("id,source,dataset", "id,source,dataaset", 1))
+    assert "'dataaset' is not a column" in str(check(board)[0])
+    board.write_text("\n".join(line.split(",", 1)[1] for line in board.read_text().splitlines()) + "\n")
+    assert "dataaset" in str(check(board)[0]) or "'id' is missing" in str(check(board)[0])
+
+
+def test_what_is_not_known_of_a_paper_is_said(board: Path) -> None:
+    assert papers_missing(board) == {"thinresnet": ["authors", "year", "link"]}
+
+
 def test_the_papers_are_checked_too(board: Path) -> None:
     bib = board.with_suffix(".bib")
     clean = bib.read_text()
     bib.write_text(clean + "\n@misc{zz1, title = {A & B}}\n")
-    assert [(problem.file, problem.line) for problem in check(board)] == [(str(bib), 13)]
+    assert [(problem.file, problem.line) for problem in check(board)] == [(str(bib), 14)]
     bib.write_text(clean.replace("  year", "year"))
-    assert [(problem.line, problem.column) for problem in check(board)] == [(3, "form")]
+    assert [(problem.line, problem.column) for problem in check(board)] == [(4, "form")]
     bib.unlink()
     assert "cannot be read" in str(check(board)[0])
 

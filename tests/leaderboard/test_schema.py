@@ -133,6 +133,22 @@ COSTS = {
     "nothing": ({}, None, ""),
     "doubtful": ({"cost_cut_pct": "50", "flags": "cost-doubtful"}, None, ""),
     "nominal": ({"cost_cut_pct": "50", "flags": "cost-nominal"}, 0.5, "printed cut x counted dense, a nominal target"),
+    "a wider dense network, unit unknown": (
+        {"cost_printed_g": "4.09", "dense_cost_printed_g": "14.2", "cost_unit": "unknown"},
+        None,
+        "",
+    ),
+    "two a MAC in an unknown unit is the same network": (
+        {"cost_printed_g": "4.09", "dense_cost_printed_g": "8.18", "cost_unit": "unknown"},
+        0.5,
+        "printed cost / printed dense",
+    ),
+    "pruned from wider: no share of this network": ({"cost_cut_pct": "50", "flags": "from-wider"}, None, ""),
+    "counted from the source's code": (
+        {"cost_printed_g": "2.044592128", "flags": "cost-counted"},
+        0.5,
+        "counted: the shape in the source's code",
+    ),
     "a wider dense network": (
         {"cost_printed_g": "4.089184256", "dense_cost_printed_g": "8.1"},
         1.0,

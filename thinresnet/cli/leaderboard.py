@@ -216,6 +216,7 @@ def holes(
 @app.command()
 def check(
     fix: Annotated[bool, typer.Option("--fix", help="First rewrite both files in their canonical form.")] = False,
+    papers: Annotated[bool, typer.Option("--papers", help="Also list what is not known of which paper.")] = False,
     as_json: JsonOption = False,
     board: BoardOption = None,
 ) -> None:
@@ -236,6 +237,9 @@ def check(
     else:
         for problem in problems:
             print(problem)
+    if papers and not as_json:
+        for key, unknown in rules.papers_missing(path).items():
+            print(f"{key}: {', '.join(unknown)} not found in a source that was read")
     if problems:
         print(f"thinresnet: {len(problems)} problem{'s' if len(problems) > 1 else ''} in {path}", file=sys.stderr)
         raise typer.Exit(2)

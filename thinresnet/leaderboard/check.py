@@ -13,10 +13,11 @@ from pathlib import Path
 from thinresnet.errors import InputError, nearest
 from thinresnet.files import write_atomically
 from thinresnet.leaderboard import dense
+from thinresnet.leaderboard.between import faults_between
 from thinresnet.leaderboard.figures import contradictions, half_digit, implausible
 from thinresnet.leaderboard.files import FormError, read_text
 from thinresnet.leaderboard.measured import evidence_faults
-from thinresnet.leaderboard.papers import bib_beside, parse_bib, render_bib
+from thinresnet.leaderboard.papers import bib_beside, missing, parse_bib, read_bib, render_bib
 from thinresnet.leaderboard.schema import DATASETS, NAMES, SAME_NETWORK, Entry, Fault, order
 from thinresnet.leaderboard.store import Line, locked, merge, read_board, read_lines, render, write_board
 
@@ -71,6 +72,12 @@ def check(board: str | os.PathLike[str]) -> list[Problem]:
     if not problems:
         problems += _form(board, [line.entry for line in lines if line.entry])
     return problems
+
+
+def papers_missing(board: str | os.PathLike[str]) -> dict[str, list[str]]:
+    """What is not known of which paper of a board: authors, year or link, by citation key."""
+    papers = read_bib(bib_beside(board))
+    return {key: unknown for key, paper in papers.items() if (unknown := missing(paper))}
 
 
 def tidy(board: str | os.PathLike[str]) -> bool:
@@ -182,6 +189,7 @@ def _unknown_paper(entry: Entry, papers: Iterable[str]) -> Fault:
 def _between_rows(board: Path, lines: list[Line]) -> Iterator[Problem]:
     ids: dict[str, int] = {}
     seen: dict[tuple[object, ...], int] = {}
+    once: list[Entry] = []
     for line in lines:
         if not line.entry:
             continue
@@ -192,8 +200,12 @@ def _between_rows(board: Path, lines: list[Line]) -> Iterator[Problem]:
         if figures in seen:
             allowed = f"another result than that of line {seen[figures]}: all figures are the same"
             yield Problem(str(board), line.number, "row", line.entry.id, allowed)
+        if line.entry.id not in ids and figures not in seen:
+            once.append(line.entry)
         ids.setdefault(line.entry.id, line.number)
         seen.setdefault(figures, line.number)
+    for entry, fault in faults_between(once):
+        yield Problem(str(board), ids[entry.id], fault.column, fault.value, fault.allowed)
 
 
 _TIDY = "not in canonical form and order; `thinresnet leaderboard check --fix` rewrites it"

@@ -31,7 +31,7 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
 FIELDS = (
     "title", "author", "editor", "year", "month", "booktitle", "journal", "school", "institution", "publisher",
     "series", "edition", "volume", "number", "pages", "eprint", "archiveprefix", "primaryclass", "doi", "isbn", "issn",
-    "url", "urldate", "howpublished", "note",
+    "url", "urldate", "howpublished", "note", "key",
 )
 # fmt: on
 MAX_VALUE = 2000
@@ -95,6 +95,12 @@ class Paper:
         """The entry as BibTeX, ending with a line end."""
         lines = [f"  {name} = {{{self.fields[name]}}},\n" for name in FIELDS if name in self.fields]
         return f"@{self.kind}{{{self.key},\n{''.join(lines)}}}\n"
+
+
+def missing(paper: Paper) -> list[str]:
+    """What a reader would want and no source that was read gives: authors, a year, a link."""
+    wanted = {"authors": paper.authors, "year": paper.year, "link": paper.url}
+    return [name for name, value in wanted.items() if not value]
 
 
 @dataclass(frozen=True)

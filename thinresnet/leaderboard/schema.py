@@ -9,15 +9,18 @@ library only.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from functools import partial
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any
 
 from thinresnet.errors import nearest
+from thinresnet.leaderboard.columns import MAX_TEXT as MAX_TEXT
+from thinresnet.leaderboard.columns import Column as Column
+from thinresnet.leaderboard.columns import Kind, format_cell, read_cell
+from thinresnet.leaderboard.columns import text_fault as text_fault
 from thinresnet.leaderboard.dense import DenseCost, dense_cost
 
 SOURCES = ("published", "measured")
@@ -29,14 +32,19 @@ FLAGS = {
     "accuracy-doubtful": "the printed accuracies of the source contradict one another, or another source",
     "drop-doubtful": "the printed drop is not the difference of the printed accuracies: the accuracies are used",
     "cost-doubtful": "the printed costs contradict one another, or another source: no MACs are derived",
+    "cost-counted": "the source prints no cost: it was counted from the shape that the source's code defines",
     "cost-nominal": "the cost is a target of the method, not a measurement",
     "params-doubtful": "the printed parameter counts contradict one another: no parameters are derived",
     "dynamic": "the network decides at run time how much it computes: the cost is a mean over images",
     "shared-weights": "a sub-network of one network that was trained for many widths at once",
     "best-epoch": "the accuracy is that of the best epoch on the test set",
     "decomposed": "layers are also factorised: more than channels were removed",
-    "from-image": "the numbers were read off an image",
+    "from-image": "the numbers were read off an image of a table",
+    "from-wider": "pruned from a wider network than the one named: its shares are not shares of that one",
 }
+
+# A reference may carry these, shown beside every verdict that rests on it; any other flag keeps a row from being one.
+REFERENCE_FLAGS = frozenset({"best-epoch", "from-image"})
 
 
 @dataclass(frozen=True)
@@ -62,41 +70,12 @@ INPUT_SIZES = {("imagenet", "inception_v3"): 299}
 
 # Conventions differ by a few per cent over one network (norms, pooling, biases); a wider network by far more.
 SAME_NETWORK = 0.12
+# Where the unit is unknown, variants and conventions together stay within this of one or two operations a MAC.
+SAME_NETWORK_ANY_UNIT = 0.4
 # Architectures whose shape came out of a search: they are no bar, although an unpruned one is `dense`.
 _SEARCHED = re.compile(
     r"(tf_)?(efficientnet|mixnet|mobilenetv[34]|mobilenet_edgetpu|fbnet|hardcorenas|tinynet|regnet)|(sp|m|sem)nasnet"
 )
-
-Kind = Literal["text", "choice", "flags", "count", "number"]
-MAX_TEXT = 400
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: what may stand in it."""
-
-    name: str
-    kind: Kind
-    help: str
-    required: bool = False
-    choices: tuple[str, ...] = ()
-    within: tuple[Decimal, Decimal] = (Decimal(0), Decimal(0))
-    pattern: str = ""
-
-    @property
-    def allowed(self) -> str:
-        """The rule in words, for messages and for help."""
-        empty = "" if self.required else ", or an empty cell"
-        if self.kind in ("choice", "flags"):
-            several = ", several joined by '+'" if self.kind == "flags" else ""
-            return f"one of {', '.join(self.choices)}{several}{empty}"
-        if self.kind == "count":
-            return f"a whole number from {self.within[0]} to {self.within[1]}{empty}"
-        if self.kind == "number":
-            return f"a plain number such as 76.15 from {self.within[0]} to {self.within[1]}{empty}"
-        form = f" of the form {self.pattern}" if self.pattern else ""
-        return f"plain text{form}, at most {MAX_TEXT} characters, not beginning with = + - @{empty}"
-
 
 Range = tuple[Decimal, Decimal]
 _PERCENT: Range = (Decimal(0), Decimal(100))
@@ -301,12 +280,17 @@ class Entry:
         return 3 * images * (dense_stages + self.tune_epochs * macs_g * 1e9) * area
 
     @property
-    def _starts_elsewhere(self) -> bool:
+    def starts_elsewhere(self) -> bool:
         """Whether the source's dense network is another one than `arch`: wider, deeper, at another resolution."""
-        if self.dense is None or self.dense_cost_printed_g is None or self.cost_unit == "unknown":
+        if "from-wider" in self.flags:
+            return True
+        if self.dense is None or self.dense_cost_printed_g is None:
             return False
-        printed_macs = float(self.dense_cost_printed_g) * 1e9 / (2 if self.cost_unit == "2-per-mac" else 1)
-        return abs(printed_macs / self.dense.macs - 1) > SAME_NETWORK
+        operations_a_mac = float(self.dense_cost_printed_g) * 1e9 / self.dense.macs
+        if self.cost_unit == "unknown":
+            # Neither one operation a MAC nor two explains it: no share of it is a share of `arch`.
+            return min(abs(operations_a_mac - 1), abs(operations_a_mac / 2 - 1)) > SAME_NETWORK_ANY_UNIT
+        return abs(operations_a_mac / (2 if self.cost_unit == "2-per-mac" else 1) - 1) > SAME_NETWORK
 
     @property
     def _relative_cost(self) -> tuple[float, str] | None:
@@ -336,11 +320,13 @@ class Entry:
         if self.family == "dense" and counted is not None:
             return counted.macs / 1e9, "counted: the dense architecture"
         nominal = ", a nominal target" if "cost-nominal" in self.flags else ""
-        relative = None if self._starts_elsewhere else self._relative_cost
+        relative = None if self.starts_elsewhere else self._relative_cost
         if relative and counted is not None:
             return relative[0] * counted.macs / 1e9, f"{relative[1]} x counted dense{nominal}"
         if self.cost_printed_g is None or self.cost_unit == "unknown":
             return None, ""
+        if "cost-counted" in self.flags:
+            return float(self.cost_printed_g), "counted: the shape in the source's code"
         if self.cost_unit == "2-per-mac":
             return float(self.cost_printed_g) / 2, f"printed operations, two a MAC{nominal}"
         return float(self.cost_printed_g), f"printed MACs{nominal}"
@@ -355,7 +341,7 @@ class Entry:
             return self.dense.params / 1e6, "counted: the dense architecture"
         if self.params_printed_m is not None:
             return float(self.params_printed_m), "printed parameters"
-        relative = self._relative_params
+        relative = None if self.starts_elsewhere else self._relative_params
         if relative and self.dense is not None:
             return relative[0] * self.dense.params / 1e6, f"{relative[1]} x counted dense"
         return None, ""
@@ -423,16 +409,16 @@ def parse(cells: Mapping[str, str]) -> tuple[Entry | None, list[Fault]]:
             faults.append(Fault("header", name, f"a column of the board{nearest(name, NAMES)}"))
         elif text:
             try:
-                values[name] = _READERS[column.kind](column, text)
+                values[name] = read_cell(column, text)
             except ValueError as error:
                 faults.append(Fault(name, text, str(error) or column.allowed))
-    faults += [Fault(name, "", _BY_NAME[name].allowed) for name in _REQUIRED if not cells.get(name)]
+    faults += [Fault(name, "", _BY_NAME[name].allowed) for name in REQUIRED if not cells.get(name)]
     return (None, faults) if faults else (Entry(**values), [])  # type: ignore[arg-type]
 
 
 def format_row(entry: Entry) -> list[str]:
     """The cells of an entry, in canonical order; `parse` reads them back to an equal entry."""
-    return [_cell(value) for value in _VALUES(entry)]
+    return [format_cell(value) for value in _VALUES(entry)]
 
 
 def order(entry: Entry) -> tuple[str, ...]:
@@ -440,85 +426,6 @@ def order(entry: Entry) -> tuple[str, ...]:
     return (entry.dataset, entry.arch, entry.paper, entry.method, entry.id)
 
 
-def text_fault(text: str) -> str:
-    """What a text may not be, if this one is that: invisible characters, formulas, untidy space. Empty if fine."""
-    if len(text) > MAX_TEXT:
-        return f"plain text of at most {MAX_TEXT} characters (this has {len(text)})"
-    if not text.isprintable():
-        # Control, right-to-left and zero-width characters and stray spaces: what is shown is not what is stored.
-        odd = next(char for char in text if not char.isprintable())
-        return f"plain text: U+{ord(odd):04X} ({unicodedata.name(odd, 'a control character')}) is not shown as it is"
-    if text[0] in "=+-@":
-        return f"plain text: a cell that begins with {text[0]} is a formula to a spreadsheet; begin with another word"
-    if text != text.strip():
-        return "plain text without spaces around it"
-    if not text.isascii() and text != unicodedata.normalize("NFC", text):
-        return "composed Unicode (NFC): two ways of writing one letter would be two names"
-    return ""
-
-
-def _read_text(column: Column, text: str) -> str:
-    if wrong := text_fault(text):
-        raise ValueError(wrong)
-    if column.pattern and not re.fullmatch(column.pattern, text):
-        raise ValueError
-    return text
-
-
-def _read_choice(column: Column, text: str) -> str:
-    if text not in column.choices:
-        raise ValueError(column.allowed + nearest(text, column.choices))
-    return text
-
-
-def _read_flags(column: Column, text: str) -> tuple[str, ...]:
-    flags = tuple(text.split("+"))
-    if unknown := [flag for flag in flags if flag not in column.choices]:
-        raise ValueError(column.allowed + nearest(unknown[0], column.choices))
-    if list(flags) != sorted(set(flags)):
-        raise ValueError("flags in alphabetical order, each once")
-    return flags
-
-
-# ASCII digits only, no sign but minus, no exponent, no thousands: the one way to write a number on the board.
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,12})(\.[0-9]{1,9})?")
-_COUNT = re.compile(r"0|[1-9][0-9]{0,9}")
-
-
-def _read_number(column: Column, text: str) -> Decimal:
-    if not _NUMBER.fullmatch(text):
-        raise ValueError
-    number = Decimal(text)
-    if not column.within[0] <= number <= column.within[1] or (number == 0 and text[0] == "-"):
-        raise ValueError
-    return number
-
-
-def _read_count(column: Column, text: str) -> int:
-    if not _COUNT.fullmatch(text) or not column.within[0] <= int(text) <= column.within[1]:
-        raise ValueError
-    return int(text)
-
-
-_READERS: Mapping[Kind, Callable[[Column, str], object]] = {
-    "text": _read_text,
-    "choice": _read_choice,
-    "flags": _read_flags,
-    "number": _read_number,
-    "count": _read_count,
-}
 _BY_NAME: Mapping[str, Column] = {column.name: column for column in COLUMNS}
-_REQUIRED = tuple(column.name for column in COLUMNS if column.required)
+REQUIRED = tuple(column.name for column in COLUMNS if column.required)
 _VALUES: Callable[[Entry], tuple[object, ...]] = attrgetter(*NAMES)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, tuple):
-        return "+".join(value)
-    return str(value)

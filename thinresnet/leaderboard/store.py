@@ -17,7 +17,7 @@ from pathlib import Path
 from thinresnet.errors import InputError, nearest
 from thinresnet.files import write_atomically
 from thinresnet.leaderboard.files import FormError, read_text
-from thinresnet.leaderboard.schema import NAMES, Entry, Fault, format_row, order, parse
+from thinresnet.leaderboard.schema import NAMES, REQUIRED, Entry, Fault, format_row, order, parse
 
 MAX_CELL = 100_000
 NAME = "leaderboard.csv"
@@ -133,5 +133,6 @@ def _check_header(path: str | os.PathLike[str], header: list[str]) -> None:
             raise FormError(path, 1, f"column {name!r} stands there twice; each column once")
         if name not in NAMES:
             raise FormError(path, 1, f"{name!r} is not a column of the board{nearest(name, NAMES)}")
-    if missing := [name for name in NAMES if name not in header]:
+    # An optional column that is not there is empty: a board written before the column existed stays readable.
+    if missing := [name for name in REQUIRED if name not in header]:
         raise FormError(path, 1, f"column {missing[0]!r} is missing; the columns are {', '.join(NAMES)}")
