@@ -6,12 +6,14 @@ network alone is timed. Nothing is chosen by what is measured.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -136,13 +138,13 @@ def evaluate(
     tallies = [_Tally(one, _columns(one, test, restricted=restricted), device) for one in subjects]
     known, side = hashlib.sha256(), [0] * len(subjects)
     total, done = len(test.images), 0
-    with torch.inference_mode():
+    with _side_by_side(len(subjects), device) as run:
         for images, targets in _read(test.images, batch_size, known):
             for prepared, members in _prepared(images, subjects):
                 for number in members:
                     _check_side(subjects[number], prepared)
                     side[number] = int(prepared.shape[-1])
-                    tallies[number].add(prepared, targets)
+                run([functools.partial(tallies[number].add, prepared, targets) for number in members])
             done += len(images)
             if progress is not None:
                 progress("evaluating", done, total)
@@ -150,6 +152,25 @@ def evaluate(
         tally.result(test, restricted=restricted, images_sha256=known.hexdigest(), side=side[number])
         for number, tally in enumerate(tallies)
     ]
+
+
+@contextmanager
+def _side_by_side(count: int, device: torch.device) -> Iterator[Callable[[list[Callable[[], None]]], None]]:
+    """How to run what has to be done for several networks: on a CPU with as many of them, one on every core.
+
+    Layers of thin networks are too small to be split between cores.
+    """
+    cores = torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else os.cpu_count() or 1
+    if device.type != "cpu" or not 1 < cores <= count:
+        yield lambda tasks: [task() for task in tasks].clear()
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(cores) as pool:
+            yield lambda tasks: list(pool.map(lambda task: task(), tasks)).clear()
+    finally:
+        torch.set_num_threads(threads)
 
 
 # What is known of a run ---------------------------------------------------------------------------------------------
@@ -294,6 +315,7 @@ class _Tally:
         self.subject.model.to(self.device, memory_format=torch.channels_last).eval()
         self.chosen = torch.tensor(self.columns)
 
+    @torch.inference_mode()
     def add(self, images: Tensor, targets: Tensor) -> None:
         images = images.to(self.device, memory_format=torch.channels_last)
         begun = time.perf_counter()
