@@ -128,6 +128,14 @@ def parse(name: str) -> BaseWidth | None:
     return BaseWidth(depth, width)
 
 
+def of_shape(shape: str) -> BaseWidth | None:
+    """The network that a run's shape names; None where it names none."""
+    try:
+        return parse(shape)
+    except InputError:
+        return None
+
+
 def of_structure(blocks: Sequence[int], width: int, *, bottlenecks: bool, stem_px: int) -> BaseWidth | None:
     """The network with so many blocks a stage, such blocks, a stem of that kernel and base width; None if none has."""
     depths = _CIFAR_BLOCKS if stem_px == 3 else _IMAGENET_BLOCKS

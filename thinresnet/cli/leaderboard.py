@@ -13,6 +13,7 @@ import typer
 
 from thinresnet.errors import InputError, nearest
 from thinresnet.leaderboard import show as tables
+from thinresnet.leaderboard.holes import Hole
 from thinresnet.leaderboard.papers import Paper, bib_beside, read_bib
 from thinresnet.leaderboard.schema import COLUMNS, FAMILIES, Entry
 from thinresnet.leaderboard.store import default_board, read_board
@@ -176,6 +177,7 @@ def holes(
 
     Example: thinresnet leaderboard holes --dataset imagenet
     """
+    from thinresnet.leaderboard import weights
     from thinresnet.leaderboard.holes import holes as find
 
     entries, papers = _read(board)
@@ -184,7 +186,7 @@ def holes(
     found = find(entries, Bar(entries), dataset=dataset, arch=arch, family=family, budget=_budget(on))
     shown = found[:limit] if limit else found
     if as_json:
-        _print_json([tables.hole_record(hole) for hole in shown])
+        _print_json([{**tables.hole_record(hole), "public_weights": weights.record_for(hole)} for hole in shown])
         return
     unit = "params M" if on == "params" else "MACs G"
     table = _table("Budgets at which a run is missing")
@@ -208,9 +210,28 @@ def holes(
         table.add_row(*map(_text, cells))
     console = _console()
     console.print(table)
+    _print_weights(shown)
     console.print(
         f"{len(shown)} of {len(found)} missing runs; train one with `train.py --macs` and `leaderboard add` it"
     )
+
+
+def _print_weights(holes: Sequence[Hole]) -> None:
+    """Which of these holes public weights would fill: the file, and the command that measures it."""
+    from thinresnet.leaderboard import weights
+
+    found = weights.fills(holes)
+    if not found:
+        return
+    console = _console()
+    console.print("Public weights would judge some of them; measuring takes minutes, and no training:")
+    for fill in found:
+        one = fill.weights
+        line = f"  {one.network} on {one.dataset}, {fill.cost:.4g}: would judge {len(fill.judges)}"
+        console.print(_text(line), soft_wrap=True)
+        console.print(_text(f"    file     {one.url}"), soft_wrap=True)
+        console.print(_text(f"    measure  {weights.command_for(one)}"), soft_wrap=True)
+        console.print(_text(f"    add      {weights.add_command_for(one)}"), soft_wrap=True)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from thinresnet.errors import InputError, nearest
 from thinresnet.files import write_atomically
+from thinresnet.leaderboard import weights
 from thinresnet.leaderboard.check import entry_faults, identity
 from thinresnet.leaderboard.figures import contradictions, implausible
 from thinresnet.leaderboard.files import read_text
@@ -115,12 +116,14 @@ def propose_run(
     cells = cells_of(results, family, ema=ema)
     if taken := sorted(set(_cells(given)) & set(cells)):
         raise InputError(f"{taken[0]}: a run's own figure is not typed by hand; leave it out")
-    method = given.pop("method", "") or f"{results[0]['arch']} {results[0]['shape']}"
+    theirs = results[0].get("weights") == "theirs"
+    usual = weights.method_of(results[0]) if theirs else f"{results[0]['arch']} {results[0]['shape']}"
+    method = given.pop("method", "") or usual
     cells.update(
         family=family,
         method=method + (EMA if ema else ""),
         paper=PROJECT_KEY,
-        locator="result.json of every seed",
+        locator="evaluation.json" if theirs else "result.json of every seed",
         evidence=f"{EVIDENCE_FOLDER}/{_slug(results[0], ema=ema)}",
     )
     entry = _entry({**cells, **_cells(given)})
