@@ -11,9 +11,28 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "thinresnet"
 GROUND = {
-    "base_width", "budget", "charts", "download", "errors", "evaluation", "files", "imported", "network",
-    "policy", "preprocessing", "public_weights", "recipe", "result", "runs", "stopping", "",
-}  # fmt: skip
+    "base_width",
+    "download",
+    "evaluation",
+    "imported",
+    "preprocessing",
+    "public_weights",
+    "budget",
+    "charts",
+    "convert",
+    "errors",
+    "files",
+    "identity",
+    "network",
+    "policy",
+    "progress",
+    "recipe",
+    "result",
+    "runs",
+    "stopping",
+    "yamls",
+    "",
+}
 MAY_IMPORT = {
     "networks": GROUND,
     "pruning": GROUND | {"networks", "training"},

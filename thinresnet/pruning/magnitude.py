@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from thinresnet.budget import QUANTITIES, Budget
 from thinresnet.errors import InputError, nearest
 from thinresnet.networks.build import build
 from thinresnet.networks.cost import count
-from thinresnet.networks.fitting import Limits
+from thinresnet.networks.search import Limits
 from thinresnet.networks.store import load_weights
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.registry import Method, Pruned, in_range, register
@@ -221,13 +222,12 @@ class Weights:
 
     def eased(self, limits: Limits, share: float) -> Limits:
         """The limits on the way to these: after that share of equal rounds, each keeping the same share of weights."""
-        eased = copy.copy(limits)
-        eased.limits = []
-        for index, limit in limits.limits:
-            fixed, whole = self._fixed[index], self.whole[index]
+        eased = []
+        for quantity, limit in limits.most.items():
+            fixed, whole = (costs[QUANTITIES.index(quantity)] for costs in (self._fixed, self.whole))
             left = (min(limit, whole) - fixed) / (whole - fixed)
-            eased.limits.append((index, fixed + int((whole - fixed) * left**share)))
-        return eased
+            eased.append(Budget.parse(quantity, fixed + int((whole - fixed) * left**share)))
+        return Limits(limits.arch, eased, limits.dense)
 
     @torch.no_grad()
     def largest(self, limits: Limits, alive: Masks | None = None) -> Masks:
