@@ -16,7 +16,7 @@ from thinresnet.budget import Budget
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, build, count, describe, scale
 from thinresnet.networks.depth import block_costs, blocks_of, scaled
-from thinresnet.networks.fitting import Limits
+from thinresnet.networks.search import Limits
 from thinresnet.pruning import Pruned, method, prune
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.sss import Scales, SparseStructureSelection, _gone
@@ -182,5 +182,5 @@ def test_what_cannot_be_is_one_line(
     with pytest.raises(InputError, match=message) as caught:
         prune(method("sss"), network, model, [[Budget.parse("macs", macs)]], data=data, recipe=recipe, **options)
     assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match=r"^prune sss: gamma is -1"):
+    with pytest.raises(InputError, match=r"^prune sss: gamma: takes a number, at least 0, at most 100, got -1"):
         method("sss", {"gamma": -1})

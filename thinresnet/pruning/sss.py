@@ -9,17 +9,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from thinresnet.budget import Costs
+from thinresnet.convert import setting
 from thinresnet.network import Network
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.depth import Blocks, block_costs, blocks_of, scaled, shallower, without
-from thinresnet.networks.fitting import Limits
-from thinresnet.pruning.job import Job
-from thinresnet.pruning.registry import Method, Pruned, in_range, register
-
-Costs = tuple[int, int]  # MACs, parameters
+from thinresnet.networks.search import Limits
+from thinresnet.pruning.job import Job, Pruned
+from thinresnet.pruning.method import TRAINING, Method
 
 
-@register
 @dataclass(frozen=True)
 class SparseStructureSelection(Method):
     """Whole residual blocks leave whose branches were scaled least, after training with an L1 penalty on the scales.
@@ -34,19 +33,15 @@ class SparseStructureSelection(Method):
     paper: ClassVar[str] = (
         "Huang and Wang 2018, Data-Driven Sparse Structure Selection for Deep Neural Networks, arXiv:1707.01213"
     )
-    needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients", "training"})
+    when: ClassVar[str] = TRAINING
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
     scope: ClassVar[str] = "global"
     serves: ClassVar[str] = "ResNets (wide and pre-activation ones too) and ConvNeXts"
     removes: ClassVar[str] = "blocks"
 
-    gamma: float = 0.01  # of the penalty
-    momentum: float = 0.9  # of the scales
-    epochs: int | None = None  # of training with the penalty; none: the recipe's
-
-    def __post_init__(self) -> None:
-        in_range(self.name, "gamma", self.gamma, 0, 100)
-        in_range(self.name, "momentum", self.momentum, 0, 0.999)
-        in_range(self.name, "epochs", 1 if self.epochs is None else self.epochs, 1, 10**6)
+    gamma: float = setting(0.01, "of the penalty", low=0, high=100)
+    momentum: float = setting(0.9, "of the scales", low=0, high=0.999)
+    epochs: int | None = setting(None, "of training with the penalty; none: the recipe's", low=1, high=10**6)
 
     def check(self, job: Job) -> None:
         """Blocks that may leave, and a budget that whole blocks can meet."""
@@ -61,7 +56,8 @@ class SparseStructureSelection(Method):
     def run(self, job: Job) -> Iterator[Pruned]:
         """Train the scales, once for all targets; then choose."""
         blocks = blocks_of(job.network)
-        whole, costs = macs_and_params(job.network), block_costs(job.network, blocks)
+        whole = macs_and_params(job.network)
+        costs = {block: Costs(*cost) for block, cost in block_costs(job.network, blocks).items()}
         scales = self._train(job, blocks)
         for target in job.targets:
             assert target.limits is not None
@@ -100,7 +96,9 @@ class Scales:
 
 def _rest(whole: Costs, costs: Mapping[str, Costs], gone: Collection[str]) -> Costs:
     """What the network costs without these blocks."""
-    return whole[0] - sum(costs[block][0] for block in gone), whole[1] - sum(costs[block][1] for block in gone)
+    return Costs(
+        whole.macs - sum(costs[block].macs for block in gone), whole.params - sum(costs[block].params for block in gone)
+    )
 
 
 def _gone(whole: Costs, scales: Mapping[str, float], costs: Mapping[str, Costs], limits: Limits) -> set[str]:
