@@ -36,6 +36,7 @@ setup(
     packages=[*find_packages(include=["thinresnet*"]), "thinresnet.recipes", "thinresnet.baselines"],
     package_dir={"thinresnet.recipes": "recipes", "thinresnet.baselines": "baselines"},
     package_data={
+        "thinresnet": ["*.csv"],
         "thinresnet.recipes": ["*.yaml"],
         "thinresnet.baselines": ["*.yaml", "*.json", "results/**/*"],
         "thinresnet.studies": ["*.html"],

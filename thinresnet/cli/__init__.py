@@ -29,6 +29,8 @@ VERBS = {
     "fit": "networks",
     "time": "networks",
     "train": "train",
+    "import": "evaluate",
+    "evaluate": "evaluate",
     "plot": "runs",
     "recipes": "runs",
     "data": "data",

@@ -22,10 +22,10 @@ from thinresnet.cli.leaderboard_output import (
     table,
     text,
 )
-from thinresnet.cli.terminal import JsonFlag, console, print_json
+from thinresnet.cli.terminal import JsonFlag, console, print_json, say
 from thinresnet.errors import InputError, nearest
 from thinresnet.leaderboard import show as choosing
-from thinresnet.leaderboard import tables
+from thinresnet.leaderboard import tables, weights
 from thinresnet.leaderboard.api import known_arch
 from thinresnet.leaderboard.bar import Bar
 from thinresnet.leaderboard.claims import in_percent, typed_in
@@ -346,7 +346,8 @@ def holes(
     )  # fmt: skip
     shown = found[:limit] if limit else found
     if as_json:
-        print_json({"rules": RULES, "holes": [_hole_record(hole) for hole in shown]})
+        records = [{**_hole_record(hole), "public_weights": weights.record_for(hole)} for hole in shown]
+        print_json({"rules": RULES, "holes": records})
         return
     numbers = (f"{UNITS[on].split()[0]} {UNITS[on].split()[1]}", "dense", "results", "top-1 %")
     made = table("Runs that the bar misses", "what", "networks", *numbers, right=numbers)
@@ -358,11 +359,25 @@ def holes(
         made.add_row(*map(text, (what, f"{', '.join(hole.archs)} on {hole.dataset}", *figures)))
     to = console()
     to.print(made)
+    _print_weights(shown)
     under = choosing.Under(first.references if against else "", first.recipes, first.resolution, first.budget)
     flag = "--params" if on == "params" else "--macs"
     print_words(
         to, f"{len(shown)} of {len(found)} missing runs against {under.says}; `train.py {flag}` trains one. {_RULE}"
     )
+
+
+def _print_weights(holes: Sequence[Hole]) -> None:
+    """Which of these holes public weights would fill: the file, and the command that measures it."""
+    if not (found := weights.fills(holes)):
+        return
+    say("Public weights would serve some of them; evaluating takes minutes, and no training:")
+    for fill in found:
+        one = fill.weights
+        say(f"  {one.network} on {one.dataset}, {fill.cost:.4g}: {len(fill.serves)} results")
+        say(f"    file     {one.url}")
+        say(f"    measure  {weights.command_for(one)}")
+        say(f"    add      {weights.add_command_for(one)}")
 
 
 def _hole_record(hole: Hole) -> dict[str, object]:

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import typer
 
+from thinresnet import base_width
 from thinresnet import recipe as recipes
 from thinresnet.budget import QUANTITIES, parse_budgets
 from thinresnet.cli import flags
@@ -214,7 +215,8 @@ def choose_network(
             return networks.fit(arch, budgets, scaling=options.scaling, **given)
         return networks.scale(arch, **factors, **given)
 
-    tags = [budget.tag for budget in budgets]
+    tags = [arch] if base_width.parse(arch) else []
+    tags += [budget.tag for budget in budgets]
     tags += [f"{name[0]}{factor:g}" for name, factor in factors.items()]
     if budgets and options.scaling != "width":
         tags.append(options.scaling)

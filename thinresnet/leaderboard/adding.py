@@ -16,10 +16,12 @@ from pathlib import Path
 
 from thinresnet.errors import InputError, nearest
 from thinresnet.files import write_atomically
+from thinresnet.leaderboard import weights
 from thinresnet.leaderboard.amounts import MACS, SHORT, UNITS, read_amount, unit_of_flops
 from thinresnet.leaderboard.bibtex import Read, read_bibtex
 from thinresnet.leaderboard.check import entry_faults, identity
 from thinresnet.leaderboard.figures import contradictions, implausible
+from thinresnet.leaderboard.locking import locked
 from thinresnet.leaderboard.measured import (
     EMA,
     EVIDENCE_FOLDER,
@@ -31,7 +33,7 @@ from thinresnet.leaderboard.measured import (
 )
 from thinresnet.leaderboard.papers import Paper, bib_beside, read_bib, render_bib
 from thinresnet.leaderboard.schema import MAX_TEXT, NAMES, SAME_NETWORK, Entry, Fault, parse
-from thinresnet.leaderboard.store import default_board, locked, read_board, write_board
+from thinresnet.leaderboard.store import default_board, read_board, write_board
 
 _DEFAULTS = {"source": "published", "accuracy_unit": "accuracy", "cost_unit": "unknown", "hand": "first"}
 NEAR_TOP1 = Decimal("0.06")
@@ -120,12 +122,14 @@ def propose_run(
     cells = cells_of(results, family, ema=ema)
     if taken := sorted(set(_cells(given)) & set(cells)):
         raise InputError(f"{taken[0]}: a run's own figure is not typed by hand; leave it out")
-    method = given.pop("method", "") or f"{results[0]['arch']} {results[0]['shape']}"
+    theirs = results[0].get("weights") == "theirs"
+    usual = weights.method_of(results[0]) if theirs else f"{results[0]['arch']} {results[0]['shape']}"
+    method = given.pop("method", "") or usual
     cells.update(
         family=family,
         method=method + (EMA if ema else ""),
         paper=PROJECT_KEY,
-        locator="result.json of every seed",
+        locator="evaluation.json" if theirs else "result.json of every seed",
         evidence=f"{EVIDENCE_FOLDER}/{_slug(results[0], ema=ema)}",
     )
     entry = _entry({**cells, **_cells(given)})

@@ -10,7 +10,6 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from thinresnet.leaderboard.files import FormError, read_text
 from thinresnet.leaderboard.schema import NAMES, REQUIRED, Entry, Fault, format_row, order, parse
 
 MAX_CELL = 100_000
-LOCK_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -83,24 +81,6 @@ def merge(*boards: Iterable[Entry]) -> list[Entry]:
                 f"{getattr(entry, changed)!s} in another; correct one of them"
             )
     return sorted(merged.values(), key=order)
-
-
-@contextmanager
-def locked(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold the board alone: waits for other writers, and clears away what a killed one left half-written."""
-    from filelock import FileLock, Timeout  # only writers pay for its import
-
-    board = Path(path)
-    try:
-        with FileLock(board.with_name(f".{board.name}.lock"), timeout=LOCK_SECONDS):
-            for target in (board, board.with_suffix(".bib")):
-                for leftover in target.parent.glob(f".{target.name}.*.part"):
-                    leftover.unlink(missing_ok=True)
-            yield
-    except Timeout:
-        raise InputError(f"{board}: another process has held the board for {LOCK_SECONDS} s; try again") from None
-    except PermissionError as error:
-        raise InputError(f"{board.parent}: cannot be written ({error.strerror}); use a folder that is yours") from None
 
 
 def write_board(path: str | os.PathLike[str], entries: Iterable[Entry]) -> None:
