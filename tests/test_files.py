@@ -47,9 +47,11 @@ def test_keeps_the_mode_of_what_it_replaces(tmp_path: Path) -> None:
     ("content", "said"),
     [
         (None, "said.json: no such file"),
-        (b"{", "said.json: cannot be read"),
-        (b"\xff", "said.json: cannot be read"),
-        (b"[" * 100_000, "said.json: cannot be read"),
+        (b"{", "said.json, line 1: not valid JSON"),
+        (b"\xff", "said.json: not valid JSON"),
+        (b'{"a": 1, "a": 2}', "the key 'a' stands twice"),
+        (b'{"a": NaN}', "NaN is not a JSON number"),
+        (b"[" * 100_000, "said.json: not valid JSON: nested too deeply"),
         (b"[1]", "said.json: not a JSON object"),
     ],
 )

@@ -1,16 +1,15 @@
-"""Writing a chart as PNG, SVG and an HTML page that works offline. Nothing is imported before a chart is written."""
+"""Writing a chart as PNG, SVG and an HTML page that works offline. Imports altair, so only what draws imports this."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import altair
+import vl_convert
 
 from thinresnet.files import write_atomically
-
-if TYPE_CHECKING:
-    import altair
 
 FORMATS = ("png", "svg", "html")
 # Colours that differ in lightness too, for readers who do not see all of them (Okabe and Ito), as far as they reach.
@@ -20,25 +19,27 @@ COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0
 def write_chart(chart: altair.TopLevelMixin, target: Path, names: Sequence[str] = ()) -> list[Path]:
     """Write a chart to `target` with the suffixes of `FORMATS`; returns the files.
 
-    `names` are texts in the chart that come from outside, such as names of folders.
+    `names` are strings in the chart that come from outside, such as names of folders.
     """
     written = []
     for suffix in FORMATS:
         path = target.with_name(f"{target.name}.{suffix}")
-        write_atomically(path, _rendered(chart, suffix, names))
+        write_atomically(path, _page(chart, names) if suffix == "html" else rendered(chart.to_json(), suffix))
         written.append(path)
     return written
 
 
-def _rendered(chart: altair.TopLevelMixin, suffix: str, names: Sequence[str]) -> str | bytes:
-    import vl_convert
-
-    if suffix == "html":
-        page = str(chart.to_html(inline=True))
-        for name in names:  # it stands in a script element, where `<` could open another
-            page = page.replace(json.dumps(name), json.dumps(name).replace("<", "\\u003c"))
-        return page
-    specification = chart.to_json()
+def rendered(specification: str, suffix: str, *, scale: float = 2) -> str | bytes:
+    """A Vega-Lite specification (JSON) as an SVG text, PNG or PDF; `scale` is that of the pixels of a PNG."""
     if suffix == "svg":
         return str(vl_convert.vegalite_to_svg(specification))
-    return bytes(vl_convert.vegalite_to_png(specification, scale=2))
+    if suffix == "pdf":
+        return bytes(vl_convert.vegalite_to_pdf(specification))
+    return bytes(vl_convert.vegalite_to_png(specification, scale=scale))
+
+
+def _page(chart: altair.TopLevelMixin, names: Sequence[str]) -> str:
+    page = str(chart.to_html(inline=True))
+    for name in names:  # it stands in a script element, where `<` could open another
+        page = page.replace(json.dumps(name), json.dumps(name).replace("<", "\\u003c"))
+    return page

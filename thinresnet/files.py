@@ -15,6 +15,8 @@ from typing import Any
 
 from thinresnet.errors import InputError
 
+LARGEST_JSON_BYTES = 64 << 20
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -56,15 +58,49 @@ def write_atomically(path: str | os.PathLike[str], data: str | bytes) -> None:
 
 def read_object(path: Path, *, missing: str = "") -> dict[str, Any]:
     """The JSON object in a file; `missing` is what there is to say if there is no such file."""
+    return parse_object(read_bytes(path, missing=missing), str(path))
+
+
+def read_bytes(path: Path, *, largest_bytes: int = LARGEST_JSON_BYTES, missing: str = "") -> bytes:
+    """The bytes of a file of bounded size."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(largest_bytes + 1)
     except FileNotFoundError:
         raise InputError(missing or f"{path}: no such file") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > largest_bytes:
+        raise InputError(f"{path}: larger than {largest_bytes:,} bytes")
+    return content
+
+
+def parse_object(text: str | bytes, where: str) -> dict[str, Any]:
+    """The JSON object in a string from outside; a key given twice and NaN are refused, `where` begins the message."""
+    try:
+        found = json.loads(text, object_pairs_hook=_no_twins, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}, line {error.lineno}: not valid JSON: {error.msg}") from None
+    except RecursionError:
+        raise InputError(f"{where}: not valid JSON: nested too deeply") from None
+    except ValueError as error:
+        raise InputError(f"{where}: not valid JSON: {error}") from None
     if not isinstance(found, dict):
-        raise InputError(f"{path}: not a JSON object")
+        raise InputError(f"{where}: not a JSON object")
     return found
+
+
+def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key[:60]!r} stands twice")
+        found[key] = value
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _umask() -> int:

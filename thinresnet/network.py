@@ -10,17 +10,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thinresnet.errors import InputError, nearest
+from thinresnet.convert import brief, convert, setting
+from thinresnet.errors import InputError
+from thinresnet.files import parse_object, read_bytes
 from thinresnet.runs import NETWORK_FILE
 
 FORMAT = 1
 LARGEST_JSON_BYTES = 4 << 20
 LARGEST_SIDE_PX = 4096
+
+
+def _check_sides(size: Sequence[int]) -> None:
+    if not (1 <= size[0] <= 64 and all(1 <= side <= LARGEST_SIDE_PX for side in size[1:])):
+        raise InputError(
+            f"takes 1 to 64 channels, then height and width of 1 to {LARGEST_SIDE_PX} pixels; got {brief(size)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -32,8 +41,8 @@ class Network:
 
     arch: str
     kwargs: Mapping[str, Any]
-    input_size: tuple[int, int, int]
-    channels: Mapping[str, int]
+    input_size: tuple[int, int, int] = setting(check=_check_sides)
+    channels: Mapping[str, int] = setting(low=1)
 
     def to_json(self) -> str:
         """Canonical text: equal networks give equal bytes."""
@@ -55,66 +64,29 @@ class Network:
         """Read a description and check its form; `where` names its source in messages."""
         if len(text) > LARGEST_JSON_BYTES:
             raise InputError(f"{where}: {len(text)} bytes; a network's description has at most {LARGEST_JSON_BYTES}")
-        try:
-            content = json.loads(text, object_pairs_hook=_no_twins, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: not valid JSON: {error or 'nested too deeply'}") from None
-        fields = ("format", "arch", "kwargs", "input_size", "channels")
-        if not isinstance(content, dict):
-            raise InputError(f"{where}: a network is an object with the keys {', '.join(fields)}")
-        for key in content:
-            if key not in fields:
-                raise InputError(f"{where}: unknown key {key!r}{nearest(key, fields)} (allowed: {', '.join(fields)})")
-        for key in fields:
-            if key not in content:
-                raise InputError(f"{where}: the key {key!r} is missing")
-        if content["format"] != FORMAT:
-            raise InputError(f"{where}: format {content['format']!r} is not known here; this version reads {FORMAT}")
-        for key, kind in (("arch", str), ("kwargs", dict), ("input_size", list), ("channels", dict)):
-            if not isinstance(content[key], kind):
-                raise InputError(f"{where}: {key!r} must be a {_JSON_NAMES[kind]}, not {content[key]!r:.80}")
-        for name, count in content["channels"].items():
-            if type(count) is not int or count < 1:
-                raise InputError(f"{where}: channels: {name!r} is {count!r:.80}; a count is an integer of at least 1")
-        try:
-            size = check_input_size(content["input_size"])
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from None
-        return cls(content["arch"], content["kwargs"], size, content["channels"])
+        content = parse_object(text, where)
+        if "format" not in content:
+            raise InputError(f"{where}: the key 'format' is missing")
+        if content.pop("format") != FORMAT:
+            raise InputError(f"{where}: format: takes {FORMAT}; other formats are not known to this version")
+        return convert(cls, content, where)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Network:
         """Read a network file, or the `network.json` of a run folder; `networks.read_network` checks what it says."""
         file = Path(path)
         file = file / NETWORK_FILE if file.is_dir() else file
-        try:
-            with file.open("rb") as stream:
-                text = stream.read(LARGEST_JSON_BYTES + 1)
-        except OSError as error:
-            raise InputError(f"{file}: cannot be read: {error.strerror}") from None
-        return cls.from_json(text, where=str(file))
-
-
-_JSON_NAMES = {str: "string", dict: "object", list: "list of three integers"}
+        missing = f"{file}: cannot be read: no such file"
+        return cls.from_json(read_bytes(file, largest_bytes=LARGEST_JSON_BYTES, missing=missing), where=str(file))
 
 
 def check_input_size(size: Any) -> tuple[int, int, int]:
+    """The size as a tuple, or a refusal: channels, height, width."""
     whole = isinstance(size, (tuple, list)) and len(size) == 3 and all(type(side) is int for side in size)
-    if not whole or not (1 <= size[0] <= 64 and all(1 <= side <= LARGEST_SIDE_PX for side in size[1:])):
-        raise InputError(
-            f"input_size: {size!r:.80}; it is (channels, height, width): 1 to 64, and 1 to {LARGEST_SIDE_PX} pixels"
-        )
+    if not whole:
+        raise InputError(f"input_size: takes channels, height and width, three integers; got {brief(size)}")
+    try:
+        _check_sides(size)
+    except InputError as error:
+        raise InputError(f"input_size: {error}") from None
     return (size[0], size[1], size[2])
-
-
-def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key {key!r} stands twice")
-        found[key] = value
-    return found
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON number")

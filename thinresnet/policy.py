@@ -46,7 +46,7 @@ def parse_policy(text: str) -> Policy:
     if family in AUTO_POLICIES:
         _numbers(text, parts, ("mstd",), sets=False)
         return Policy("auto")
-    raise InputError(f"aa: {text[:60]!r} is not a policy; write one {_EXAMPLES}")
+    raise InputError(f"{text[:60]!r} is not a policy; write one {_EXAMPLES}")
 
 
 def _numbers(text: str, parts: list[str], keys: tuple[str, ...], *, sets: bool) -> dict[str, str]:
@@ -61,7 +61,7 @@ def _numbers(text: str, parts: list[str], keys: tuple[str, ...], *, sets: bool) 
             whole = key in ("m", "n", "mmax", "inc", "w", "d", "b")
             allowed = key in keys and (value.isdigit() or not whole) and float(value) <= _LARGEST[key]
         if not allowed or key in found:
-            raise InputError(f"aa: {text[:60]!r}: {part[:20]!r} is not understood; write a policy {_EXAMPLES}")
+            raise InputError(f"{text[:60]!r}: {part[:20]!r} is not understood; write a policy {_EXAMPLES}")
         found[key] = value
     return found
 
@@ -79,5 +79,5 @@ def _rand(text: str, numbers: dict[str, str]) -> Policy:
         operations=numbers.get("t", ""),
     )
     if policy.layers < 1:
-        raise InputError(f"aa: {text[:60]!r}: n is at least 1")
+        raise InputError(f"{text[:60]!r}: n is at least 1")
     return policy

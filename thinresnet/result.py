@@ -1,28 +1,43 @@
-"""The result of a finished run: the keys of result.json. Standard library only."""
+"""The result of a finished run: the keys of result.json. Standard library only.
+
+Nothing in it says where files lay: a path is relative, or its last name.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from thinresnet.convert import convert, setting
 from thinresnet.errors import InputError
 from thinresnet.files import read_object, write_atomically
 from thinresnet.runs import RESULT_FILE
 
 FORMAT = 1
 PARTS = ("test", "test_ema", "holdout", "holdout_ema")
+FORWARD_AND_BACKWARD = 3  # a training update costs so many times the MACs of the forward pass
+# An absolute path as a value, perhaps behind `--flag=`: what comes before it, and its last name.
+_ABSOLUTE = re.compile(r"\A(--[\w-]+=)?(?:[/~]|[A-Za-z]:[\\/]).*?([^\\/]+)[\\/]?\Z", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Score:
     """One network measured on one split: exact counts, and the mean cross-entropy."""
 
-    images: int
-    correct1: int
-    correct5: int | None
-    loss: float
+    images: int = setting(low=1)
+    correct1: int = setting(low=0)
+    correct5: int | None = setting(low=0)
+    loss: float = setting()
+
+    def __post_init__(self) -> None:
+        for name in ("correct1", "correct5"):
+            if (getattr(self, name) or 0) > self.images:
+                raise InputError(f"{name}: {getattr(self, name)} of {self.images} images")
 
     @property
     def top1(self) -> float:
@@ -35,59 +50,59 @@ class Score:
         return None if self.correct5 is None else 100 * self.correct5 / self.images
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
-    """A finished run. Accuracies in percent, counts as whole numbers, None where something does not apply."""
+    """A finished run: counts are integers, and None says that something does not apply."""
 
     run: str
-    folder: Path
+    folder: Path = Path()
     arch: str
     arch_kwargs: dict[str, Any]
     shape: str
     network_sha256: str
     dataset: str
-    classes: int
-    images_train: int
-    images_holdout: int
-    images_test: int
-    train_resolution: int
-    test_resolution: int
-    macs: int
-    params: int
-    activations: int
-    macs_train: int
-    dense_macs: int
-    dense_params: int
-    training_macs: int
-    epochs: int
-    updates: int
-    images_seen: int
-    batch_size: int
+    classes: int = setting(low=1)
+    images_train: int = setting(low=0)
+    images_holdout: int = setting(low=0)
+    images_test: int = setting(low=0)
+    train_resolution: int = setting(low=1)
+    test_resolution: int = setting(low=1)
+    macs: int = setting(low=0)
+    params: int = setting(low=0)
+    activations: int = setting(low=0)
+    macs_train: int = setting(low=0)
+    dense_macs: int = setting(low=0)
+    dense_params: int = setting(low=0)
+    training_macs: int = setting(low=0)
+    epochs: int = setting(low=0)
+    updates: int = setting(low=0)
+    images_seen: int = setting(low=0)
+    batch_size: int = setting(low=1)
     test: Score
     test_ema: Score | None
     holdout: Score | None
     holdout_ema: Score | None
-    seed: int
+    seed: int = setting(low=0)
     recipe: str
     recipe_hash: str
     initial_checkpoint: dict[str, str] | None
     weights_sha256: str
     weights_ema_sha256: str | None
-    seconds: float
-    seconds_total: float
-    images_per_second: float
-    peak_memory_mib: float
+    seconds: float = setting(low=0)
+    seconds_total: float = setting(low=0)
+    images_per_second: float = setting(low=0)
+    peak_memory_mib: float = setting(low=0)
     loader: str
     precision: str
-    processes: int
+    processes: int = setting(low=1)
     device: str
     git_commit: str | None
     git_clean: bool | None
     versions: dict[str, str]
-    command: list[str] | None
+    command: list[str] | None = setting(lines=True)
     started: str
     finished: str
-    sessions: int
+    sessions: int = setting(low=0)
 
     def to_json(self) -> dict[str, Any]:
         """The flat object of result.json; the folder is left out, because a run may be moved."""
@@ -109,23 +124,41 @@ class Result:
     def read(cls, folder: Path) -> Result:
         """The result of a complete run."""
         path = folder / RESULT_FILE
-        flat = read_object(path, missing=f"{path}: no such file; is the run complete, and is {folder} a run's folder?")
+        missing = f"{path}: no such file; the run is unfinished (resume it), or {folder} is not a run folder"
+        return cls.from_json(read_object(path, missing=missing), folder, str(path))
+
+    @classmethod
+    def from_json(cls, flat: Mapping[str, Any], folder: Path, where: str) -> Result:
+        """The result that the object of a result.json states, checked; keys of newer versions are left out."""
         if flat.get("format") != FORMAT:
-            raise InputError(f"{path}: not a result of format {FORMAT}")
-        images = {"test": "images_test", "holdout": "images_holdout"}
-        values: dict[str, Any] = {}
-        try:
-            for field in fields(cls):
-                name = field.name
-                if name in PARTS:
-                    known = flat[f"correct1_{name}"] is not None
-                    values[name] = _score(flat, name, images[name.removesuffix("_ema")]) if known else None
-                else:
-                    values[name] = folder if name == "folder" else flat[name]
-        except KeyError as error:
-            raise InputError(f"{path}: the key {error} is missing") from error
-        return cls(**values)
+            raise InputError(f"{where}: not a result of format {FORMAT}")
+        values = {name: value for name, value in flat.items() if name not in ("folder", *PARTS)}
+        values |= {part: _score(flat, part, where) for part in PARTS}
+        return dataclasses.replace(convert(cls, values, where, unknown="ignore"), folder=folder)
 
 
-def _score(flat: dict[str, Any], part: str, images: str) -> Score:
-    return Score(flat[images], flat[f"correct1_{part}"], flat[f"correct5_{part}"], flat[f"loss_{part}"])
+def _score(flat: Mapping[str, Any], part: str, where: str) -> dict[str, Any] | None:
+    """The keys of one score out of the flat object; None where that part was not measured."""
+    names = {"correct1": f"correct1_{part}", "correct5": f"correct5_{part}", "loss": f"loss_{part}"}
+    if flat.get(names["correct1"]) is None and part != "test":
+        return None
+    for name in names.values():
+        if name not in flat:
+            raise InputError(f"{where}: the key {name!r} is missing")
+    images = "images_" + part.removesuffix("_ema")
+    score = {"images": flat.get(images), **{key: flat[name] for key, name in names.items()}}
+    try:
+        convert(Score, score, "")
+    except InputError as error:  # named as the flat object names it
+        key, _, rest = str(error).partition(": ")
+        raise InputError(f"{where}: {names.get(key, images)}: {rest}") from None
+    return score
+
+
+def without_folders(value: Any) -> Any:
+    """JSON values in which every absolute path is its last name: where files lay on a machine is nobody's business."""
+    if isinstance(value, dict):
+        return {key: without_folders(own) for key, own in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_folders(own) for own in value]
+    return _ABSOLUTE.sub(r"\1\2", value) if isinstance(value, str) else value

@@ -1,6 +1,6 @@
-"""How a run ends before its end: asked to stop, or unable to go on; and the exit codes that say so.
+"""How a run ends early: asked to stop, or unable to continue; and the exit codes that say so.
 
-SIGTERM and Ctrl-C become a wish, which the loop grants between two updates, after saving.
+SIGTERM and Ctrl-C become a request, which the loop follows between two updates, after saving.
 """
 
 from __future__ import annotations
@@ -22,50 +22,56 @@ FAILED_EXIT_CODE = 1
 
 
 class TrainingInterruptedError(Exception):
-    """A run was asked to stop and has saved its state: the same command goes on from there."""
+    """A run was asked to stop and has saved its state: the same command resumes from there."""
 
 
 class TrainingError(RuntimeError):
-    """A run cannot go on (a loss that is no number, a full disk): one line for the user; what was saved is whole."""
+    """A run cannot continue (a non-finite loss, a full disk): one line for the user; what was saved is whole."""
 
 
-class Wish:
-    """Whether a stop was asked for."""
+class StopRequest:
+    """Whether the run was asked to stop."""
 
     def __init__(self) -> None:
-        self.stop = False
+        self.made = False
 
 
 @contextmanager
-def wish_to_stop() -> Iterator[Wish]:
-    """Within the block the first SIGTERM or Ctrl-C only sets the wish; a second of its kind acts as it always does."""
-    wish = Wish()
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Within the block the first SIGTERM or Ctrl-C only makes the request; the second acts as it always does."""
+    request = StopRequest()
     if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
-        yield wish
+        yield request
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def ask(number: int, frame: FrameType | None) -> None:
-        wish.stop = True
+        request.made = True
         signal.signal(number, before[signal.Signals(number)])
 
     for number in before:
         signal.signal(number, ask)
     try:
-        yield wish
+        yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def stop_with_launcher() -> None:
-    """Be sent SIGTERM when `accelerate launch` ends: killed alone it leaves its one process running. On Linux only."""
-    if sys.platform == "linux" and "ACCELERATE_MIXED_PRECISION" in os.environ:
+def stop_with_parent() -> None:
+    """Be sent SIGTERM, on which a training saves its state, when the parent process ends. On Linux only."""
+    if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
-_NO_ROOM = {
+def stop_with_launcher() -> None:
+    """Stop with `accelerate launch`: killed alone it leaves its one process running."""
+    if "ACCELERATE_MIXED_PRECISION" in os.environ:
+        stop_with_parent()
+
+
+_FULL_DISK = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the file would be larger than allowed",
@@ -73,14 +79,14 @@ _NO_ROOM = {
 
 
 @contextmanager
-def no_room_said(folder: Path) -> Iterator[None]:
-    """A disk without room becomes one line; files are replaced whole, so that those written before are all there."""
+def full_disk_as_one_line(folder: Path) -> Iterator[None]:
+    """A full disk becomes one line; files are replaced whole, so that those written before are all there."""
     try:
         yield
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in _FULL_DISK:
             raise
         raise TrainingError(
-            f"{folder}: {_NO_ROOM[error.errno]}; what was saved before is whole: make room, then give the same command "
-            "again to go on"
+            f"{folder}: {_FULL_DISK[error.errno]}; what was saved before is whole: make room, then give the same "
+            "command again to resume"
         ) from error

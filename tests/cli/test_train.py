@@ -47,7 +47,7 @@ def test_the_readme_command_trains_the_embedded_default(
     assert found["run"].startswith("resnet20_cifar-w0.5-digits-s42-")
     assert found["top1_test"] >= 97.0
     assert found["images_test"] + found["images_train"] == 1797
-    assert "training on the small embedded data set" in answer.stdout
+    assert "training on the small embedded dataset" in answer.stdout
     for words in (f"top-1 {found['top1_test']:.2f} %", "--recipe cifar-modern", "--recipe imagenet-a2"):
         assert words in answer.stdout
     assert f"epoch {found['epochs']}/{found['epochs']}" in answer.stderr
@@ -86,7 +86,7 @@ def test_interrupted_it_ends_with_the_code_to_requeue_on_and_resumes_from_the_fo
             break
     said = process.stderr.read()
     assert process.wait() == 75
-    assert "saved: the same command goes on from there" in said
+    assert "saved: the same command resumes from there" in said
     (folder,) = tmp_path.iterdir()
     begun: list[int] = []
 
@@ -150,12 +150,12 @@ def test_a_network_file_carries_its_shape_to_other_classes(tmp_path: Path) -> No
 
 MISTAKES = [
     (["--epohcs", "3"], "unknown flag '--epohcs'; did you mean '--epochs'"),
-    (["--epochs", "three"], "--epochs: takes a whole number, got 'three'"),
+    (["--epochs", "three"], "--epochs: takes an integer, got 'three'"),
     (["--lr", "-1"], "lr: takes a number, at least 0"),
     (["--recipe", "digit"], "did you mean 'digits'"),
     (["--recipe", "no/such.yaml"], "no such file"),
     (["--arch", "resnet20_cifr"], "did you mean 'resnet20_cifar'"),
-    (["--width", "0.5", "--macs", "50%"], "--macs or --params and --width each say what the shape is"),
+    (["--width", "0.5", "--macs", "50%"], "--macs or --params and --width each set the shape"),
     (["--macs", "lots"], "--macs lots: not a budget"),
     (["--params", "10"], "10"),
     (["--width", "nan"], "width"),

@@ -50,6 +50,17 @@ def test_what_was_not_measured_is_not_drawn(run: Path, tmp_path: Path) -> None:
     assert set(values) == {"2"}
 
 
+@pytest.mark.parametrize("epochs", [1, 10, 11, 300])
+def test_runs_of_any_length(run: Path, tmp_path: Path, epochs: int) -> None:
+    lines = [f"{epoch},{10 * epoch},0.1,2.3,2.0,31.5,70.0,2.1,," for epoch in range(1, epochs + 1)]
+    (run / "metrics.csv").write_text("\n".join([METRICS.splitlines()[0], *lines]) + "\n")
+    _, svg, html = plot([run], tmp_path / "curves")
+    assert '"values": null' not in html.read_text()
+    ticks = {int(text) for text in re.findall(r">(\d+)</text>", svg.read_text())}
+    assert epochs in ticks or epochs > 10
+    assert len([tick for tick in ticks if tick <= epochs]) <= 25
+
+
 def test_names_of_runs_are_text_not_markup(run: Path, tmp_path: Path) -> None:
     evil = run.rename(tmp_path / "<script>alert(1)<")
     _, svg, html = plot([evil], tmp_path / "curves")

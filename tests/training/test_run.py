@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import os
 import signal
 import subprocess
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ from rich.console import Console
 
 from thinresnet import networks, stopping
 from thinresnet import recipe as recipes
+from thinresnet.convert import setting
 from thinresnet.errors import InputError
-from thinresnet.training import display, provenance, tracking
+from thinresnet.identity import plain
+from thinresnet.training import checkpoint, display, provenance, tracking
 from thinresnet.training.run import RunFolder, identity, read_settings, readable_id
 
 NETWORK = networks.scale("resnet20_cifar", width=0.125, num_classes=10)
@@ -33,6 +37,59 @@ def test_a_name_says_network_data_and_seed_and_is_unique() -> None:
     assert name(seed=7).startswith("resnet20_cifar-params50pct-digits-s7-")
     assert len({name(), name(lr=0.3), name(seed=7), name(mixup=0.1), name(channels_last=True)}) == 5
     assert len({name(), name(workers=3), name(log_interval=9), name(data_dir="/elsewhere"), name(log_wandb=True)}) == 1
+
+
+@dataclass(frozen=True)
+class Grown(recipes.Recipe):
+    """A recipe of a later version, with a field more."""
+
+    shuffle_mode: str = setting("all", group="augment", also=())
+
+
+def _grown(recipe: recipes.Recipe, **changes: Any) -> Grown:
+    return Grown(**{field.name: getattr(recipe, field.name) for field in fields(recipe)}, **changes)
+
+
+def test_a_new_field_at_its_default_moves_no_run() -> None:
+    recipe = recipes.load("digits", {"lr": 0.3})
+    facts = {"seed": 42, "images_train": 1437, "holdout": 0.0, "initial_checkpoint": None}
+    known = identity(recipe, NETWORK, facts)
+    assert identity(_grown(recipe), NETWORK, {**facts, "holding": None}) == known
+    assert identity(_grown(recipe, shuffle_mode="some"), NETWORK, facts) != known
+    assert known["recipe"]["lr"] == 0.3
+    assert "momentum" not in known["recipe"]
+    assert set(known) == {"format", "network", "recipe", "seed", "images_train"}
+
+
+def test_a_folder_written_before_a_field_existed_resumes(tmp_path: Path) -> None:
+    recipe = recipes.load("digits")
+    facts = {"seed": 42, "holdout": 0.0, "initial_checkpoint": None}
+    # As runs were written once: every field, at its default or not; and the field that is new is not among them.
+    every = {**plain({field.name: getattr(recipe, field.name) for field in fields(recipe)})}
+    old = {"network": json.loads(NETWORK.to_json()), "recipe": every, **facts}
+    (tmp_path / "run.json").write_text(json.dumps({"defined_by": old}))
+    RunFolder(tmp_path, identity(_grown(recipe), NETWORK, facts)).check()
+    checkpoint.save(tmp_path / "checkpoints", old, {"epoch": 1}, epoch=1, step=0, kept=2)
+    state, notes = checkpoint.load_newest(tmp_path / "checkpoints", identity(_grown(recipe), NETWORK, facts))
+    assert (state, notes) == ({"epoch": 1}, [])
+    for changes, said in [
+        ({"momentum": 0.5}, "its recipe: momentum is 0.9, here it is 0.5"),
+        ({"shuffle_mode": "some"}, "its recipe: shuffle_mode is None, here it is 'some'"),
+    ]:
+        with pytest.raises(InputError, match=said):
+            RunFolder(tmp_path, identity(_grown(recipe).replace(**changes), NETWORK, facts)).check()
+    with pytest.raises(InputError, match=r"its holdout is 0\.0, here it is 0\.1"):
+        RunFolder(tmp_path, identity(recipe, NETWORK, {**facts, "holdout": 0.1})).check()
+    with pytest.raises(InputError, match="its holding is None, here it is 'ab'"):
+        RunFolder(tmp_path, identity(recipe, NETWORK, {**facts, "holding": "ab"})).check()
+
+
+def test_what_the_folder_holds_more_is_another_run(tmp_path: Path) -> None:
+    facts = {"seed": 42}
+    known = identity(recipes.load("digits"), NETWORK, facts)
+    (tmp_path / "run.json").write_text(json.dumps({"defined_by": {**known, "holding": "ab"}}))
+    with pytest.raises(InputError, match="its holding is 'ab', here it is None"):
+        RunFolder(tmp_path, known).check()
 
 
 def test_a_name_is_a_safe_folder() -> None:
@@ -155,7 +212,7 @@ def test_a_server_that_goes_away_never_stops_a_run(tmp_path: Path) -> None:
         found.log({"loss": 1.0}, step=step)
     found.finish()
     assert broken.logged == 2
-    assert said[1:] == ["Weights & Biases: ConnectionError: the server is away; going on without it"]
+    assert said[1:] == ["Weights & Biases: ConnectionError: the server is away; continuing without it"]
 
 
 def test_nothing_is_tracked_unless_asked_for(tmp_path: Path) -> None:
@@ -193,14 +250,14 @@ def test_outside_a_checkout_there_is_no_commit(monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_first_signal_is_a_wish_and_the_second_acts(number: signal.Signals) -> None:
+def test_the_first_signal_is_a_request_and_the_second_acts(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     signal.signal(number, signal.default_int_handler)
     try:
-        with stopping.wish_to_stop() as wish:
-            assert not wish.stop
+        with stopping.stop_on_signals() as request:
+            assert not request.made
             os.kill(os.getpid(), number)
-            assert wish.stop
+            assert request.made
             with pytest.raises(KeyboardInterrupt):
                 os.kill(os.getpid(), number)
         assert signal.getsignal(number) is signal.default_int_handler

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from thinresnet.cli.terminal import JsonFlag, print_json, print_written
+from thinresnet.cli.terminal import JsonFlag, print_json, print_written, progress
 
-_FOLDER = typer.Option("--data-dir", help="Folder of the data set.", metavar="DIR")
+_FOLDER = typer.Option("--data-dir", help="Folder of the dataset.", metavar="DIR")
 _DATASET = typer.Option("--dataset", help="digits, torch/cifar10, torch/cifar100; class folders if not given.")
 
 app = typer.Typer(
@@ -29,9 +29,9 @@ def write(
     """
     from thinresnet.recipe import Recipe
     from thinresnet.training.data.info import write_betons
-    from thinresnet.training.display import show_preparation
 
-    written = write_betons(Recipe(data_dir=str(data_dir)), mode=mode, progress=None if as_json else show_preparation)
+    with progress() as shown:
+        written = write_betons(Recipe(data_dir=str(data_dir)), mode=mode, progress=shown)
     print_written(written, as_json=as_json)
 
 
@@ -43,19 +43,19 @@ def info(
     check: Annotated[bool, typer.Option("--check", help="Decode every image, and name those that are broken.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Say what a data set or a .beton file holds: classes, images, sizes, broken files.
+    """Say what a dataset or a .beton file holds: classes, images, sizes, broken files.
 
     Example: thinresnet data info --data-dir imagenette --check
     """
     from thinresnet.recipe import Recipe
     from thinresnet.training.data.info import describe, describe_beton
-    from thinresnet.training.display import show_preparation
 
     if file is not None:
         found = describe_beton(file)
     else:
         recipe = Recipe(data_dir=str(data_dir) if data_dir else None, dataset=dataset)
-        found = describe(recipe, check=check, progress=None if as_json else show_preparation)
+        with progress() as shown:
+            found = describe(recipe, check=check, progress=shown)
     if as_json:
         print_json(found)
         return

@@ -156,11 +156,11 @@ def shown() -> Iterator[Callable[[str, int, int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from thinresnet.training.display import Timed
+    from thinresnet.progress import Tenths
 
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
-        yield Timed(console).say
+        yield Tenths(lambda line: console.print(line, markup=False))
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bars:

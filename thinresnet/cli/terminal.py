@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
+
+from thinresnet.progress import Progress, Tenths
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -66,14 +68,14 @@ def print_written(paths: Iterable[Path], *, as_json: bool) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str, int, int], None]]:
+def progress() -> Iterator[Progress]:
     """Shows how far work is, told as (what, done, total): bars in a terminal, a line every tenth elsewhere."""
     errors = console(stderr=True)
     if not errors.is_terminal:
-        yield _Tenths()
+        yield Tenths(note)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, transient=True) as bars:
+    with Bars(*columns, console=errors, transient=True) as bars:
         tasks: dict[str, TaskID] = {}
 
         def show(what: str, done: int, total: int) -> None:
@@ -82,20 +84,3 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
             bars.update(tasks[what], completed=done, total=total)
 
         yield show
-
-
-class _Tenths:
-    """A line whenever a tenth is done, with the time left: progress for logs."""
-
-    def __init__(self) -> None:
-        self._begun: dict[str, float] = {}
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        from thinresnet.training.display import duration
-
-        now = time.monotonic()
-        begun = self._begun.setdefault(what, now)
-        tenth = max(1, total // 10)
-        if done and (done % tenth == 0 or done == total):
-            left = f", {duration((now - begun) / done * (total - done))} left" if now > begun and done < total else ""
-            note(f"{what}: {done:,} of {total:,}{left}")

@@ -1,6 +1,6 @@
 """`train.py` and `thinresnet train`: from a command line to a recipe, a network and the call that trains it.
 
-Nothing heavy is imported before the flags are read, so that help and a slip of the keyboard are answered at once.
+Nothing heavy is imported before the flags are read, so that help and a typing mistake are answered at once.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import typer
 
 from thinresnet import recipe as recipes
 from thinresnet.budget import QUANTITIES, parse_budgets
+from thinresnet.cli import flags
 from thinresnet.errors import InputError, nearest
+from thinresnet.network import Network
 from thinresnet.recipe import Recipe
+from thinresnet.result import Result
 from thinresnet.stopping import (
     FAILED_EXIT_CODE,
     REQUEUE_EXIT_CODE,
@@ -26,20 +29,16 @@ from thinresnet.stopping import (
     stop_with_launcher,
 )
 
-if TYPE_CHECKING:
-    from thinresnet.network import Network
-    from thinresnet.result import Result
-
 EMBEDDED = "digits"
 app = typer.Typer()
 _LOADERS = ("auto", "memory", "ffcv", "torch")
 _EPILOG = f"""exit codes:
   0   done (at once, if the run is complete already)
   2   something in the command or in a file has to be changed
-  {REQUEUE_EXIT_CODE}  stopped by SIGTERM or Ctrl-C, state saved: the same command goes on; requeue on this code
-  {FAILED_EXIT_CODE}   the run cannot go on: a loss that is no number, a full disk
+  {REQUEUE_EXIT_CODE}  stopped by SIGTERM or Ctrl-C, state saved: the same command resumes; requeue on this code
+  {FAILED_EXIT_CODE}   the run cannot continue: a non-finite loss, a full disk
 accelerate launch and torchrun turn every code but 0 into 1; a script around them can tell by the last line."""
-_GO_ON = """This was the small embedded data set (scikit-learn's digits). To go on:
+_NEXT = """This was the small embedded dataset (scikit-learn's digits). Next:
   CIFAR-10    accelerate launch train.py --recipe cifar-modern --width 0.5 --data-dir DATA --download
   ImageNet    accelerate launch train.py --recipe imagenet-a2 --arch resnet50 --width 0.5 --data-dir IMAGENET
   plan it     thinresnet fit resnet50 --macs 50%        (any flag of a recipe: train.py --help)"""
@@ -59,23 +58,24 @@ def train_verb(context: typer.Context) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train as the command line says; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    speaks = os.environ.get("RANK", "0") == "0"
+    visible = os.environ.get("RANK", "0") == "0"
     stop_with_launcher()
     try:
-        result, embedded = _train(arguments, speaks=speaks)
-        if speaks:
+        result, embedded = _train(arguments, visible=visible)
+        if visible:
             _close(result, embedded=embedded)
     except InputError as error:
-        return _end(f"train.py: {error}", 2, speaks=speaks)
+        return _end(f"train.py: {error}", 2, visible=visible)
     except TrainingInterruptedError as error:
-        return _end(f"train.py: {error}; saved: the same command goes on from there", REQUEUE_EXIT_CODE, speaks=speaks)
+        line = f"train.py: {error}; saved: the same command resumes from there"
+        return _end(line, REQUEUE_EXIT_CODE, visible=visible)
     except TrainingError as error:
-        return _end(f"train.py: {error}", FAILED_EXIT_CODE, speaks=speaks)
+        return _end(f"train.py: {error}", FAILED_EXIT_CODE, visible=visible)
     return 0
 
 
-def _end(line: str, code: int, *, speaks: bool) -> int:
-    if speaks:
+def _end(line: str, code: int, *, visible: bool) -> int:
+    if visible:
         print(line, file=sys.stderr)
     return code
 
@@ -86,13 +86,13 @@ def _close(result: Result, *, embedded: bool) -> None:
     from thinresnet.leaderboard.verdicts import place
     from thinresnet.training.report import report
 
-    # The board has nothing to hold the embedded images against.
+    # The leaderboard has no rows for the embedded images.
     report(result, Console(), None if embedded else place(result.to_json()))
     if embedded:
-        print(f"\n{_GO_ON}")
+        print(f"\n{_NEXT}")
 
 
-def _train(arguments: list[str], *, speaks: bool) -> tuple[Result, bool]:
+def _train(arguments: list[str], *, visible: bool) -> tuple[Result, bool]:
     """The result, and whether it is that of the embedded default."""
     options, recipe, recipe_name = read_flags(arguments)
     folder, shape, holdout = options.resume or None, None, options.holdout
@@ -107,8 +107,8 @@ def _train(arguments: list[str], *, speaks: bool) -> tuple[Result, bool]:
     else:
         network, size, shape = choose_network(options, recipe)
     embedded = options.recipe is None and folder is None and recipe.dataset == EMBEDDED
-    if speaks and embedded:
-        print(f"No recipe was named: training on the small embedded data set, with the recipe {EMBEDDED}.", flush=True)
+    if visible and embedded:
+        print(f"No recipe was named: training on the small embedded dataset, with the recipe {EMBEDDED}.", flush=True)
 
     from thinresnet.training.session import train
 
@@ -130,7 +130,7 @@ def _train(arguments: list[str], *, speaks: bool) -> tuple[Result, bool]:
 
 
 def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, Recipe, str]:
-    """Flags of ours, and the recipe with the flags that change it; a slip is refused with the nearest flag."""
+    """Flags of ours, and the recipe with the flags that change it; a mistake is refused with the nearest flag."""
     first = _Parser(add_help=False, allow_abbrev=False)
     _add_recipe(first)
     named, _ = first.parse_known_args(arguments)
@@ -152,12 +152,12 @@ def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, Recipe, st
     )
     _add_recipe(parser)
     _add_own(parser)
-    recipes.add_flags(parser, base)
+    flags.add_flags(parser, base)
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         known = [flag for action in parser._actions for flag in action.option_strings]
         raise InputError(f"unknown flag {unknown[0]!r}{nearest(unknown[0].partition('=')[0], known)}; see --help")
-    recipe = recipes.load(source, recipes.overrides_from(options))
+    recipe = recipes.load(source, flags.overrides_from(options))
     if options.resume:
         given = [name for name in ("width", "interior", "network", *QUANTITIES) if getattr(options, name) is not None]
         if given:
@@ -178,7 +178,7 @@ def choose_network(
     ways = [flag for flag, given in (("--network", options.network), ("--macs or --params", budgets)) if given]
     ways += [f"--{name}" for name in factors][:1]
     if len(ways) > 1:
-        raise InputError(f"{' and '.join(ways)} each say what the shape is; give one of them")
+        raise InputError(f"{' and '.join(ways)} each set the shape; give one of them")
 
     def input_of(size: tuple[int, int, int]) -> tuple[int, int, int]:
         return size if recipe.img_size is None else (size[0], recipe.img_size, recipe.img_size)
@@ -234,14 +234,14 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
         type=Path,
         const=None,
         metavar="RUN",
-        help="go on with the run in this folder (the same command again does so too)",
+        help="resume the run in this folder (the same command again does so too)",
     )
 
 
 def _add_own(parser: argparse.ArgumentParser) -> None:
     run = next(group for group in parser._action_groups if group.title == "recipe and run")
     run.add_argument("--output", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default: runs)")
-    run.add_argument("--holdout", type=float, default=0.0, metavar="X", help="share of the training set kept aside (0)")
+    run.add_argument("--holdout", type=float, default=0.0, metavar="X", help="share of the training set held out (0)")
     run.add_argument("--loader", choices=_LOADERS, default="auto", help="how images are read (default: auto)")
     run.add_argument(
         "--checkpoint-minutes",

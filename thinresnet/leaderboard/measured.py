@@ -16,9 +16,10 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import Any
 
+from thinresnet.convert import one_of
 from thinresnet.errors import InputError
-from thinresnet.leaderboard.files import read_text
 from thinresnet.leaderboard.schema import DATASETS, NAMES, Entry, Fault, format_row
+from thinresnet.result import Result, without_folders
 from thinresnet.runs import METRICS_FILE, NETWORK_FILE, RECIPE_FILE, RESULT_FILE
 
 EVIDENCE_FOLDER = "baselines/results"
@@ -29,10 +30,8 @@ _SAME = ("arch", "dataset", "network_sha256", "recipe_hash", "epochs", "macs", "
 # Where shapes are found, each seed may find its own; what the shape decides may then differ.
 FOUND = ("pruned", "scratch", "init")
 _OF_THE_SHAPE = ("network_sha256", "recipe_hash", "epochs", "macs", "params")
-_COUNTS = ("macs", "params", "dense_macs", "dense_params", "epochs", "images_test", "test_resolution", "seed")
 _SCALED = re.compile(r"[wi][0-9.]+|(macs|params)-[0-9.a-zA-Z]+")
-# An absolute path as a value, perhaps behind `--flag=`: what comes before it, and its last name.
-_PATH = re.compile(r"\A(--[\w-]+=)?(?:[/~]|[A-Za-z]:[\\/]).*?([^\\/]+)[\\/]?\Z", re.DOTALL)
+# A recipe has absolute paths as values, because the run resumes by it.
 _PATH_IN_YAML = re.compile(rb"^(\w+: )['\"]?(?:[/~]|[A-Za-z]:[\\/]).*?([^\\/\n'\"]+)[\\/]?['\"]?$", re.MULTILINE)
 _MILLI, _MICRO = Decimal("0.001"), Decimal("0.000001")
 
@@ -152,16 +151,8 @@ def _published(path: Path) -> bytes:
     if path.name != RESULT_FILE:
         return written
     result = json.loads(written)
-    published = _without_folders(result)
+    published = without_folders(result)
     return written if published == result else (json.dumps(published, indent=2) + "\n").encode()
-
-
-def _without_folders(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_folders(own) for key, own in value.items()}
-    if isinstance(value, list):
-        return [_without_folders(own) for own in value]
-    return _PATH.sub(r"\1\2", value) if isinstance(value, str) else value
 
 
 def evidence_faults(root: Path, entry: Entry) -> Iterator[Fault]:
@@ -185,34 +176,14 @@ def _read_result(folder: Path) -> dict[str, Any]:
     path = folder / RESULT_FILE
     if not folder.is_dir():
         raise InputError(f"{folder}: not a folder; name a run folder such as runs/<id>")
-    if not path.is_file():
-        raise InputError(f"{folder}: no result.json: the run is unfinished; go on with it, then add it")
-    try:
-        result = json.loads(read_text(path), parse_constant=lambda name: _refuse(path, name))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from None
-    if not isinstance(result, dict) or result.get("format") != 1:
-        raise InputError(f"{path}: not a result of format 1")
-    for name in (*_COUNTS, "correct1_test"):
-        if not isinstance(result.get(name), int) or isinstance(result.get(name), bool) or result[name] < 0:
-            raise InputError(f"{path}, {name}: {result.get(name)!r} is not a whole number")
-    for name in ("arch", "dataset", "recipe", "shape", "network_sha256", "recipe_hash"):
-        if not isinstance(result.get(name), str):
-            raise InputError(f"{path}, {name}: {result.get(name)!r} is not a text")
-    if result["dataset"] not in DATASETS:
-        raise InputError(f"{path}, dataset: {result['dataset']!r} is not one of {', '.join(DATASETS)}")
-    if result.get("classes") != DATASETS[result["dataset"]].classes:
+    result = Result.read(folder)
+    one_of(f"{path}: dataset", result.dataset, DATASETS)
+    if result.classes != DATASETS[result.dataset].classes:
         raise InputError(
-            f"{path}, classes: {result.get('classes')!r}, but {result['dataset']} has "
-            f"{DATASETS[result['dataset']].classes}: a part of a data set has its own name"
+            f"{path}: classes: takes {DATASETS[result.dataset].classes} for {result.dataset}, got {result.classes}; "
+            "a part of a dataset needs a name of its own"
         )
-    if not isinstance(result.get("training_macs"), (int, float)) or not isinstance(result.get("train_resolution"), int):
-        raise InputError(f"{path}: training_macs and train_resolution must be numbers")
-    return result
-
-
-def _refuse(path: Path, name: str) -> float:
-    raise InputError(f"{path}: {name} is not a number that a result may hold")
+    return result.to_json()
 
 
 def _percent(result: Mapping[str, Any], name: str) -> Decimal:

@@ -18,11 +18,11 @@ import filelock
 from rich.console import Console
 
 from thinresnet.errors import InputError
+from thinresnet.progress import duration
 from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingError
 from thinresnet.studies.plan import Plan, Stage
 from thinresnet.studies.stages import Work, do
 from thinresnet.studies.store import Store
-from thinresnet.training.display import duration
 
 Answer = dict[str, Any]
 

@@ -15,8 +15,10 @@ from typing import Any
 
 import torch
 
+from thinresnet.convert import brief
 from thinresnet.errors import InputError
 from thinresnet.files import write_atomically
+from thinresnet.identity import RECIPE_DEFAULTS, RUN_DEFAULTS, differing
 
 _PATTERN = "epoch*-step*.pt"
 
@@ -69,20 +71,28 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def check_identity(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Refuse what belongs to another run and name what differs."""
-    differing = [part for part in wanted if wanted[part] != found.get(part)]
-    if not differing:
-        return
-    what, ours, theirs = differing[0], wanted[differing[0]], found.get(differing[0])
-    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        key = next(key for key in [*ours, *theirs] if ours.get(key) != theirs.get(key))
-        what, ours, theirs = f"{what}: {key}", ours.get(key), theirs.get(key)
-    raise InputError(
-        f"{path}: belongs to another run: its {what} is {_brief(theirs)}, here it is {_brief(ours)}; "
-        "move it away, or train into another folder"
-    )
+    """Refuse what belongs to another run and name what differs.
+
+    What is at its default may stand in an identity or not: an older version wrote it, or did not know it yet.
+    """
+    theirs, ours = _flat(found), _flat(wanted)
+    for key in [*ours, *theirs]:
+        if ours.get(key) != theirs.get(key):
+            default = {**RUN_DEFAULTS, **{f"recipe: {name}": value for name, value in RECIPE_DEFAULTS.items()}}.get(key)
+            raise InputError(
+                f"{path}: belongs to another run: its {key} is {brief(theirs.get(key, default))}, here it is "
+                f"{brief(ours.get(key, default))}; move it away, or train into another folder"
+            )
 
 
-def _brief(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What differs from the defaults, as `recipe: lr`, `network: arch`, `seed`."""
+    if not all(isinstance(identity.get(part, {}), Mapping) for part in ("recipe", "network")):
+        return dict(identity)
+    facts = {key: value for key, value in identity.items() if key not in ("format", "recipe", "network")}
+    recipe = differing(identity.get("recipe", {}), RECIPE_DEFAULTS)
+    return {
+        **{f"network: {key}": value for key, value in identity.get("network", {}).items()},
+        **{f"recipe: {key}": value for key, value in recipe.items()},
+        **differing(facts, RUN_DEFAULTS),
+    }

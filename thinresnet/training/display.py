@@ -1,4 +1,4 @@
-"""What a run says while it goes: a live line in a terminal, plain lines elsewhere, from the main process only."""
+"""What a run shows while it trains: a live line in a terminal, plain lines elsewhere, from the main process only."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+
+from thinresnet.progress import Tenths, duration
 
 _SECONDS_BETWEEN_PLAIN_LINES = 30.0
 
@@ -41,7 +43,7 @@ class Display:
         self._bar.stop()
 
     def note(self, text: str) -> None:
-        """Say something that stays."""
+        """Print a line that stays."""
         self._console.print(text, markup=False, soft_wrap=True)
 
     def step(self, *, epoch: int, updates: int, loss: float, images_per_second: float, seconds_left: float) -> None:
@@ -72,36 +74,9 @@ class Display:
         self.note(text)
 
 
-class Timed:
-    """Progress in plain lines, for logs: a tenth at a time, with the time left."""
-
-    def __init__(self, console: Console):
-        self._console = console
-        self._begun: dict[str, float] = {}
-
-    def say(self, what: str, done: int, total: int) -> None:
-        """So much of it is done."""
-        now = time.monotonic()
-        begun = self._begun.setdefault(what, now)
-        tenth = max(1, total // 10)
-        if done and (done % tenth == 0 or done == total):
-            left = f", {duration((now - begun) / done * (total - done))} left" if now > begun and done < total else ""
-            self._console.print(f"{what}: {done:,} of {total:,}{left}", markup=False)
+def _note(line: str) -> None:
+    Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)
 
 
-def show_preparation(what: str, done: int, total: int) -> None:
-    """What goes before training and takes time (decoding, writing, fetching): a tenth at a time."""
-    tenth = max(1, total // 10)
-    if done // tenth > (done - 1) // tenth or done == total:
-        Console(stderr=True, highlight=False).print(f"{what}: {done:,} of {total:,}", markup=False)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: `42s`, `3m 05s`, `2h 07m`, `3d 04h`."""
-    whole = round(max(0.0, seconds))
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
-    if days:
-        return f"{days}d {hours % 24:02d}h"
-    if hours:
-        return f"{hours}h {minutes % 60:02d}m"
-    return f"{minutes}m {whole % 60:02d}s" if minutes else f"{whole}s"
+# What goes before training and takes time (decoding, writing, fetching).
+show_preparation = Tenths(_note)

@@ -1,7 +1,7 @@
 """The loop: train a network by a recipe, from the first update or from where it was stopped, to the last epoch.
 
 Every update draws its random numbers from a seed made of (seed, epoch, batch, process), and the data are a function of
-the same: so a run that goes on from a checkpoint is the run that was never stopped, bit for bit on a CPU. Nothing is
+the same: so a run that resumes from a checkpoint is the run that was never stopped, bit for bit on a CPU. Nothing is
 chosen by what is measured: the last epoch is what counts.
 """
 
@@ -20,12 +20,13 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch._dynamo.exc import TorchDynamoException
 
 from thinresnet.errors import InputError
 from thinresnet.recipe import Recipe
 from thinresnet.result import PARTS, Score
 from thinresnet.runs import METRICS_FILE, TIMING_FILE
-from thinresnet.stopping import TrainingError, TrainingInterruptedError, Wish
+from thinresnet.stopping import StopRequest, TrainingError, TrainingInterruptedError
 from thinresnet.training import checkpoint, optim, provenance
 from thinresnet.training.data import Data
 from thinresnet.training.display import Display
@@ -40,7 +41,7 @@ _MOST_UPDATES_BETWEEN_LOOKS = 100
 
 @dataclass
 class Progress:
-    """Where a run stands; all of it is in a checkpoint. Between two equal runs only times and sessions differ."""
+    """How far a run is; all of it is in a checkpoint. Between two equal runs only times and sessions differ."""
 
     epoch: int = 0  # whole epochs done
     step: int = 0  # batches done of the epoch that follows them
@@ -61,7 +62,7 @@ class Progress:
 
 
 class Training:
-    """A network, what updates it, and where it stands."""
+    """A network, what updates it, and its progress."""
 
     def __init__(
         self,
@@ -71,11 +72,11 @@ class Training:
         data: Data,
         run: RunFolder,
         *,
-        wish: Wish,
+        stop_request: StopRequest,
         checkpoint_minutes: float,
     ) -> None:
         self.accelerator, self.recipe, self.data, self.run = accelerator, recipe, data, run
-        self.wish, self.checkpoint_minutes = wish, checkpoint_minutes
+        self.stop_request, self.checkpoint_minutes = stop_request, checkpoint_minutes
         self.progress = Progress()
         self.updates_per_epoch = math.ceil(data.train.steps_per_epoch / recipe.grad_accum_steps)
 
@@ -93,13 +94,13 @@ class Training:
         self.model, self.optimizer = accelerator.prepare(self.raw, bare)
 
     def go(self, display: Display, tracking: Tracking) -> None:
-        """Train to the last epoch, from wherever the run stands."""
+        """Train to the last epoch, from the progress loaded."""
         progress, recipe = self.progress, self.recipe
         progress.sessions += 1
         self._begun = self._clock = self._saved = time.perf_counter()
         self._updates_before, self._seconds_before = progress.updates, progress.seconds_total
         while progress.epoch < self.epochs:
-            with _compiling_said(recipe):
+            with _compile_errors_in_a_line(recipe):
                 stop = self._train_epoch(display, tracking)
             rate, train_loss = self._end_epoch()
             if progress.epoch % recipe.val_interval == 0 or progress.epoch == self.epochs:
@@ -162,9 +163,9 @@ class Training:
         return sum(len(target) for _, target in batches)
 
     def _look(self, done: list[tuple[Tensor, int]], display: Display, tracking: Tracking) -> tuple[int, bool]:
-        """About once a second: take in the losses, show them, save or stop; returns updates to the next look, and stop.
+        """About once a second: read the losses, show them, save or stop; returns updates to the next look, and stop.
 
-        The processes agree on one answer, so that none waits for another that has left; and nothing here touches what
+        The processes agree on one answer, so that none waits for another that has left; and nothing here changes what
         is learned, so that a look may come at any time.
         """
         progress = self.progress
@@ -177,10 +178,10 @@ class Training:
         microseconds = round(1e6 * self._lap() / len(done))
         save_due = 0 < 60 * self.checkpoint_minutes <= time.perf_counter() - self._saved
         stop, save, slowest, bad = largest(
-            self.accelerator, [self.wish.stop, save_due, microseconds, len(values) - good]
+            self.accelerator, [self.stop_request.made, save_due, microseconds, len(values) - good]
         )
         if bad:
-            self._fail_at(progress.updates - bad + 1, "the loss is not a finite number")
+            self._fail_at(progress.updates - bad + 1, "non-finite loss")
 
         display.step(
             epoch=progress.epoch,
@@ -201,7 +202,7 @@ class Training:
         return max(1, min(_MOST_UPDATES_BETWEEN_LOOKS, pause)), bool(stop)
 
     def _end_epoch(self) -> tuple[float, float]:
-        """Close the books of an epoch; returns its images per second and its mean training loss."""
+        """Count an epoch as done; returns its images per second and its mean training loss."""
         progress = self.progress
         loss, images = (sum(from_each(self.accelerator, v)) for v in (progress.epoch_loss, progress.epoch_images))
         rate = progress.epoch_seen / progress.epoch_seconds
@@ -232,11 +233,11 @@ class Training:
         progress.rows.append(row)
 
     def save(self) -> None:
-        """Write a checkpoint of now, unless the weights are spoilt: the last good one stays the newest."""
+        """Write a checkpoint of now, unless a weight is non-finite: the last good one stays the newest."""
         progress = self.progress
-        spoilt = [name for name, value in self.raw.state_dict().items() if not bool(torch.isfinite(value).all())]
-        if spoilt:
-            self._fail_at(progress.updates, f"{spoilt[0]} has a value that is not a finite number")
+        non_finite = [name for name, value in self.raw.state_dict().items() if not bool(torch.isfinite(value).all())]
+        if non_finite:
+            self._fail_at(progress.updates, f"{non_finite[0]} has a value that is not a finite number")
         sums = [from_each(self.accelerator, value) for value in (progress.epoch_loss, progress.epoch_images)]
         progress.seconds_total = self._seconds_before + time.perf_counter() - self._begun
         if self.accelerator.is_main_process:
@@ -258,7 +259,7 @@ class Training:
         self._saved = self._clock = time.perf_counter()
 
     def load(self) -> list[str]:
-        """Stand where the newest whole checkpoint of the run stands; returns what there is to say about it."""
+        """Load the newest whole checkpoint of the run; returns lines to show about it."""
         state, notes = checkpoint.load_newest(self.run.checkpoints, self.run.identity)
         if state is not None:
             self.raw.load_state_dict(state["model"])
@@ -272,7 +273,7 @@ class Training:
             saved = {**state["progress"], "epoch_loss": losses[here], "epoch_images": round(images[here])}
             self.progress = Progress(**{**saved, "images_at": Counter(saved["images_at"])})
             epoch = min(self.progress.epoch + 1, self.epochs)
-            notes.append(f"going on in epoch {epoch} of {self.epochs}, after update {self.progress.updates}")
+            notes.append(f"resuming in epoch {epoch} of {self.epochs}, after update {self.progress.updates}")
         if len(set(from_each(self.accelerator, self.progress.updates))) > 1:
             raise InputError(f"{self.run.path}: not the same on all machines; put --output on a disk that they share")
         return notes
@@ -304,13 +305,11 @@ class Training:
 
 
 @contextmanager
-def _compiling_said(recipe: Recipe) -> Iterator[None]:
-    """What torch.compile fails at, in one line: it is a page otherwise, of files that are not the user's."""
+def _compile_errors_in_a_line(recipe: Recipe) -> Iterator[None]:
+    """An error of torch.compile as one line: otherwise it is a page about files that are not the user's."""
     if recipe.torchcompile is None:
         yield
         return
-    from torch._dynamo.exc import TorchDynamoException
-
     try:
         yield
     except TorchDynamoException as error:
@@ -351,7 +350,7 @@ def evaluate(accelerator: Accelerator, model: nn.Module, split: Iterable[Batch],
         hits = output.topk(top).indices == target[:, None]
         loss = nn.functional.cross_entropy(output, target, reduction="sum")
         figures.append(torch.stack([target.new_tensor(len(target)).float(), hits[:, 0].sum(), hits.sum(), loss]))
-    # A process may have had no batch; whole numbers of this size are exact in every type used.
+    # A process may have had no batch; integers of this size are exact in every type used.
     here = torch.stack(figures).tolist() if figures else [[0.0] * 4]
     sums = [sum(from_each(accelerator, sum(column))) for column in zip(*here, strict=True)]
     images, correct1, correct5, loss_sum = sums

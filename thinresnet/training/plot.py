@@ -44,7 +44,8 @@ def draw(metrics: list[dict[str, Any]], timing: list[dict[str, Any]]) -> altair.
         orient="bottom", labelLimit=400, symbolType="stroke", symbolStrokeColor="#333333", symbolSize=400
     )
     last = max(row["epoch"] for row in metrics)
-    ticks = list(range(1, last + 1)) if last <= _MOST_TICKS else None
+    # Of a few epochs each is a tick; otherwise Vega chooses them.
+    ticks = {"values": list(range(1, last + 1))} if last <= _MOST_TICKS else {"tickCount": _MOST_TICKS}
 
     def panel(rows: list[dict[str, Any]], title: str, format_: str, *encodings: Any) -> altair.Chart:
         tips = [altair.Tooltip("run:N"), altair.Tooltip("part:N"), "epoch:Q", altair.Tooltip("value:Q", format=format_)]
@@ -52,7 +53,7 @@ def draw(metrics: list[dict[str, Any]], timing: list[dict[str, Any]]) -> altair.
             altair.Chart(altair.Data(values=rows), width=_WIDTH, height=_HEIGHT)
             .mark_line(strokeWidth=1.8, point=last == 1)
             .encode(
-                altair.X("epoch:Q", title="epoch", scale=altair.Scale(nice=False)).axis(format="d", values=ticks),
+                altair.X("epoch:Q", title="epoch", scale=altair.Scale(nice=False)).axis(format="d", **ticks),
                 altair.Y("value:Q", title=title, scale=altair.Scale(zero=False)).axis(format=format_),
                 colour,
                 *encodings,

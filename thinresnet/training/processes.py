@@ -18,7 +18,7 @@ _PRECISION = {"float16": "fp16", "bfloat16": "bf16"}
 
 
 def start_accelerator(recipe: Recipe) -> Accelerator:
-    """One accelerator for one run; what cannot be started is said in one line."""
+    """One accelerator for one run; what cannot be started is refused in one line."""
     _check_devices()
     # accelerate keeps its state for a whole process; a second run in it may have another precision.
     AcceleratorState._reset_state()

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import os
 import platform
 import subprocess
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 
 import thinresnet
+from thinresnet.identity import canonical_sha256 as canonical_sha256  # for studies, until they import it there
 
 _PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "ffcv")
-
-
-def canonical_sha256(value: Any) -> str:
-    """The hash of a JSON value whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 
 from thinresnet.budget import short
+from thinresnet.progress import duration
 from thinresnet.result import Result, Score
-from thinresnet.training.display import duration
 
 
 def report(result: Result, console: Console, place: str | None = None) -> None:

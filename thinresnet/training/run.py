@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ import filelock
 
 from thinresnet.errors import InputError
 from thinresnet.files import read_object, write_atomically
+from thinresnet.identity import FORMAT, RUN_DEFAULTS, canonical_sha256, differing
 from thinresnet.network import Network
 from thinresnet.recipe import Recipe
 from thinresnet.runs import NETWORK_FILE, RECIPE_FILE, SETTINGS_FILE
 from thinresnet.training.checkpoint import check_identity
-from thinresnet.training.provenance import canonical_sha256
 
 # What may differ between two sessions of one run without changing a bit of what comes out.
 _FREE = {
@@ -31,14 +31,14 @@ _FREE = {
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run is kept, and what it must be to go on in there."""
+    """The folder of a run, and the identity that a run must have to resume in it."""
 
     path: Path
     identity: dict[str, Any]
 
     @property
     def checkpoints(self) -> Path:
-        """Where the states to go on from are kept while the run goes."""
+        """Where the checkpoints are while the run is unfinished."""
         return self.path / "checkpoints"
 
     def lock(self) -> AbstractContextManager[object]:
@@ -55,7 +55,7 @@ class RunFolder:
             ) from None
 
     def begin(self, recipe: Recipe, network: Network, settings: Mapping[str, Any]) -> None:
-        """Write what defines the run, so that `--resume` of the folder alone goes on with it."""
+        """Write what defines the run, so that `--resume` needs the folder alone."""
         write_atomically(self.path / RECIPE_FILE, recipe.to_yaml())
         write_atomically(self.path / NETWORK_FILE, network.to_json())
         write_atomically(
@@ -77,11 +77,10 @@ class RunFolder:
 
 
 def identity(recipe: Recipe, network: Network, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that decides the weights that come out, as plain JSON values."""
-    kept = {field.name: getattr(recipe, field.name) for field in fields(recipe) if field.name not in _FREE}
-    # Through JSON, so that a tuple equals the list that a file gives back for it.
-    plain = json.loads(json.dumps({"recipe": kept, **settings}))
-    return {"network": json.loads(network.to_json()), **plain}
+    """Everything that decides the weights that come out and is not at its documented default, as plain JSON values."""
+    kept = {name: value for name, value in recipe.differing().items() if name not in _FREE}
+    facts = differing(settings, RUN_DEFAULTS)
+    return {"format": FORMAT, "network": json.loads(network.to_json()), "recipe": kept, **facts}
 
 
 def readable_id(arch: str, shape: str, dataset: str, recipe_name: str, seed: int, identity: Mapping[str, Any]) -> str:
@@ -92,7 +91,7 @@ def readable_id(arch: str, shape: str, dataset: str, recipe_name: str, seed: int
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """The run.json of a run to go on with."""
+    """The run.json of a run to resume."""
     missing = f"--resume {folder}: no run there (no run.json); give a folder such as runs/<id>"
     return read_object(folder / SETTINGS_FILE, missing=missing)
 

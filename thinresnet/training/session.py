@@ -1,4 +1,4 @@
-"""The library call: everything around the loop, from a recipe and a network to a Result in a run's folder."""
+"""The library call: everything around the loop, from a recipe and a network to a Result in a run folder."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import median
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -18,16 +18,18 @@ from torch import nn
 
 from thinresnet import networks
 from thinresnet.errors import InputError
-from thinresnet.networks import Network
+from thinresnet.identity import plain
+from thinresnet.network import Network
 from thinresnet.networks.blueprint import blueprint
+from thinresnet.progress import silent
 from thinresnet.recipe import Recipe
-from thinresnet.result import Result, Score
-from thinresnet.runs import EMA_WEIGHTS_FILE, RESULT_FILE, WEIGHTS_FILE
-from thinresnet.stopping import no_room_said, wish_to_stop
-from thinresnet.training import provenance
+from thinresnet.result import FORWARD_AND_BACKWARD, Result, without_folders
+from thinresnet.runs import EMA_WEIGHTS_FILE, RESULT_FILE
+from thinresnet.stopping import full_disk_as_one_line, stop_on_signals
 from thinresnet.training.data import Data, open_data
 from thinresnet.training.display import Display, show_preparation
 from thinresnet.training.loop import Training
+from thinresnet.training.outcome import Initial, initial_checkpoint, result_of
 from thinresnet.training.processes import from_each, start_accelerator
 from thinresnet.training.run import RunFolder, identity, readable_id
 from thinresnet.training.tracking import Tracking
@@ -37,7 +39,7 @@ _LONG_TRAINING_MACS = 10**13  # some six minutes, uncompiled, on two cores
 
 @dataclass(frozen=True)
 class Holding:
-    """Something that is held true of a network while it trains, and the hash that it is known by."""
+    """A constraint that holds while a network trains (weights that stay zero, say), and its hash."""
 
     sha256: str
     on: Callable[[nn.Module], AbstractContextManager[object]]
@@ -59,114 +61,179 @@ def train(
     quiet: bool = True,
     holding: Holding | None = None,
 ) -> Result:
-    """Train `network` by `recipe` and return what came out; the same call again goes on, or returns the result.
+    """Train `network` by `recipe` and return its result; the same call again resumes, or returns the result.
 
     Args:
-        recipe: How to train, the data set, the seed and the weights to start from (`initial_checkpoint`) included.
+        recipe: How to train, with the dataset, the random seed and the weights to start from (`initial_checkpoint`).
         network: What to train; or a function from the number of classes to it, where the data decide how many there
             are (then with `input_size`).
         recipe_name: What the recipe is called in the run's name.
         shape: What the network's shape is called in the run's name, such as `w0.5`.
         input_size: Channels, height and width of the network's input, where `network` is a function.
-        holdout: Share of the training set that is kept aside, by class, and measured beside the test set.
+        holdout: Share of the training set that is held out, by class, and measured beside the test set.
         loader: `auto`, `memory`, `ffcv` or `torch`.
         output: Where the folders of runs are; the run's own name is made from what defines it.
         folder: The run's folder itself, instead of `output`.
         checkpoint_minutes: Save at least this often within an epoch (0: only at the end of each).
         command: The command line, to be kept in the result.
         quiet: Show no progress.
-        holding: What is held true of the network at every update (weights that stay zero, say).
+        holding: A constraint on the network at every update (weights that stay zero, say).
 
     Raises:
         InputError: What was asked for cannot be done; nothing was changed.
-        TrainingError: The run cannot go on (a loss that is no number, a full disk); what was saved is whole.
-        TrainingInterruptedError: SIGTERM or Ctrl-C; the state is saved, the same call goes on from there.
+        TrainingError: The run cannot continue (a non-finite loss, a full disk); what was saved is whole.
+        TrainingInterruptedError: SIGTERM or Ctrl-C; the state is saved, the same call resumes.
     """
     accelerator = start_accelerator(recipe)
-    main = accelerator.is_main_process
-    with ExitStack() as stack:
-        data = open_data(
-            recipe,
-            input_size=network.input_size if isinstance(network, Network) else input_size,
-            holdout=holdout,
-            loader=loader,
-            device=accelerator.device,
-            process_index=accelerator.process_index,
-            process_count=accelerator.num_processes,
-            progress=show_preparation if main and not quiet else None,
-        )
-        stack.enter_context(data)
-        if not isinstance(network, Network):
-            network = network(data.num_classes)
-        recipe = _compiled_if_long(recipe, network, data, accelerator)
-        initial = _initial_checkpoint(recipe)
-        settings = {
-            "seed": recipe.seed,
-            "dataset": data.name,
-            "images_train": data.train.count,
-            "holdout": holdout,
-            "loader": data.loader,
-            "precision": str(accelerator.mixed_precision),
-            "processes": accelerator.num_processes,
-            "initial_checkpoint": initial["sha256"] if initial else None,
-            **({"holding": holding.sha256} if holding else {}),
-        }
-        known = identity(recipe, network, settings)
-        shape = shape or f"net_{network.sha256[:6]}"
-        name = readable_id(network.arch, shape, data.name, recipe_name, recipe.seed, known)
-        run = RunFolder(folder or Path(output) / name, known)
-        run.check()
-        if (run.path / RESULT_FILE).exists():
-            if main and not quiet:
-                print(f"{run.path} is complete already; delete it to train again.", flush=True)
-            return Result.read(run.path)
+    options = _Options(recipe_name, holdout, checkpoint_minutes, command, quiet, holding)
+    with open_data(
+        recipe,
+        input_size=network.input_size if isinstance(network, Network) else input_size,
+        holdout=holdout,
+        loader=loader,
+        device=accelerator.device,
+        process_index=accelerator.process_index,
+        process_count=accelerator.num_processes,
+        progress=show_preparation if accelerator.is_main_process and not quiet else silent,
+    ) as data:
+        found = network if isinstance(network, Network) else network(data.num_classes)
+        job = _job(accelerator, recipe, found, data, shape, options)
+        return _completed(job, folder or Path(output) / job.name)
 
-        torch.manual_seed(recipe.seed)
-        model = _build(network, recipe, data)
-        if initial:
-            networks.load_weights(model, network, initial["path"])
-        stack.enter_context(no_room_said(run.path))
-        if main:
-            stack.enter_context(run.lock())
-        wish = stack.enter_context(wish_to_stop())
-        training = Training(accelerator, recipe, model, data, run, wish=wish, checkpoint_minutes=checkpoint_minutes)
-        notes = training.load()
-        if holding:
-            stack.enter_context(holding.on(training.raw))
-        if main:
-            run.begin(recipe, network, {"recipe_name": recipe_name, "shape": shape, "holdout": holdout})
-        display = Display(
-            visible=main and not quiet, epochs=training.epochs, updates_per_epoch=training.updates_per_epoch
-        )
-        for note in notes:
-            display.note(note)
-        tracking = Tracking(accelerator, run.path, {**known["recipe"], **settings, "shape": shape}, display.note)
-        stack.callback(tracking.finish)  # after the result is written: uploading may take a while
-        with display, _said_by_its_process(main):
-            training.go(display, tracking)
 
-        peak_memory_mib = max(from_each(accelerator, _peak_memory_mib(accelerator.device)))
-        if main:
-            _write_weights(run.path, network, training)
-            result = _result(
-                network,
-                training,
-                run=run.path.name,
-                shape=shape,
-                recipe_name=recipe_name,
-                initial_checkpoint=initial,
-                peak_memory_mib=peak_memory_mib,
-                command=command,
-            )
-            result.write()
-            shutil.rmtree(run.checkpoints, ignore_errors=True)
-        accelerator.wait_for_everyone()
-        return Result.read(run.path)
+@dataclass(frozen=True)
+class _Options:
+    """What a caller says beside the recipe and the network."""
+
+    recipe_name: str
+    holdout: float
+    checkpoint_minutes: float
+    command: list[str] | None
+    quiet: bool
+    holding: Holding | None
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A run that is about to begin: all that is known before the first update."""
+
+    accelerator: Accelerator
+    recipe: Recipe
+    network: Network
+    data: Data
+    shape: str
+    initial: Initial | None
+    settings: dict[str, Any]
+    identity: dict[str, Any]
+    options: _Options
+
+    @property
+    def name(self) -> str:
+        """The name of the run's folder."""
+        recipe_name, seed = self.options.recipe_name, self.recipe.seed
+        return readable_id(self.network.arch, self.shape, self.data.name, recipe_name, seed, self.identity)
+
+    @property
+    def visible(self) -> bool:
+        """Whether this process shows progress."""
+        return self.accelerator.is_main_process and not self.options.quiet
+
+
+def _job(
+    accelerator: Accelerator, recipe: Recipe, network: Network, data: Data, shape: str | None, options: _Options
+) -> _Job:
+    recipe = _compiled_if_long(recipe, network, data, accelerator)
+    initial = initial_checkpoint(recipe.initial_checkpoint)
+    holding = options.holding
+    settings: dict[str, Any] = {
+        "seed": recipe.seed,
+        "dataset": data.name,
+        "images_train": data.train.count,
+        "holdout": options.holdout,
+        "loader": data.loader,
+        "precision": str(accelerator.mixed_precision),
+        "processes": accelerator.num_processes,
+        "initial_checkpoint": initial.sha256 if initial else None,
+        "holding": holding.sha256 if holding else None,
+    }
+    known = identity(recipe, network, settings)
+    shape = shape or f"net_{network.sha256[:6]}"
+    return _Job(accelerator, recipe, network, data, shape, initial, settings, known, options)
+
+
+def _completed(job: _Job, folder: Path) -> Result:
+    """The result in the run's folder, after training where there is none yet."""
+    run = RunFolder(folder, job.identity)
+    run.check()
+    if not (folder / RESULT_FILE).exists():
+        with ExitStack() as stack:
+            _finish(job, _trained(job, run, stack))
+    elif job.visible:
+        print(f"{folder} is complete already; delete it to train again.", flush=True)
+    return Result.read(folder)
+
+
+def _trained(job: _Job, run: RunFolder, stack: ExitStack) -> Training:
+    """Train to the last epoch, from the newest checkpoint if there is one."""
+    accelerator, recipe, options = job.accelerator, job.recipe, job.options
+    torch.manual_seed(recipe.seed)
+    model = _build(job.network, recipe, job.data)
+    if job.initial:
+        networks.load_weights(model, job.network, job.initial.path)
+    stack.enter_context(full_disk_as_one_line(run.path))
+    if accelerator.is_main_process:
+        stack.enter_context(run.lock())
+    stop_request = stack.enter_context(stop_on_signals())
+    training = Training(
+        accelerator,
+        recipe,
+        model,
+        job.data,
+        run,
+        stop_request=stop_request,
+        checkpoint_minutes=options.checkpoint_minutes,
+    )
+    notes = training.load()
+    if options.holding:
+        stack.enter_context(options.holding.on(training.raw))
+    if accelerator.is_main_process:
+        kept = {"recipe_name": options.recipe_name, "shape": job.shape, "holdout": options.holdout}
+        run.begin(recipe, job.network, kept)
+    display = Display(visible=job.visible, epochs=training.epochs, updates_per_epoch=training.updates_per_epoch)
+    for note in notes:
+        display.note(note)
+    config = {**plain(asdict(recipe)), **job.settings, "shape": job.shape}
+    tracking = Tracking(accelerator, run.path, without_folders(config), display.note)
+    stack.callback(tracking.finish)  # after the result is written: uploading may take a while
+    with display, _printed_by_its_process(accelerator.is_main_process):
+        training.go(display, tracking)
+    return training
+
+
+def _finish(job: _Job, training: Training) -> None:
+    """Write the weights and the result; the checkpoints are not needed any more."""
+    peak_memory_mib = max(from_each(job.accelerator, _peak_memory_mib(job.accelerator.device)))
+    if job.accelerator.is_main_process:
+        folder = training.run.path
+        networks.save(folder, job.network, training.raw)
+        if training.ema is not None:
+            networks.save(folder, job.network, training.ema.module, weights=EMA_WEIGHTS_FILE)
+        result_of(
+            job.network,
+            training,
+            shape=job.shape,
+            recipe_name=job.options.recipe_name,
+            initial=job.initial,
+            peak_memory_mib=peak_memory_mib,
+            command=job.options.command,
+        ).write()
+        shutil.rmtree(training.run.checkpoints, ignore_errors=True)
+    job.accelerator.wait_for_everyone()
 
 
 @contextmanager
-def _said_by_its_process(main: bool) -> Iterator[None]:
-    """What one process meets in its share of the data (a damaged image) is said by it: the main one cannot know."""
+def _printed_by_its_process(main: bool) -> Iterator[None]:
+    """A process prints what is wrong in its share of the data (a damaged image): the main one cannot know."""
     try:
         yield
     except InputError as error:
@@ -198,106 +265,11 @@ def _compiled_if_long(recipe: Recipe, network: Network, data: Data, accelerator:
     image sizes it would be done for each. `--torchcompile eager` trains as it is.
     """
     macs, _ = blueprint(network.arch, network.kwargs, network.input_size).ties.cost(dict(network.channels))
-    training_macs = 3 * macs * data.train.images_per_epoch * recipe.total_epochs
+    training_macs = FORWARD_AND_BACKWARD * macs * data.train.images_per_epoch * recipe.total_epochs
     measured = accelerator.device.type == "cpu" and accelerator.num_processes == 1 and not recipe.train_img_sizes
     wanted = recipe.torchcompile is None and training_macs >= _LONG_TRAINING_MACS
     compiler = shutil.which(os.environ.get("CXX") or "g++") or shutil.which("clang++")
     return recipe.replace(torchcompile="inductor") if measured and wanted and compiler else recipe
-
-
-def _initial_checkpoint(recipe: Recipe) -> dict[str, str] | None:
-    if not recipe.initial_checkpoint:
-        return None
-    path = Path(recipe.initial_checkpoint)
-    path = path / WEIGHTS_FILE if path.is_dir() else path
-    if not path.is_file():
-        raise InputError(f"--initial-checkpoint {path}: no such file; give a .safetensors file or a run's folder")
-    return {"path": str(path), "sha256": provenance.file_sha256(path)}
-
-
-def _write_weights(folder: Path, network: Network, training: Training) -> None:
-    networks.save(folder, network, training.raw)
-    if training.ema is not None:
-        networks.save(folder, network, training.ema.module, weights=EMA_WEIGHTS_FILE)
-
-
-def _result(
-    network: Network,
-    training: Training,
-    *,
-    run: str,
-    shape: str,
-    recipe_name: str,
-    initial_checkpoint: dict[str, str] | None,
-    peak_memory_mib: float,
-    command: list[str] | None,
-) -> Result:
-    """Put together what a finished run says of itself."""
-    progress, recipe, data, accelerator = training.progress, training.recipe, training.data, training.accelerator
-    folder = training.run.path
-    scores = {part: Score(**score) for part, score in progress.scores.items() if score}
-    colours = network.input_size[0]
-    cost = networks.count(network, (colours, data.image_size, data.image_size))
-    dense = networks.count(
-        networks.scale(network.arch, input_size=network.input_size, **network.kwargs), cost.input_size
-    )
-    # Exact where the training images change in size: each image pays for its own.
-    forward_macs = sum(
-        images * networks.count(network, (colours, side, side)).macs for side, images in progress.images_at.items()
-    )
-    commit, clean = provenance.git_state()
-    ema_weights = folder / EMA_WEIGHTS_FILE
-    return Result(
-        run=run,
-        folder=folder,
-        arch=network.arch,
-        arch_kwargs=dict(network.kwargs),
-        shape=shape,
-        network_sha256=network.sha256,
-        dataset=data.name,
-        classes=data.num_classes,
-        images_train=data.train.count,
-        images_holdout=data.holdout.count if data.holdout else 0,
-        images_test=data.test.count,
-        train_resolution=max(progress.images_at),
-        test_resolution=data.image_size,
-        macs=cost.macs,
-        params=cost.params,
-        activations=cost.activations,
-        macs_train=round(forward_macs / progress.images_seen),
-        dense_macs=dense.macs,
-        dense_params=dense.params,
-        training_macs=3 * forward_macs,
-        epochs=progress.epoch,
-        updates=progress.updates,
-        images_seen=progress.images_seen,
-        batch_size=recipe.batch_size * recipe.grad_accum_steps * accelerator.num_processes,
-        test=scores["test"],
-        test_ema=scores.get("test_ema"),
-        holdout=scores.get("holdout"),
-        holdout_ema=scores.get("holdout_ema"),
-        seed=recipe.seed,
-        recipe=recipe_name,
-        recipe_hash=recipe.hash,
-        initial_checkpoint=initial_checkpoint,
-        weights_sha256=provenance.file_sha256(folder / WEIGHTS_FILE),
-        weights_ema_sha256=provenance.file_sha256(ema_weights) if training.ema is not None else None,
-        seconds=progress.seconds,
-        seconds_total=progress.seconds_total,
-        images_per_second=median(row["images_per_second"] for row in progress.timings),
-        peak_memory_mib=peak_memory_mib,
-        loader=data.loader,
-        precision=str(accelerator.mixed_precision),
-        processes=accelerator.num_processes,
-        device=provenance.device_name(accelerator),
-        git_commit=commit,
-        git_clean=clean,
-        versions=provenance.versions(),
-        command=command,
-        started=progress.started,
-        finished=provenance.now(),
-        sessions=progress.sessions,
-    )
 
 
 def _peak_memory_mib(device: torch.device) -> float:

@@ -1,7 +1,7 @@
 """Weights & Biases through accelerate's trackers: a help that must never cost a run.
 
 Without an account, or with a server that does not answer, the run is recorded offline in its own folder (`wandb sync`
-uploads it later); whatever else fails in tracking is said once, and training goes on without it.
+uploads it later); whatever else fails in tracking is shown once, and training continues without it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import wandb
 from accelerate import Accelerator
 
 PROJECT = "thinresnet"
@@ -51,8 +52,6 @@ class Tracking:
             self._try(self._accelerator.end_training, "Weights & Biases")
 
     def _start(self, folder: Path, config: Mapping[str, Any], mode: str) -> None:
-        import wandb
-
         settings = wandb.Settings(
             init_timeout=_SECONDS_FOR_SERVER, finish_timeout=_SECONDS_TO_UPLOAD, console="off", silent=True
         )
@@ -74,7 +73,7 @@ class Tracking:
         except Exception as error:  # a tracker's trouble, of whatever kind, is never the run's
             self._on = False
             self._say(
-                f"{what}: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}; going on without it"
+                f"{what}: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}; continuing without it"
             )
             return False
         return True
@@ -83,8 +82,6 @@ class Tracking:
 def _has_account() -> bool:
     """Whether wandb could log in without asking: never prompt in the middle of a run."""
     try:
-        import wandb
-
         return os.environ.get("WANDB_MODE", "online") == "online" and bool(wandb.login(prompt=False))
     except Exception:  # no wandb, or a damaged configuration of it
         return False

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from thinresnet.errors import InputError
+from thinresnet.progress import silent
 from thinresnet.recipe import Recipe
 from thinresnet.training.data import beton
 from thinresnet.training.data.datasets import Images, open_dataset
@@ -103,12 +104,12 @@ def test_a_file_is_written_once_and_anew_when_an_image_changes(folder: Folder, c
 
 def test_a_file_of_another_data_set_is_refused(folder: Folder, cache: Path) -> None:
     one, other = images_of(folder("one")), images_of(folder("other"))
-    open_beton(one, cache, "one", "train", None)
+    open_beton(one, cache, "one", "train", silent)
     (written,) = cache.glob("*.beton")
     wanted = cache / f"other-train-{other.digest()[:16]}.beton"
     written.rename(wanted)
-    with pytest.raises(InputError, match=r"holds the train images of another data set \(one\); delete it"):
-        open_beton(other, cache, "other", "train", None)
+    with pytest.raises(InputError, match=r"holds the train images of another dataset \(one\); delete it"):
+        open_beton(other, cache, "other", "train", silent)
 
 
 def test_a_full_disk_leaves_nothing_half_written(folder: Folder, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +121,7 @@ def test_a_full_disk_leaves_nothing_half_written(folder: Folder, cache: Path, mo
 
     monkeypatch.setattr(beton, "_encoded", full)
     with pytest.raises(InputError, match=r"the disk is full \(.* GB free\); make room, or set THINRESNET_CACHE"):
-        open_beton(images, cache, "pictures", "train", None)
+        open_beton(images, cache, "pictures", "train", silent)
     assert [path.suffix for path in cache.iterdir()] in ([".lock"], [])
 
 
@@ -155,7 +156,7 @@ def test_an_image_too_large_for_the_format_is_named(
     root = folder()
     monkeypatch.setattr(beton, "_PAGE", 500)
     with pytest.raises(InputError, match=r"000\.jpg: takes more than 500 bytes; use --loader torch"):
-        open_beton(images_of(root), cache, "pictures", "train", None)
+        open_beton(images_of(root), cache, "pictures", "train", silent)
 
 
 def test_images_that_do_not_fit_a_page_begin_the_next(

@@ -29,8 +29,8 @@ from PIL import Image
 
 from thinresnet.errors import InputError
 from thinresnet.files import replacing
+from thinresnet.progress import Progress, silent
 from thinresnet.training.data.datasets import Images
-from thinresnet.training.data.memory import Progress
 
 MODES = ("auto", "raw", "jpg")
 INSTALL = (
@@ -95,7 +95,7 @@ def decoder() -> Callable[..., int]:
 
 
 def write(
-    images: Images, target: Path, *, name: str, split: str, mode: str = "auto", progress: Progress | None = None
+    images: Images, target: Path, *, name: str, split: str, mode: str = "auto", progress: Progress = silent
 ) -> Header:
     """Write `images` to `target`; all are decoded on the way, so a broken one is named and nothing is written."""
     decoder()
@@ -117,13 +117,13 @@ def write(
     return header
 
 
-def _write(images: Images, part: Path, header: Header, progress: Progress | None) -> None:
+def _write(images: Images, part: Path, header: Header, progress: Progress) -> None:
     fields = np.zeros(2, _FIELD)
     for field, kind, title in zip(fields, _KINDS, ("image", "label"), strict=True):
         field["type_id"] = kind
         field["name"][: len(title)] = np.frombuffer(title.encode(), np.uint8)
-    said = json.dumps(asdict(header)).encode()
-    fields[1]["arguments"][: len(said)] = np.frombuffer(said, np.uint8)
+    arguments = json.dumps(asdict(header)).encode()
+    fields[1]["arguments"][: len(arguments)] = np.frombuffer(arguments, np.uint8)
     rows = np.zeros(len(images), _ROW)
     allocations = np.zeros(len(images), _ALLOCATION)
     rows["label"] = images.targets
@@ -138,7 +138,7 @@ def _write(images: Images, part: Path, header: Header, progress: Progress | None
             rows["image"][index] = (kind, width, height, place)
             allocations[index] = (index, place, len(data))
             place += len(data)
-            if progress and ((index + 1) % 1000 == 0 or index + 1 == len(images)):
+            if (index + 1) % 1000 == 0 or index + 1 == len(images):
                 progress(f"writing {header.split} images", index + 1, len(images))
         file.write(allocations.tobytes())
         head = np.zeros(1, _HEAD)
@@ -236,11 +236,11 @@ def _read(data: NDArray[np.uint8]) -> tuple[Header, NDArray[Any], NDArray[Any]]:
     count = int(head["num_samples"])
     rows = part(_ROW, _HEAD.itemsize + fields.nbytes, count)
     allocations = part(_ALLOCATION, int(head["alloc_table_ptr"]), count)
-    said = json.loads(fields[1]["arguments"].tobytes().rstrip(b"\0") or b"null")
-    if not isinstance(said, dict) or set(said) != set(Header.__dataclass_fields__):
+    found = json.loads(fields[1]["arguments"].tobytes().rstrip(b"\0") or b"null")
+    if not isinstance(found, dict) or set(found) != set(Header.__dataclass_fields__):
         raise ValueError("it does not say which images it holds")
     _check_places(rows["image"], allocations, len(data))
-    return Header(**said), rows, allocations
+    return Header(**found), rows, allocations
 
 
 def _check_places(images: NDArray[Any], allocations: NDArray[Any], end: int) -> None:

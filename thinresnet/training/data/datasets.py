@@ -17,6 +17,8 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
+from sklearn.datasets import load_digits
+from torchvision.datasets import CIFAR10, CIFAR100
 
 from thinresnet.errors import InputError, nearest
 from thinresnet.files import cache_folder
@@ -60,7 +62,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set: its name in results, its classes, and the two splits."""
+    """A dataset: its name in results, its classes, and the two splits."""
 
     name: str
     class_names: tuple[str, ...]
@@ -98,8 +100,6 @@ def read_image(path: Path) -> Image.Image:
 
 
 def _digits() -> Dataset:
-    from sklearn.datasets import load_digits
-
     found: Any = load_digits()
     grey = np.rint(found.images * (255 / 16)).astype(np.uint8)
     pixels = np.repeat(grey[..., None], 3, axis=3)
@@ -110,8 +110,6 @@ def _digits() -> Dataset:
 
 
 def _cifar(recipe: Recipe) -> Dataset:
-    from torchvision.datasets import CIFAR10, CIFAR100
-
     kind = CIFAR10 if recipe.dataset == "torch/cifar10" else CIFAR100
     root = Path(recipe.data_dir) if recipe.data_dir else cache_folder()
     root.mkdir(parents=True, exist_ok=True) if recipe.dataset_download else None

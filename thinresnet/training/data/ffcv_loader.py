@@ -22,11 +22,11 @@ from PIL import Image
 from torch import Tensor
 
 from thinresnet.errors import InputError
+from thinresnet.progress import Progress
 from thinresnet.recipe import Recipe
 from thinresnet.training.data import beton
 from thinresnet.training.data.crops import Crops, draw_crops
 from thinresnet.training.data.datasets import Dataset, Images
-from thinresnet.training.data.memory import Progress
 from thinresnet.training.data.plan import Plan
 from thinresnet.training.data.resample import padded_crop
 from thinresnet.training.data.torch_loader import test_transform
@@ -45,7 +45,7 @@ class _Batch(Generic[_Rest]):
     rest: _Rest
 
 
-def open_beton(images: Images, folder: Path, name: str, split: str, progress: Progress | None) -> beton.Beton:
+def open_beton(images: Images, folder: Path, name: str, split: str, progress: Progress) -> beton.Beton:
     """The .beton file of these images in `folder`, written first if it is missing."""
     path = beton_path(images, folder, name, split)
     if not path.is_file():
@@ -56,7 +56,7 @@ def open_beton(images: Images, folder: Path, name: str, split: str, progress: Pr
     opened = beton.Beton(path)
     if opened.header.digest != images.digest() or not np.array_equal(opened.labels, images.targets):
         raise InputError(
-            f"{path}: holds the {opened.header.split} images of another data set ({opened.header.name}); delete it, it "
+            f"{path}: holds the {opened.header.split} images of another dataset ({opened.header.name}); delete it, it "
             "is written anew"
         )
     return opened
@@ -78,7 +78,7 @@ class FfcvLoader:
         dataset: Dataset,
         device: torch.device,
         workers: int,
-        progress: Progress | None,
+        progress: Progress,
         folder: Path,
     ):
         self.recipe, self.device = recipe, device

@@ -13,17 +13,17 @@ from PIL import Image
 
 from thinresnet.errors import InputError
 from thinresnet.files import cache_folder
+from thinresnet.progress import Progress, silent
 from thinresnet.recipe import Recipe
 from thinresnet.training.data import beton
 from thinresnet.training.data.datasets import Images, open_dataset
 from thinresnet.training.data.ffcv_loader import beton_path
-from thinresnet.training.data.memory import Progress
 
 _SHOWN = 20
 
 
-def describe(recipe: Recipe, *, check: bool = False, progress: Progress | None = None) -> dict[str, object]:
-    """The data set that a recipe names: name, classes and both splits; with `check` every image is decoded."""
+def describe(recipe: Recipe, *, check: bool = False, progress: Progress = silent) -> dict[str, object]:
+    """The dataset that a recipe names: name, classes and both splits; with `check` every image is decoded."""
     found = open_dataset(recipe)
     splits = {"train": found.train, "test": found.test}
     described = {split: _split(images, split, check, progress) for split, images in splits.items()}
@@ -42,7 +42,7 @@ def describe_beton(path: Path) -> dict[str, object]:
 
 
 def write_betons(
-    recipe: Recipe, *, mode: str = "auto", folder: Path | None = None, progress: Progress | None = None
+    recipe: Recipe, *, mode: str = "auto", folder: Path | None = None, progress: Progress = silent
 ) -> list[Path]:
     """Write the .beton files of both splits to where the ffcv loader looks for them; those that exist stay."""
     found = open_dataset(recipe)
@@ -55,7 +55,7 @@ def write_betons(
     return written
 
 
-def _split(images: Images, split: str, check: bool, progress: Progress | None) -> dict[str, object]:
+def _split(images: Images, split: str, check: bool, progress: Progress) -> dict[str, object]:
     counts = np.bincount(images.targets)
     described: dict[str, object] = {
         "images": len(images),
@@ -70,7 +70,7 @@ def _split(images: Images, split: str, check: bool, progress: Progress | None) -
                 broken.append(looked)
             else:
                 sizes.append(looked)
-            if progress and (done % 1000 == 0 or done == len(images)):
+            if done % 1000 == 0 or done == len(images):
                 progress(f"looking at {split} images", done, len(images))
     return {**described, "sizes": _sizes(sizes), "broken": broken}
 

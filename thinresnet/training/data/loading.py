@@ -18,13 +18,14 @@ from torch import Tensor
 from thinresnet.errors import InputError
 from thinresnet.files import cache_folder
 from thinresnet.policy import parse_policy
+from thinresnet.progress import Progress, silent
 from thinresnet.recipe import Recipe
 from thinresnet.training.data import beton
 from thinresnet.training.data import holdout as holdouts
 from thinresnet.training.data.augment import Augment, Normalise, on_device
 from thinresnet.training.data.datasets import Dataset, Images, open_dataset
 from thinresnet.training.data.ffcv_loader import FfcvLoader
-from thinresnet.training.data.memory import MemoryLoader, Progress, UnevenError
+from thinresnet.training.data.memory import MemoryLoader, UnevenError
 from thinresnet.training.data.plan import Plan, share
 from thinresnet.training.data.torch_loader import TorchLoader
 
@@ -59,7 +60,7 @@ class TrainSplit:
 
     plan: Plan
     loader: Loader
-    images: NDArray[np.int64]  # which of the data set's training images are trained on
+    images: NDArray[np.int64]  # which of the dataset's training images are trained on
     targets: Tensor
     augment: Augment
     sizes: tuple[int, ...]
@@ -135,7 +136,7 @@ class EvalSplit:
 
 @dataclass(frozen=True)
 class Data:
-    """An opened data set; close it, or use it as a context manager, to end the workers of its loader."""
+    """An opened dataset; close it, or use it as a context manager, to end the workers of its loader."""
 
     name: str
     class_names: tuple[str, ...]
@@ -170,7 +171,7 @@ def open_data(
     loader: str = "auto",
     process_index: int = 0,
     process_count: int = 1,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     cache_dir: Path | None = None,
 ) -> Data:
     """Open the images that a recipe names.
@@ -253,7 +254,7 @@ def _choose(
     sizes: tuple[int, ...],
     device: torch.device,
     process_count: int,
-    progress: Progress | None,
+    progress: Progress,
     cache: Path,
 ) -> tuple[str, Loader]:
     """The loader asked for, or the fastest that can serve this recipe and these images."""

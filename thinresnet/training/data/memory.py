@@ -1,8 +1,8 @@
-"""The `memory` loader: a small data set as uint8 on the training device, cropped and flipped there in batches."""
+"""The `memory` loader: a small dataset as uint8 on the training device, cropped and flipped there in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,13 +14,12 @@ from torch import Tensor
 
 from thinresnet.errors import InputError
 from thinresnet.files import replacing
+from thinresnet.progress import Progress
 from thinresnet.recipe import Recipe
 from thinresnet.training.data.crops import draw_crops
 from thinresnet.training.data.datasets import Images
 from thinresnet.training.data.plan import Plan
 from thinresnet.training.data.resample import padded_crop, resize_and_centre, resized_crop
-
-Progress = Callable[[str, int, int], None]
 
 
 class UnevenError(InputError):
@@ -36,7 +35,7 @@ class MemoryLoader:
         train: Images,
         test: Images,
         device: torch.device,
-        progress: Progress | None,
+        progress: Progress,
         folder: Path,
     ):
         self.recipe = recipe
@@ -73,7 +72,7 @@ class MemoryLoader:
         """Nothing runs in the background."""
 
 
-def pixels_of(images: Images, what: str, folder: Path, progress: Progress | None) -> NDArray[np.uint8]:
+def pixels_of(images: Images, what: str, folder: Path, progress: Progress) -> NDArray[np.uint8]:
     """All images in one array (N, H, W, 3); decoded files are kept in `folder` for the next time."""
     if images.pixels is not None:
         return np.ascontiguousarray(images.pixels)
@@ -89,7 +88,7 @@ def pixels_of(images: Images, what: str, folder: Path, progress: Progress | None
     return np.load(path, mmap_mode="c", allow_pickle=False)  # type: ignore[no-any-return]
 
 
-def decode(images: Images, what: str, progress: Progress | None) -> NDArray[np.uint8]:
+def decode(images: Images, what: str, progress: Progress) -> NDArray[np.uint8]:
     """All images in one array (N, H, W, 3)."""
     first = np.asarray(images.read(0))
     found = np.empty((len(images), *first.shape), np.uint8)
@@ -107,6 +106,6 @@ def decode(images: Images, what: str, progress: Progress | None) -> NDArray[np.u
 
     with ThreadPoolExecutor() as pool:
         for done, _ in enumerate(pool.map(place, range(len(images)), chunksize=64), 1):
-            if progress and (done % 1000 == 0 or done == len(images)):
+            if done % 1000 == 0 or done == len(images):
                 progress(f"reading {what}", done, len(images))
     return found

@@ -19,7 +19,7 @@ _ORDER, _BATCH, _SAMPLE = range(3)
 
 
 def mixed_seed(*parts: int) -> int:
-    """One seed of 63 bits out of several whole numbers, the same on every machine."""
+    """One seed of 63 bits out of several integers, the same on every machine."""
     text = ",".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 

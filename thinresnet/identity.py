@@ -1,0 +1,70 @@
+"""What something is known by, so that it stays the same when the product grows.
+
+An identity holds only what differs from the documented default. The defaults are frozen here: a new field (added with
+its default, at the end of its table) moves no identity, and a default that changes is a new FORMAT. Standard library
+only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+FORMAT = 1
+# The defaults of recipes (timm's) as identities know them; the lists are what JSON makes of tuples.
+RECIPE_DEFAULTS: Mapping[str, Any] = {
+    "data_dir": None, "dataset": "", "train_split": "train", "val_split": "validation", "dataset_download": False,
+    "model": "resnet50", "model_kwargs": {}, "device_modules": None, "num_classes": None, "initial_checkpoint": "",
+    "channels_last": False, "torchcompile": None, "torchcompile_mode": None, "img_size": None, "train_img_sizes": None,
+    "train_size_schedule": "constant", "train_size_schedule_spread": 0.65, "train_size_random_mix": 0.1,
+    "crop_pct": None, "mean": None, "std": None, "interpolation": "", "train_interpolation": "random",
+    "batch_size": 128, "validation_batch_size": None, "grad_accum_steps": 1, "amp": False, "amp_dtype": "float16",
+    "opt": "sgd", "opt_eps": None, "opt_betas": None, "momentum": 0.9, "weight_decay": 2e-05, "clip_grad": None,
+    "clip_mode": "norm", "opt_kwargs": {}, "sched": "cosine", "sched_on_updates": False, "lr": None, "lr_base": 0.1,
+    "lr_base_size": 256, "lr_base_scale": "", "warmup_lr": 1e-05, "warmup_epochs": 5, "warmup_prefix": False,
+    "min_lr": 0.0, "epochs": 300, "cooldown_epochs": 0, "decay_epochs": 90.0, "decay_rate": 0.1,
+    "decay_milestones": [90, 180, 270], "scale": [0.08, 1.0], "ratio": [0.75, 1.3333333333333333], "crop_padding": 0,
+    "crop_padding_mode": "constant", "hflip": 0.5, "color_jitter": 0.4, "aa": None, "aug_repeats": 0.0, "reprob": 0.0,
+    "remode": "pixel", "recount": 1, "mixup": 0.0, "cutmix": 0.0, "mixup_prob": 1.0, "mixup_switch_prob": 0.5,
+    "mixup_mode": "batch", "mixup_off_epoch": 0, "smoothing": 0.1, "bce_loss": False, "bce_target_thresh": None,
+    "drop": 0.0, "drop_path": None, "model_ema": False, "model_ema_decay": 0.9998, "model_ema_warmup": False,
+    "seed": 42, "workers": 4, "log_interval": 50, "val_interval": 1, "checkpoint_hist": 10, "log_wandb": False,
+}  # fmt: skip
+# Of the facts about a run beside its network and its recipe, those that have a default.
+RUN_DEFAULTS: Mapping[str, Any] = {"holdout": 0.0, "initial_checkpoint": None, "holding": None}
+
+
+def plain(values: object) -> Any:
+    """The same as JSON gives it back: a tuple is a list."""
+    return json.loads(json.dumps(values))
+
+
+def differing(values: Any, defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What of `values` (a mapping or a dataclass) is not the default, as plain JSON values, sorted by name.
+
+    `defaults` is the frozen table; fields of a dataclass that it does not name have the default of their class.
+    """
+    known = dict(defaults or {})
+    if dataclasses.is_dataclass(values) and not isinstance(values, type):
+        known = {**_class_defaults(values), **known}
+        values = {field.name: getattr(values, field.name) for field in dataclasses.fields(values)}
+    given, known = plain(dict(values)), plain(known)
+    return {name: given[name] for name in sorted(given) if name not in known or given[name] != known[name]}
+
+
+def canonical_sha256(value: Any) -> str:
+    """The hash of a JSON value whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _class_defaults(instance: Any) -> dict[str, Any]:
+    found = {}
+    for field in dataclasses.fields(instance):
+        if field.default is not dataclasses.MISSING:
+            found[field.name] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            found[field.name] = field.default_factory()
+    return found

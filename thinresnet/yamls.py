@@ -1,0 +1,84 @@
+"""YAML files that may come from a stranger: plain values only, of bounded size, refused in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from thinresnet.convert import brief
+from thinresnet.errors import InputError
+
+LARGEST_BYTES = 262_144
+MOST_DOCUMENTS = 1_000
+
+
+class PlainLoader(yaml.SafeLoader):
+    """Plain YAML without aliases (which can grow without bound) and without a key given twice."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(problem="an alias (*name)", problem_mark=self.peek_event().start_mark)  # type: ignore[no-untyped-call]
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value.__hash__ is not None and (key.tag, key.value) in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key {brief(key.value)} twice", problem_mark=key.start_mark)
+            seen.add((key.tag, key.value if isinstance(key.value, str) else id(key)))
+        return super().construct_mapping(node, deep=deep)
+
+
+def parse_documents(text: str, where: str) -> list[Any]:
+    """The documents of a YAML text."""
+    found = []
+    try:
+        for document in yaml.load_all(text, Loader=PlainLoader):
+            found.append(document)
+            if len(found) > MOST_DOCUMENTS:
+                raise InputError(f"{where}: more than {MOST_DOCUMENTS:,} documents")
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        at = f", line {mark.line + 1}" if mark else ""
+        raise InputError(f"{where}{at}: not plain YAML: {_one_line(error.problem or error)}") from None
+    except RecursionError:
+        raise InputError(f"{where}: nested too deeply") from None
+    except InputError:
+        raise
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        # A value that PyYAML cannot make: a 13th month, `!!int ''`, an unhashable key, a control character.
+        raise InputError(f"{where}: not plain YAML: {_one_line(error)}") from None
+    return found
+
+
+def read_documents(path: Path, where: str = "", *, largest_bytes: int = LARGEST_BYTES, missing: str = "") -> list[Any]:
+    """The documents of a YAML file; messages begin with `where` (by default the path)."""
+    where = where or str(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(largest_bytes + 1)
+    except FileNotFoundError:
+        raise InputError(missing or f"{where}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{where}: cannot be read: {error.strerror}") from None
+    if len(content) > largest_bytes:
+        raise InputError(f"{where}: larger than {largest_bytes:,} bytes")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: cannot be read: not UTF-8 at byte {error.start}") from None
+    return parse_documents(text, where)
+
+
+def read_document(path: Path, where: str = "", *, largest_bytes: int = LARGEST_BYTES, missing: str = "") -> Any:
+    """The one document of a YAML file; None where the file is empty."""
+    found = read_documents(path, where, largest_bytes=largest_bytes, missing=missing)
+    if len(found) > 1:
+        raise InputError(f"{where or path}: {len(found)} documents (---), where one is expected")
+    return found[0] if found else None
+
+
+def _one_line(what: object) -> str:
+    return " ".join(str(what).split())[:200]
