@@ -49,7 +49,7 @@ def main() -> None:
 def _methods() -> list[str]:
     from thinresnet.pruning import methods
 
-    return [name for name, kind in methods().items() if "training" not in kind.needs]
+    return [name for name, kind in methods().items() if kind.when == "trained network"]
 
 
 def _run(name: str) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     model = build(network, seed=0)
     changes = {"data_dir": str(args.photos), "val_split": "val", "img_size": args.size, "batch_size": 64, "workers": 2}
     recipe = recipes.load("imagenet-classic", {**changes, "seed": 0})
-    settings = {"images": args.images} if kind.needs else {}
+    settings = {"images": args.images} if "data" in kind.needs else {}
     data = open_data(recipe, input_size=size, device=torch.device("cpu"), loader="torch")
     with data:
         before_mib = _peak_mib()
@@ -99,9 +99,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     model_mib = sum(value.numel() * value.element_size() for value in model.state_dict().values()) / 2**20
     return {
         "method": kind.name,
-        "looks_at": "data" if kind.needs else "weights",
+        "looks_at": "data" if "data" in kind.needs else "weights",
         "seconds": seconds,
-        "most_seconds": MOST_SECONDS["data" if kind.needs else "weights"],
+        "most_seconds": MOST_SECONDS["data" if "data" in kind.needs else "weights"],
         "memory_mib": _peak_mib() - before_mib,
         "model_mib": model_mib,
         "memory_ratio": (_peak_mib() - before_mib) / model_mib,

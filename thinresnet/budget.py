@@ -11,12 +11,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from thinresnet.errors import InputError
 
 QUANTITIES = ("macs", "params")
 _SCALES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}
 _FIGURE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(?:e([+-]?\d{1,2}))?\s*([kmgbt]?|%)", re.ASCII | re.IGNORECASE)
+
+
+class Costs(NamedTuple):
+    """The two quantities that budgets bound."""
+
+    macs: int
+    params: int
 
 
 @dataclass(frozen=True)

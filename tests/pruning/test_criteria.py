@@ -33,10 +33,8 @@ def digits() -> Iterator[tuple[recipes.Recipe, Data]]:
 
 
 def job_for(model: nn.Module, network: Network = NETWORK, **given: object) -> Job:
-    channels = channels_of(network)
-    movable = tuple(name for name, group in channels.ties.groups.items() if group.interior)
     values = {"recipe": None, "data": None, "targets": (), **given}
-    return Job("test", network, model, channels, movable, seed=0, progress=lambda *_: None, **values)  # type: ignore[arg-type]
+    return Job("test", network, model, seed=0, **values)  # type: ignore[arg-type]
 
 
 def unsettled(network: Network = NETWORK) -> nn.Module:
@@ -235,8 +233,8 @@ def test_group_norm_counts_all_that_leaves_with_a_channel() -> None:
 
 
 def test_group_norm_shrinks_the_weak_most() -> None:
-    model = unsettled()
-    job = job_for(model)
+    job = job_for(unsettled())
+    model = job.model
     own = np.sqrt(squares(model, job.channels))[job.channels.slices["layer2.1.conv1"]]
     shares = strengths(job, 4.0)
     span = job.channels.slices["layer2.1.conv1"]

@@ -182,5 +182,5 @@ def test_what_cannot_be_is_one_line(
     with pytest.raises(InputError, match=message) as caught:
         prune(method("sss"), network, model, [[Budget.parse("macs", macs)]], data=data, recipe=recipe, **options)
     assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match=r"^prune sss: gamma is -1"):
+    with pytest.raises(InputError, match=r"^prune sss: gamma: takes a number, at least 0, at most 100, got -1"):
         method("sss", {"gamma": -1})

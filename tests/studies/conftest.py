@@ -6,15 +6,16 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from thinresnet.networks import Cost, Network, count, parse_network, read_network, scale
-from thinresnet.studies.plan import Plan, Stage
-from thinresnet.studies.protocols import PROTOCOLS
+from thinresnet.pruning.record import PruningRecord
+from thinresnet.result import Result, Score
+from thinresnet.studies.graph import StudyGraph
+from thinresnet.studies.graphs import read_graphs
+from thinresnet.studies.stages import Guide, Prune, Source, Stage, Train
 from thinresnet.studies.store import Store
-from thinresnet.studies.study import read_studies
 
 IMAGES = 1437 - 144  # of the embedded data, a tenth held out
 STUDY = """
@@ -24,10 +25,10 @@ arch: resnet20_cifar
 dataset: digits
 holdout: 0.1
 recipes: {short: {recipe: digits, epochs: 2, warmup_epochs: 0}}
-tune: {epochs: 1}
+finetune: {epochs: 1}
 budgets: [macs: 50%]
 methods: [l1]
-protocols: [dense, scaled-width, scaled-interior, prune-tune, scratch-e, guided]
+protocols: [dense, scaled-width, scaled-interior, prune-finetune, scratch-e, guided]
 seeds: [1, 2]
 """
 # Test images that are right, of 360, by what a stage's name holds and the seed.
@@ -35,46 +36,46 @@ CORRECT = {
     "dense": (340, 342),
     "scaled-width": (324, 328),
     "scaled-interior": (320, 324),
-    "tuned": (300, 302),
+    "finetuned": (300, 302),
     "scratch-e": (326, 329),
     "guided": (334, 338),
 }
-Made = tuple[Plan, Store]
+Made = tuple[StudyGraph, Store]
 
 
 @pytest.fixture(scope="session")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    """The plan of `STUDY`."""
+def graph(tmp_path_factory: pytest.TempPathFactory) -> StudyGraph:
+    """The graph of `STUDY`."""
     path = tmp_path_factory.mktemp("study") / "made-up.yaml"
     path.write_text(STUDY, encoding="utf-8")
-    (study,) = read_studies(path, protocols=list(PROTOCOLS))
-    return Plan(study)
+    (found,) = read_graphs(path)
+    return found
 
 
 @pytest.fixture
-def finish(plan: Plan, tmp_path: Path) -> Callable[..., Made]:
+def finish(graph: StudyGraph, tmp_path: Path) -> Callable[..., Made]:
     """The study with every stage finished, or those only whose names `when` accepts; `kept` channels a block or so."""
 
     def make(when: Callable[[str], bool] = lambda name: True, kept: int = 3) -> Made:
         store = Store(tmp_path / "runs" / "made-up")
-        for stage in plan.stages.values():
+        for stage in graph.stages.values():
             if when(stage.name) and all(store.finished(source.stage) for source in stage.inputs.values()):
                 store.folder(stage).mkdir(parents=True)
                 store.write(stage, {"outputs": _do(store, stage, kept), "seconds": 1.0})
-        return plan, store
+        return graph, store
 
     return make
 
 
 def _do(store: Store, stage: Stage, kept: int) -> dict[str, str]:
     folder = store.folder(stage)
-    if stage.kind == "train":
-        given = stage.spec["network"]
-        network = parse_network(json.dumps(given)) if given else read_network(store.path(stage.inputs["network"]))
-        right = next(counts for name, counts in CORRECT.items() if name in stage.name)[stage.spec["seed"] - 1]
+    if isinstance(stage, Train):
+        given = stage.network
+        network = read_network(store.path(given)) if isinstance(given, Source) else given
+        right = next(counts for name, counts in CORRECT.items() if name in stage.name)[stage.seed - 1]
         _write_run(folder, stage, network, right)
-    elif stage.kind == "prune":
-        seed = stage.spec["seed"]
+    elif isinstance(stage, Prune):
+        seed = stage.seed
         parent = read_network(store.path(stage.inputs["parent"]))
         # Each seed finds a shape of its own; the second one's is the larger.
         inside = [name for name in parent.channels if name.startswith("layer") and name.endswith("conv1")]
@@ -82,11 +83,10 @@ def _do(store: Store, stage: Stage, kept: int) -> dict[str, str]:
         pruned = folder / "pruned"
         pruned.mkdir()
         (pruned / "network.json").write_text(Network(parent.arch, parent.kwargs, parent.input_size, cut).to_json())
-        record = {"format": 1, "kept": {}, "images_seen": 500 * seed, "training_macs": 7_000 * seed}
-        (pruned / "pruning.json").write_text(json.dumps(record))
-        return dict.fromkeys(stage.spec["outputs"], "pruned")
-    elif stage.kind == "shape":
-        source = stage.inputs["network0"]
+        _write_pruning(pruned, stage)
+        return {point.tag: "pruned" for point in stage.points}
+    elif isinstance(stage, Guide):
+        source = stage.network[0]
         (folder / "network.json").write_text((store.path(source) / "network.json").read_text())
     else:
         half = {
@@ -102,6 +102,18 @@ def _do(store: Store, stage: Stage, kept: int) -> dict[str, str]:
     return {}
 
 
+def _write_pruning(folder: Path, stage: Prune) -> None:
+    PruningRecord(
+        run=folder.name, method="l1", when="trained network", paper="", reconstruction=None, source_sha256=None,
+        settings={}, budgets={"macs": "50%"}, to=None, scope="layer", stream=False, round_to=1, preconfig=False,
+        seed=stage.seed, parent={}, dataset="digits", recipe_hash=None, holdout=0.1, macs=1, params=1, parent_macs=1,
+        parent_params=1, dense_macs=1, dense_params=1, masked=False, channels={}, kept={}, locked={}, layers={},
+        groups={}, notes={}, images_at={"8": 500 * stage.seed}, images_seen=500 * stage.seed, updates=0,
+        training_macs=7_000 * stage.seed, seconds=1.0, holdout_before=None, holdout_pruned=None, parent_run=None,
+        device="a machine", git_commit=None, git_clean=None, versions={}, command=None, finished="2020-01-01T00:01",
+    ).write(folder)  # fmt: skip
+
+
 def _cost(network: Network) -> Cost:
     return _counted(network.to_json())
 
@@ -111,22 +123,23 @@ def _counted(text: str) -> Cost:
     return count(parse_network(text))
 
 
-def _write_run(folder: Path, stage: Stage, network: Network, right: int) -> None:
+def _write_run(folder: Path, stage: Train, network: Network, right: int) -> None:
     cost, dense = _cost(network), _cost(scale(network.arch, input_size=network.input_size, **network.kwargs))
     tuned = "weights" in stage.inputs
     epochs = 1 if tuned else 2
-    result: dict[str, Any] = {
-        "format": 1, "run": folder.name, "arch": network.arch, "arch_kwargs": dict(network.kwargs),
-        "shape": stage.spec["shape"], "network_sha256": network.sha256, "dataset": "digits", "classes": 10,
-        "images_train": IMAGES, "images_test": 360, "train_resolution": 8, "test_resolution": 8, "macs": cost.macs,
-        "params": cost.params, "dense_macs": dense.macs, "dense_params": dense.params,
-        "training_macs": 3 * cost.macs * IMAGES * epochs, "epochs": epochs, "seed": stage.spec["seed"],
-        "recipe": stage.spec["recipe_name"], "recipe_hash": "cd" * 8, "device": "a machine",
-        "initial_checkpoint": {"path": "x", "sha256": "y"} if tuned else None,
-        "top1_test": 100 * right / 360, "correct1_test": right, "correct5_test": 355, "top1_test_ema": None,
-        "correct1_test_ema": None, "correct5_test_ema": None, "top1_holdout": 90.0,
-    }  # fmt: skip
-    (folder / "result.json").write_text(json.dumps(result))
+    Result(
+        run=folder.name, folder=folder, arch=network.arch, arch_kwargs=dict(network.kwargs), shape=stage.shape,
+        network_sha256=network.sha256, dataset="digits", classes=10, images_train=IMAGES, images_holdout=144,
+        images_test=360, train_resolution=8, test_resolution=8, macs=cost.macs, params=cost.params,
+        activations=cost.activations, macs_train=cost.macs, dense_macs=dense.macs, dense_params=dense.params,
+        training_macs=3 * cost.macs * IMAGES * epochs, epochs=epochs, updates=1, images_seen=IMAGES * epochs,
+        batch_size=128, test=Score(360, right, 355, 0.5), test_ema=None, holdout=Score(144, 129, 144, 0.5),
+        holdout_ema=None, seed=stage.seed, recipe=stage.recipe_name, recipe_hash="cd" * 8,
+        initial_checkpoint={"path": "x", "sha256": "y"} if tuned else None, weights_sha256="ab" * 32,
+        weights_ema_sha256=None, seconds=1.0, seconds_total=1.0, images_per_second=1.0, peak_memory_mib=1.0,
+        loader="memory", precision="no", processes=1, device="a machine", git_commit=None, git_clean=None,
+        versions={}, command=None, started="2020-01-01T00:00", finished="2020-01-01T00:01", sessions=1,
+    ).write()  # fmt: skip
     (folder / "network.json").write_text(network.to_json())
     (folder / "recipe.yaml").write_text("epochs: 2\n")
     (folder / "metrics.csv").write_text("epoch\n1\n")

@@ -17,7 +17,7 @@ from thinresnet.leaderboard.cite import PROJECT
 from thinresnet.leaderboard.papers import render_bib
 from thinresnet.leaderboard.store import read_board, render
 from thinresnet.studies.export import export
-from thinresnet.studies.table import lines
+from thinresnet.studies.table import summaries
 
 Finish = Callable[..., Any]
 
@@ -32,8 +32,8 @@ def board(tmp_path: Path) -> Path:
 
 
 def test_rows_and_evidence(finish: Finish, board: Path) -> None:
-    plan, store = finish()
-    said = export(plan, store, add_runs, board=board)
+    graph, store = finish()
+    said = export(graph, store, add_runs, board=board)
     assert said[-1] == "0 stood there already, 0 wait for seeds"
     rows = {row.method: row for row in read_board(board)}
     families = {name.split(", macs 50%")[0]: row.family for name, row in rows.items()}
@@ -41,43 +41,43 @@ def test_rows_and_evidence(finish: Finish, board: Path) -> None:
         "dense, short": "dense",
         "plain width": "scaled",
         "interior width": "scaled",
-        "l1, tuned": "pruned",
+        "l1, fine-tuned": "pruned",
         "l1, Scratch-E": "scratch",
         "l1, guided (our rule)": "scratch",
     }
     assert check(board) == []
-    found = {line.name: line for line in lines(plan, store)}
-    tuned = rows["l1, tuned, macs 50%, short"]
+    found = {line.name: line for line in summaries(graph, store)}
+    tuned = rows["l1, fine-tuned, macs 50%, short"]
     assert (tuned.n, tuned.top1_printed, tuned.dense_epochs, tuned.tune_epochs) == (2, Decimal("83.611"), 2, 1)
     assert tuned.prune_epochs == math.ceil(1000 / 1293)
-    assert tuned.training_macs == pytest.approx(found["l1, tuned"].bill)
+    assert tuned.training_macs == pytest.approx(found["l1, fine-tuned"].training_macs_with_search)
     # Each seed found a shape of its own: the costliest is what the row says.
-    assert tuned.macs_g == pytest.approx(max(result["macs"] for result in found["l1, tuned"].results) / 1e9)
+    assert tuned.macs_g == pytest.approx(max(result.macs for result in found["l1, fine-tuned"].results) / 1e9)
     kept = sorted(
         path.relative_to(board.parent / tuned.evidence).as_posix()
         for path in (board.parent / tuned.evidence).rglob("*.*")
     )
-    names = [folder.name for folder in found["l1, tuned"].folders]
+    names = [folder.name for folder in found["l1, fine-tuned"].folders]
     files = ("metrics.csv", "network.json", "recipe.yaml", "result.json")
     assert kept == sorted(f"{name}/{file}" for name in names for file in files)
     assert "with the search" in rows["l1, Scratch-E, macs 50%, short"].note
 
 
 def test_again_adds_nothing(finish: Finish, board: Path) -> None:
-    plan, store = finish()
-    export(plan, store, add_runs, board=board)
+    graph, store = finish()
+    export(graph, store, add_runs, board=board)
     before = board.read_bytes()
-    assert export(plan, store, add_runs, board=board) == ["6 stood there already, 0 wait for seeds"]
+    assert export(graph, store, add_runs, board=board) == ["6 stood there already, 0 wait for seeds"]
     assert board.read_bytes() == before
 
 
 def test_lines_without_all_their_seeds_wait(finish: Finish, board: Path) -> None:
-    plan, store = finish(when=lambda name: "scaled" in name or name.endswith("-s1"))
-    assert export(plan, store, add_runs, board=board)[-1] == "0 stood there already, 4 wait for seeds"
+    graph, store = finish(when=lambda name: "scaled" in name or name.endswith("-s1"))
+    assert export(graph, store, add_runs, board=board)[-1] == "0 stood there already, 4 wait for seeds"
     assert len(read_board(board)) == 2
 
 
 def test_nothing_finished_is_one_line(finish: Finish, board: Path) -> None:
-    plan, store = finish(when=lambda name: False)
-    with pytest.raises(InputError, match="no line has all its seeds"):
-        export(plan, store, add_runs, board=board)
+    graph, store = finish(when=lambda name: False)
+    with pytest.raises(InputError, match="no experiment has all its seeds"):
+        export(graph, store, add_runs, board=board)

@@ -27,7 +27,8 @@ from thinresnet.errors import InputError
 from thinresnet.files import read_object
 from thinresnet.networks import count, read_network
 from thinresnet.networks.store import read_weights
-from thinresnet.studies import bill
+from thinresnet.pruning.record import read_pruning
+from thinresnet.studies import training_cost
 from thinresnet.training import Result
 
 STUDY: dict[str, Any] = {
@@ -36,10 +37,10 @@ STUDY: dict[str, Any] = {
     "kwargs": {"depths": [1, 1, 1]},
     "holdout": 0.1,
     "recipes": {"short": {"recipe": "digits", "epochs": 1, "warmup_epochs": 0}},
-    "tune": {"epochs": 1, "lr": 0.01},
+    "finetune": {"epochs": 1, "lr": 0.01},
     "budgets": [{"macs": "50%"}],
     "methods": ["l1", "magnitude", "lottery"],
-    "protocols": ["dense", "scaled-width", "prune-tune", "scratch-b", "rewind", "guided"],
+    "protocols": ["dense", "scaled-width", "prune-finetune", "scratch-b", "rewind", "guided"],
     "seeds": [3],
     "measure": {"batch_size": 2, "runs": 3},
 }
@@ -70,23 +71,27 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def stage(root: Path, holding: str) -> Path:
-    (found,) = [path for path in root.iterdir() if holding in path.name]
+    (found,) = [path for path in folders(root) if holding in path.name]
     return found
 
 
+def folders(root: Path) -> list[Path]:
+    return [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
+
+
 def times(root: Path) -> dict[str, int]:
-    return {path.name: (path / "stage.json").stat().st_mtime_ns for path in root.iterdir() if path.is_dir()}
+    return {path.name: (path / "stage.json").stat().st_mtime_ns for path in folders(root)}
 
 
 def test_what_the_protocols_made(finished: tuple[Path, Path]) -> None:
     root = finished[1]
     dense = Result.read(stage(root, "-dense-"))
     (pruned,) = [path for path in stage(root, "-l1-macs50pct-digits").iterdir() if path.is_dir()]
-    tuned = Result.read(stage(root, "-l1-macs50pct-tuned"))
+    tuned = Result.read(stage(root, "-l1-macs50pct-finetuned"))
     assert tuned.macs <= dense.macs // 2
     assert read_network(pruned) == read_network(tuned.folder)
     assert tuned.initial_checkpoint is not None
-    # Scratch-B takes as much computation as the dense network did; the bill of Scratch-E would be half of it.
+    # Scratch-B takes as much computation as the dense network did; the cost of Scratch-E would be half of it.
     scratch = Result.read(stage(root, "scratch-b"))
     assert (scratch.epochs, scratch.initial_checkpoint) == (dense.macs // tuned.macs, None)
     # Rewound: what training had begun with, of the channels that were kept.
@@ -101,7 +106,7 @@ def test_what_the_protocols_made(finished: tuple[Path, Path]) -> None:
     assert (timed["dense"]["macs"], timed["network"]["macs"]) == (dense.macs, tuned.macs)
 
 
-@pytest.mark.parametrize("holding", ["-magnitude-macs50pct-tuned", "-lottery-macs50pct-rewind"])
+@pytest.mark.parametrize("holding", ["-magnitude-macs50pct-finetuned", "-lottery-macs50pct-rewind"])
 def test_masked_weights_stay_zero_through_training(finished: tuple[Path, Path], holding: str) -> None:
     root = finished[1]
     trained = read_weights(stage(root, holding) / "model.safetensors")
@@ -113,12 +118,12 @@ def test_masked_weights_stay_zero_through_training(finished: tuple[Path, Path], 
         assert not torch.equal(trained[name], before[name])
 
 
-def test_the_table_bills_what_was_trained(finished: tuple[Path, Path]) -> None:
+def test_the_table_counts_what_was_trained(finished: tuple[Path, Path]) -> None:
     path, root = finished
     done = study("show", path, "-o", root.parent, "--json")
     assert done.exit_code == 0
     dense = Result.read(stage(root, "-dense-"))
-    tuned = Result.read(stage(root, "-l1-macs50pct-tuned"))
+    tuned = Result.read(stage(root, "-l1-macs50pct-finetuned"))
     # One epoch of 1,280 images in full batches: 3 × MACs × images, for the dense network and for tuning; L1 reads
     # weights only.
     assert (dense.training_macs, tuned.training_macs) == (3 * dense.macs * 1280, 3 * tuned.macs * 1280)
@@ -127,12 +132,11 @@ def test_the_table_bills_what_was_trained(finished: tuple[Path, Path]) -> None:
 
 @pytest.fixture(scope="module")
 def at_init(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """What the founding paper on cropping at initialisation compares, small, everything done."""
+    """What the founding paper on pruning at initialisation compares, small, everything done."""
     folder = tmp_path_factory.mktemp("at-init")
     path = write(
         folder,
-        methods=[],
-        criteria=[{"criterion": "synflow", "set": {"rounds": 5}}, {"criterion": "synexp", "preconfig": True}],
+        methods=[{"method": "synflow", "set": {"rounds": 5}}, {"method": "synexp", "preconfig": True}],
         budgets=[{"params": "40%"}],
         protocols=["scaled-width", "at-init", "at-init-weights", "at-init-filters", "at-init-masks"],
     )
@@ -144,8 +148,9 @@ def at_init(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.mark.parametrize("granularity", ["weights", "filters", "masks"])
 def test_masks_at_initialisation_are_as_dense_as_they_should_be(at_init: tuple[Path, Path], granularity: str) -> None:
     root = at_init[1]
-    said = read_object(stage(root, "-synflow-params40pct-short-crop") / "densities.json")
-    wanted = {name: own["asked" if granularity == "masks" else "cropped"] for name, own in said["layers"].items()}
+    (pruned,) = stage(root, "-synflow-params40pct-short-pruned-s3").glob("*/pruning.json")
+    layers = read_pruning(pruned.parent).layers
+    wanted = {name: own["asked" if granularity == "masks" else "left"] for name, own in layers.items()}
     trained = read_weights(stage(root, f"-synflow-params40pct-{granularity}-digits") / "model.safetensors")
     start = stage(root, f"-synflow-params40pct-{granularity}-start-s3")
     first = networks.build(read_network(start), seed=3).state_dict()
@@ -170,8 +175,8 @@ def test_layers_may_grow_at_initialisation(at_init: tuple[Path, Path]) -> None:
     assert grown.params <= 0.4 * count(dense).params
     rows = json.loads(study("show", path, "-o", root.parent, "--json").stdout)
     assert {row["name"]: row["verdict"] for row in rows if row["kind"] == "masked at initialisation"} == {
-        "synflow, weights masked at the crop's densities": "not judged: it costs more than the budget",
-        "synflow, filters masked at the crop's densities": "not judged: it costs more than the budget",
+        "synflow, weights masked at the same densities": "not judged: it costs more than the budget",
+        "synflow, filters masked at the same densities": "not judged: it costs more than the budget",
         "synflow, its own masks": "not judged: it costs more than the budget",
     }
 
@@ -189,7 +194,7 @@ def test_the_same_command_again_changes_nothing(finished: tuple[Path, Path]) -> 
     ("holding", "file", "change", "said"),
     [
         ("scaled-width-macs50pct-digits", "model.safetensors", "flip", "model.safetensors was changed"),
-        ("-l1-macs50pct-tuned", "metrics.csv", "delete", "metrics.csv is gone"),
+        ("-l1-macs50pct-finetuned", "metrics.csv", "delete", "metrics.csv is missing"),
         ("scratch-b", "result.json", "cut", "result.json was changed"),
         ("guided-short-shape", "more.txt", "add", "more.txt is new"),
         ("-dense-", "stage.json", "cut", "stage.json cannot be read"),
@@ -200,7 +205,7 @@ def test_what_was_changed_by_hand_is_noticed_and_done_again(
 ) -> None:
     path, original = finished
     root = shutil.copytree(original, tmp_path / "runs" / "tiny")
-    before, weights = times(root), {p.name: weights_of(p) for p in root.iterdir()}
+    before, weights = times(root), {p.name: weights_of(p) for p in folders(root)}
     changed = stage(root, holding) / file
     if change == "add":
         changed.write_text("mine")
@@ -215,7 +220,7 @@ def test_what_was_changed_by_hand_is_noticed_and_done_again(
     assert said in done.stderr
     # Trainings come out again to the bit, so that what hangs on them stays.
     assert [name for name, when in times(root).items() if when != before[name]] == [changed.parent.name]
-    assert {p.name: weights_of(p) for p in root.iterdir()} == weights
+    assert {p.name: weights_of(p) for p in folders(root)} == weights
 
 
 def weights_of(folder: Path) -> bytes | None:
@@ -240,7 +245,7 @@ def test_what_hangs_on_changed_weights_is_done_again(finished: tuple[Path, Path]
     assert "what it goes on from is not what it was" in done.stderr
     again = {name for name, when in times(root).items() if when != before[name]}
     assert {dense.name, stage(root, "scaled-width-macs50pct-digits").name} & again == {dense.name}
-    assert {stage(root, "-l1-macs50pct-digits").name, stage(root, "-l1-macs50pct-tuned").name} <= again
+    assert {stage(root, "-l1-macs50pct-digits").name, stage(root, "-l1-macs50pct-finetuned").name} <= again
 
 
 def sha256(path: Path) -> str:
@@ -277,7 +282,7 @@ def test_a_study_that_is_asked_to_stop_goes_on(long_study: Path, tmp_path: Path)
     finally:
         signal.signal(signal.SIGTERM, before)
     assert done.exit_code == 75
-    assert "the same command goes on from there" in done.stderr
+    assert "the same command resumes from there" in done.stderr
     first, second = stage(root, "-s1-"), stage(root, "-s2-")
     assert not (second / "stage.json").exists()
     finished_at = (first / "stage.json").stat().st_mtime_ns
@@ -308,7 +313,7 @@ def test_a_stage_that_cannot_be_done_leaves_the_others_be(tmp_path: Path) -> Non
         "wild": {"recipe": "digits", "epochs": 1, "warmup_epochs": 0, "lr": 10000.0},
         "short": {"recipe": "digits", "epochs": 1, "warmup_epochs": 0},
     }
-    path = write(tmp_path, recipes=recipes, protocols=["dense", "prune-tune"], methods=["l1"])
+    path = write(tmp_path, recipes=recipes, protocols=["dense", "prune-finetune"], methods=["l1"])
     done = study("run", path, "-o", tmp_path / "runs")
     assert done.exit_code == 1
     lines = [line for line in done.stderr.splitlines() if line.startswith("thinresnet: ")]
@@ -316,7 +321,7 @@ def test_a_stage_that_cannot_be_done_leaves_the_others_be(tmp_path: Path) -> Non
     assert "-dense-digits-wild-s3: " in lines[0]
     assert "non-finite" in lines[0]
     assert all("wild" in line and "what it goes on from could not be done" in line for line in lines[1:])
-    assert Result.read(stage(tmp_path / "runs" / "tiny", "-l1-macs50pct-tuned-digits-short")).epochs == 1
+    assert Result.read(stage(tmp_path / "runs" / "tiny", "-l1-macs50pct-finetuned-digits-short")).epochs == 1
 
 
 def test_what_is_refused_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,7 +354,7 @@ def test_two_at_once(finished: tuple[Path, Path]) -> None:
 
 
 def test_the_dry_run_prints_and_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bill, "_MEASURED_SECONDS", 0.0)
+    monkeypatch.setattr(training_cost, "_MEASURED_SECONDS", 0.0)
     path = write(tmp_path)
     done = study("run", path, "-o", tmp_path / "runs", "--dry-run")
     assert done.exit_code == 0
@@ -361,5 +366,5 @@ def test_the_dry_run_prints_and_does_nothing(tmp_path: Path, monkeypatch: pytest
 
 def test_the_protocols_are_listed() -> None:
     rows = json.loads(study("protocols", "--json").stdout)
-    assert {"dense", "scaled-width", "prune-tune", "scratch-b", "transfer"} <= {row["protocol"] for row in rows}
+    assert {"dense", "scaled-width", "prune-finetune", "scratch-b", "transfer"} <= {row["protocol"] for row in rows}
     assert "scratch-b-2x" in study("protocols").stdout

@@ -33,7 +33,6 @@ VERBS = {
     "recipes": "runs",
     "data": "data",
     "prune": "prune",
-    "crop": "crop",
     "study": "study",
     "baseline": "baseline",
     "leaderboard": "leaderboard",

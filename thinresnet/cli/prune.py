@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from thinresnet.budget import QUANTITIES, Budget, short
+from thinresnet.cli.terminal import JsonFlag, note, print_json, print_table, progress, say
 from thinresnet.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from thinresnet.network import Network
-
 
 app = typer.Typer()
 
@@ -27,7 +21,7 @@ app = typer.Typer()
 def prune_verb(
     method: Annotated[str, typer.Argument(metavar="[METHOD]", help="What prunes: see --list.")] = "",
     what: Annotated[
-        str, typer.Argument(metavar="[RUN|NETWORK]", help="The folder of a run, a network.json or an architecture.")
+        str, typer.Argument(metavar="[RUN|NETWORK]", help="A run folder, a network.json or an architecture.")
     ] = "",
     macs: Annotated[
         list[str] | None, typer.Option(help="At most this many MACs: 2.05G, or a share: 50%. Again for more folders.")
@@ -41,57 +35,100 @@ def prune_verb(
     ] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Prune the residual stream too.")] = False,
     round_to: Annotated[int, typer.Option(help="Channel counts are multiples of this.")] = 1,
+    preconfig: Annotated[bool, typer.Option("--preconfig", help="At initialisation: layers may also grow.")] = False,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; see --list METHOD."),
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; see METHOD --list."),
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="The network's weights, where it is not a run's folder.")] = None,
+    own: Annotated[
+        str | None,
+        typer.Option("--method", metavar="FILE.py:NAME", help="A method of your own, or of an installed package."),
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="The network's weights, where it is not a run folder.")] = None,
+    input_px: Annotated[int | None, typer.Option("--input", help="Side of an architecture's input in pixels.")] = None,
+    num_classes: Annotated[int | None, typer.Option(help="Number of an architecture's classes.")] = None,
     recipe: Annotated[str | None, typer.Option(help="How to train and read images; default: the run's own.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="The images, where they are not where the run says.")] = None,
     holdout: Annotated[
         float | None, typer.Option(help="Share of the training set kept aside; default: the run's own.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of what is drawn; default: the run's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The random seed; default: the run's.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of runs.")] = Path("runs"),
-    list_methods: Annotated[bool, typer.Option("--list", help="Say what each method needs and serves.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    list_methods: Annotated[bool, typer.Option("--list", help="Say what each method needs, serves and does.")] = False,
+    as_json: JsonFlag = False,
 ) -> None:
-    """Prune a trained network to a budget: a smaller dense network in a run folder of its own.
+    """Prune a network to a budget, trained or at initialisation: a smaller dense network in a run folder of its own.
 
-    Example: thinresnet prune l1 runs/resnet20_cifar-w0.5-digits-s42-3f9a1c --macs 50%
+    Examples: thinresnet prune l1 runs/resnet20_cifar-w0.5-digits-s42-3f9a1c --macs 50%
+    and before anything is trained: thinresnet prune synflow resnet50 --macs 50%
     """
+    names = [name for name in (method, what) if name]
     if list_methods:
-        _list(method, as_json)
+        _list(own, names, as_json)
         return
-    if not method or not what:
-        raise InputError("prune: say a method and what to prune: thinresnet prune l1 runs/<id> --macs 50% (--list)")
-    from thinresnet.pruning.folder import How, prune_to_folders
-    from thinresnet.pruning.parent import read_parent
-    from thinresnet.pruning.registry import method as method_of
-
-    chosen = method_of(method, dict(setting(text) for text in settings or []))
-    parent = read_parent(what, weights=weights, recipe=recipe, data_dir=data_dir, holdout=holdout)
-    how = How(
-        budgets=_budgets(macs or [], params or []),
-        to=_wanted(to, parent.network),
-        to_name=None if to is None or Path(to).exists() else to,
-        scope=scope,
-        stream=stream,
-        round_to=round_to,
-        seed=parent.seed if seed is None else seed,
-    )
-    with shown() as progress:
-        found = prune_to_folders(
-            chosen, parent, how, output=output, command=["thinresnet", *sys.argv[1:]], progress=progress
-        )
-        done = list(found)
+    wanted, subject = _wanted_method(own, names)
+    source = _Source(subject, weights, input_px, num_classes, recipe, data_dir, holdout)
+    given = _Given(macs or [], params or [], to, scope, stream, round_to, preconfig, seed)
+    done = _prune(wanted, dict(setting(text) for text in settings or []), source, given, output)
     if as_json:
-        print(json.dumps([{"folder": str(folder), **record} for folder, record in done], indent=1))
+        print_json([{"folder": str(folder), **record.to_json()} for folder, record in done])
         return
-    if parent.weights is None:
-        print("No weights were given: the network is as it was drawn.")
     for folder, record in done:
         _report(folder, record)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The flags that say what is pruned."""
+
+    what: str
+    weights: Path | None
+    input_px: int | None
+    num_classes: int | None
+    recipe: str | None
+    data_dir: Path | None
+    holdout: float | None
+
+    def parent(self) -> Any:
+        """The network with its weights, and the recipe and images that come with it or that flags name."""
+        from thinresnet.networks.blueprint import default_input_size
+        from thinresnet.networks.describe import describe
+        from thinresnet.pruning.parent import read_parent
+
+        found = read_parent(
+            self.what, weights=self.weights, recipe=self.recipe, data_dir=self.data_dir, holdout=self.holdout
+        )
+        if self.input_px is None and self.num_classes is None:
+            return found
+        if Path(self.what).exists():
+            raise InputError(f"--input, --num-classes: {self.what} says both itself; they are for architectures")
+        size = None if self.input_px is None else (default_input_size(self.what)[0], self.input_px, self.input_px)
+        kwargs: dict[str, Any] = {} if self.num_classes is None else {"num_classes": self.num_classes}
+        return replace(found, network=describe(self.what, input_size=size, **kwargs))
+
+
+@dataclass(frozen=True)
+class _Given:
+    """The flags that say how far to prune."""
+
+    macs: list[str]
+    params: list[str]
+    to: str | None
+    scope: str | None
+    stream: bool
+    round_to: int
+    preconfig: bool
+    seed: int | None
+
+    def budgets(self) -> tuple[tuple[Budget, ...], ...]:
+        """One set of budgets a folder."""
+        texts = {quantity: own for quantity, own in zip(QUANTITIES, (self.macs, self.params), strict=True) if own}
+        if len({len(own) for own in texts.values()}) > 1:
+            raise InputError(
+                f"--macs is given {len(self.macs)} times and --params {len(self.params)}: each folder takes one of each"
+            )
+        columns = [[Budget.parse(quantity, text) for text in own] for quantity, own in texts.items()]
+        return tuple(zip(*columns, strict=True))
 
 
 def setting(text: str) -> tuple[str, str]:
@@ -102,101 +139,126 @@ def setting(text: str) -> tuple[str, str]:
     return name.strip().replace("-", "_"), value.strip()
 
 
-def _budgets(macs: list[str], params: list[str]) -> tuple[tuple[Budget, ...], ...]:
-    """One set of budgets a folder."""
-    given = {quantity: texts for quantity, texts in zip(QUANTITIES, (macs, params), strict=True) if texts}
-    if len({len(texts) for texts in given.values()}) > 1:
-        raise InputError(f"--macs is given {len(macs)} times and --params {len(params)}: each folder takes one of each")
-    columns = [[Budget.parse(quantity, text) for text in texts] for quantity, texts in given.items()]
-    return tuple(zip(*columns, strict=True))
+def _wanted_method(own: str | None, names: list[str]) -> tuple[Any, str]:
+    """The method's class, and what it is to prune; with --method the network alone is left to name."""
+    from thinresnet.pruning.registry import asked_for, found
 
-
-def _wanted(to: str | None, network: Network) -> Network | None:
-    """The network of `--to`."""
-    if to is None:
-        return None
-    from thinresnet.networks import read_network
-    from thinresnet.pruning.presets import preset
-
-    return read_network(to) if Path(to).exists() or to.endswith(".json") else preset(to, network)
-
-
-def _list(name: str, as_json: bool) -> None:
-    """All methods, or one with its settings."""
-    from thinresnet.pruning.registry import facts, method, methods
-
-    names = [method(name).name] if name else list(methods())
-    found = [facts(methods()[name]) for name in names]
-    if as_json:
-        print(json.dumps(found, indent=1))
-        return
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    for one in found:
-        console.print(f"[bold]{one['method']}[/bold]  {one['does']}")
-        facts_ = {
-            "needs": ", ".join(one["needs"]) or "weights only",
-            "ranks by": one["scope"],
-            "removes": one["removes"],
-            "serves": one["serves"],
-        }
-        console.print("    " + "; ".join(f"{key} {value}" for key, value in facts_.items()), style="dim")
-        if name:
-            console.print(f"    {one['paper']}")
-            for key, default in one["settings"].items():
-                console.print(f"    --set {key}={default}")
-    if not name:
-        console.print("\nThe settings of one of them: thinresnet prune METHOD --list")
-
-
-@contextmanager
-def shown() -> Iterator[Callable[[str, int, int], None]]:
-    """Progress with the time left: a bar in a terminal, a line every tenth elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from thinresnet.progress import Tenths
-
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        yield Tenths(lambda line: console.print(line, markup=False))
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
-
-        yield show
-
-
-def _report(folder: Path, record: dict[str, Any]) -> None:
-    """What came out, in a few lines."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    table = Table("", "before", "after", "of dense", title=record["method"])
-    for name, key in (("MACs", "macs"), ("parameters", "params")):
-        share = f"{record[key] / record[f'dense_{key}']:.2%}"
-        table.add_row(name, short(record[f"parent_{key}"]), short(record[key]), share)
-    if record["holdout_before"] is not None:
-        before, after = (f"{record[key]['top1']:.2f} %" for key in ("holdout_before", "holdout_before_tuning"))
-        table.add_row("hold-out top-1, before tuning", before, after, "")
-    console.print(table)
-    if record["masked"]:
-        console.print(
-            f"Weights are masked, not removed: in theory {short(record['notes']['theoretical_macs'])} MACs and "
-            f"{short(record['notes']['theoretical_params'])} parameters; what is computed is the network above.",
-            highlight=False,
+    if own is not None:
+        if len(names) != 1:
+            raise InputError(f"prune: with --method {own} give the network alone, not {' '.join(names) or 'nothing'}")
+        return asked_for(own), names[0]
+    if len(names) != 2:
+        raise InputError(
+            "prune: give a method and what to prune: thinresnet prune l1 runs/<id> --macs 50% (methods: --list)"
         )
-    if record["holdout_before"] is None:
-        console.print("No accuracy before tuning: nothing was held out (train with --holdout 0.1).", highlight=False)
-    tune = f"tune it with: accelerate launch train.py --network {folder} --initial-checkpoint {folder} --recipe …"
-    if record["masked"]:
-        tune = "training that keeps its masks is a study's: thinresnet study"
-    console.print(f"Written to {folder}; {tune}", highlight=False, soft_wrap=True)
+    return found(names[0]), names[1]
+
+
+def _prune(kind: Any, settings: dict[str, str], source: _Source, given: _Given, output: Path) -> list[tuple[Path, Any]]:
+    """Prune into folders."""
+    from thinresnet.networks import read_network
+    from thinresnet.pruning.folder import prune_to_folders
+    from thinresnet.pruning.method import INITIALISATION
+    from thinresnet.pruning.presets import preset
+    from thinresnet.pruning.registry import configured
+    from thinresnet.pruning.session import How
+
+    method = configured(kind, settings)
+    parent = source.parent()
+    to = given.to
+    is_file = to is not None and (Path(to).exists() or to.endswith(".json"))
+    how = How(
+        budgets=given.budgets(),
+        to=None if to is None else read_network(to) if is_file else preset(to, parent.network),
+        to_name=None if is_file else to,
+        scope=given.scope,
+        stream=given.stream,
+        round_to=given.round_to,
+        grow=given.preconfig,
+        seed=parent.seed if given.seed is None else given.seed,
+    )
+    if method.when == INITIALISATION and source.weights is not None:
+        raise InputError(f"--weights: {method.name} acts at initialisation, on weights drawn from --seed; leave it out")
+    command = ["thinresnet", *sys.argv[1:]]
+    with progress() as shown:
+        done = list(prune_to_folders(method, parent, how, output=output, command=command, progress=shown))
+    if method.when != INITIALISATION and parent.weights is None:
+        note("No weights were given: the network is as it was drawn.")
+    return done
+
+
+def _list(own: str | None, names: list[str], as_json: bool) -> None:
+    """All methods, or one with its settings."""
+    from thinresnet.pruning.method import WHEN
+    from thinresnet.pruning.registry import asked_for, declared, facts, found, methods
+
+    kinds = [asked_for(own)] if own else [found(name) for name in names] or list(methods().values())
+    rows = [facts(kind) for kind in kinds]
+    if as_json:
+        print_json(rows)
+        return
+    for when, group in groupby(sorted(rows, key=lambda row: WHEN.index(row["when"])), lambda row: row["when"]):
+        say(f"{when.capitalize()}:")
+        for row in group:
+            _say_facts(row, settings=bool(own or names))
+        say()
+    if not (own or names):
+        for point in declared():
+            say(f"[bold]{point.name}[/bold]  of an installed package ({point.value}): --method {point.name}")
+        say("The settings of one of them: thinresnet prune METHOD --list")
+
+
+def _say_facts(row: dict[str, Any], *, settings: bool) -> None:
+    """A method in two or three lines, or with its paper and settings."""
+    say(f"  [bold]{row['method']}[/bold]  {row['does']}")
+    told = [f"needs {', '.join(row['needs']) or 'shapes only'}", f"removes {row['removes']}", f"serves {row['serves']}"]
+    told += [f"ranks by {row['scope']}"] if row["when"] != "at initialisation" else []
+    told += ["layers may grow (--preconfig)"] if row["preconfig"] else []
+    say("      " + "; ".join(told), style="dim")
+    if row["reconstruction"]:
+        say(f"      reconstruction, {row['reconstruction']}", style="dim")
+    if settings:
+        say(f"      {row['paper']}")
+        for key, default in row["settings"].items():
+            say(f"      --set {key}={default}  {row['takes'][key]}")
+
+
+def _report(folder: Path, record: Any) -> None:
+    """What came out, in a few lines."""
+    rows: list[tuple[str, ...]] = [
+        (name, short(before), short(after), f"{after / dense:.2%}")
+        for name, before, after, dense in (
+            ("MACs", record.parent_macs, record.macs, record.dense_macs),
+            ("parameters", record.parent_params, record.params, record.dense_params),
+        )
+    ]
+    if record.holdout_before is not None and record.holdout_pruned is not None:
+        top1 = (f"{score['top1']:.2f} %" for score in (record.holdout_before, record.holdout_pruned))
+        rows.append(("hold-out top-1, before fine-tuning", *top1, ""))
+    if record.layers:
+        left = sorted((layer["left"], name) for name, layer in record.layers.items())
+        rows += [
+            (f"{which} layer, {name}", "", f"{density:.2%}", "")
+            for which, (density, name) in (("sparsest", left[0]), ("densest", left[-1]))
+        ]
+    print_table(("", "before", "after", "of dense"), rows, title=f"{record.method} ({record.when})")
+    if record.reconstruction:
+        say(f"Reconstruction, {record.reconstruction}.")
+    if record.masked:
+        notes = record.notes
+        say(
+            f"Weights are masked, not removed: in theory {short(notes['theoretical_macs'])} MACs and "
+            f"{short(notes['theoretical_params'])} parameters; what is computed is the network above."
+        )
+    say(f"Written to {folder}; {_next(folder, record)}")
+
+
+def _next(folder: Path, record: Any) -> str:
+    """What to do with the folder."""
+    if record.masked:
+        return "training that keeps its masks is a study's: thinresnet study"
+    if record.layers:
+        return f"train it with: accelerate launch train.py --network {folder}"
+    if record.holdout_before is None:
+        say("No accuracy before fine-tuning: nothing was held out (train with --holdout 0.1).")
+    return f"fine-tune it with: accelerate launch train.py --network {folder} --initial-checkpoint {folder} --recipe …"

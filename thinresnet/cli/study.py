@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -10,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from thinresnet.cli.terminal import console, print_json, print_table, say
 from thinresnet.errors import InputError, nearest
 
 if TYPE_CHECKING:
-    from thinresnet.studies.plan import Plan
+    from thinresnet.studies.graph import StudyGraph
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A study, such as baselines/digits.yaml.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of runs; each study has a folder in it.")]
 DataDir = Annotated[str | None, typer.Option(help="The images, instead of where the study says.")]
-Dataset = Annotated[str | None, typer.Option(help="The data set, instead of the study's; '' for class folders.")]
+Dataset = Annotated[str | None, typer.Option(help="The dataset, instead of the study's; '' for class folders.")]
 Only = Annotated[str | None, typer.Option(help="The study of this name alone, where the file holds several.")]
 
 _PLACES = ("here", "ray")
@@ -44,11 +44,11 @@ def run_verb(
     cpus: Annotated[float, typer.Option(min=0, help="Cores of a stage, on Ray.")] = 1,
     gpus: Annotated[float, typer.Option(min=0, help="GPUs of a stage, on Ray.")] = 0,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the stages and the training bill, do nothing.")
+        bool, typer.Option("--dry-run", help="Print the stages and the training cost, do nothing.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON for machines.")] = False,
 ) -> None:
-    """Run a study: what is finished stays, what is left is done; the same command goes on after a stop.
+    """Run a study: finished stages stay, the others are done; the same command resumes after a stop.
 
     Example: thinresnet study run baselines/digits.yaml
     """
@@ -56,16 +56,13 @@ def run_verb(
         raise InputError("--json: it is for --dry-run; thinresnet study show --json prints results")
     if on not in _PLACES:
         raise InputError(f"--on {on}: it is one of {', '.join(_PLACES)}{nearest(on, _PLACES)}")
-    plans = _plans(file, data_dir, dataset, only)
+    graphs = _graphs(file, data_dir, dataset, only)
     if dry_run:
-        _print_bills(plans, as_json)
+        _print_costs(graphs, as_json)
         return
-    from rich.console import Console
-
     from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingInterruptedError
     from thinresnet.studies.run import Processes, ThisProcess, Workers, run
 
-    console = Console(stderr=True, highlight=False)
     workers: Workers
     if on == "ray":
         from thinresnet.studies.cluster import Ray
@@ -75,12 +72,12 @@ def run_verb(
         workers = ThisProcess() if jobs == 1 else Processes(jobs)
     failed: dict[str, str] = {}
     with closing(workers):
-        for plan in plans:
+        for graph in graphs:
             try:
-                failed |= run(plan, output / plan.study.name, workers, console)
+                failed |= run(graph, output / graph.study.name, workers, console(stderr=True))
             except TrainingInterruptedError as error:
-                saved = "saved: the same command goes on from there"
-                print(f"thinresnet: {plan.study.name}: {error}; {saved}", file=sys.stderr)
+                saved = "saved: the same command resumes from there"
+                print(f"thinresnet: {graph.study.name}: {error}; {saved}", file=sys.stderr)
                 raise typer.Exit(REQUEUE_EXIT_CODE) from None
     for name, why in failed.items():
         print(f"thinresnet: {name}: {why}", file=sys.stderr)
@@ -101,15 +98,25 @@ def show_verb(
 
     Example: thinresnet study show baselines/digits.yaml
     """
-    from thinresnet.studies.report import show
+    from thinresnet.studies.report import print_tables, write_report
     from thinresnet.studies.store import Store
+    from thinresnet.studies.table import as_records, summaries
 
-    plans = _plans(file, data_dir, dataset, only)
-    if as_json and len(plans) > 1:
-        raise InputError(f"--json: {file} holds {len(plans)} studies; choose one with --only")
-    for plan in plans:
-        root = output / plan.study.name
-        show(plan, Store(root), output=root / "report", as_json=as_json)
+    graphs = _graphs(file, data_dir, dataset, only)
+    if as_json and len(graphs) > 1:
+        raise InputError(f"--json: {file} holds {len(graphs)} studies; choose one with --only")
+    for graph in graphs:
+        root = output / graph.study.name
+        found = summaries(graph, Store(root))
+        if not any(summary.results for summary in found):
+            raise InputError(
+                f"study {graph.study.name}: nothing is finished in {root}; `thinresnet study run` it first"
+            )
+        if as_json:
+            print_json(as_records(found))
+            return
+        print_tables(found, console())
+        say(f"Written: {', '.join(str(path) for path in write_report(graph, found, root / 'report'))}")
 
 
 @app.command("export")
@@ -129,9 +136,9 @@ def export_verb(
     from thinresnet.studies.export import export
     from thinresnet.studies.store import Store
 
-    for plan in _plans(file, data_dir, dataset, only):
-        for line in export(plan, Store(output / plan.study.name), add_runs, board=board):
-            print(f"{plan.study.name}: {line}")
+    for graph in _graphs(file, data_dir, dataset, only):
+        for line in export(graph, Store(output / graph.study.name), add_runs, board=board):
+            print(f"{graph.study.name}: {line}")
 
 
 @app.command("protocols")
@@ -144,81 +151,62 @@ def protocols_verb(
     """
     from thinresnet.studies.protocols import PROTOCOLS
 
-    rows = [{"protocol": one.name, "does": one.does} for one in PROTOCOLS.values()]
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print_json([{"protocol": one.name, "kind": one.kind, "does": one.does} for one in PROTOCOLS.values()])
         return
-    for row in rows:
-        print(f"{row['protocol']:<22}{row['does']}")
+    print_table(("protocol", "does"), ((one.name, one.does) for one in PROTOCOLS.values()), left=2)
 
 
-def _plans(file: Path, data_dir: str | None, dataset: str | None, only: str | None) -> list[Plan]:
-    """The plans of a file's studies, all checked before anything is done."""
-    from thinresnet.studies.plan import Plan
-    from thinresnet.studies.protocols import PROTOCOLS
-    from thinresnet.studies.study import read_studies
+def _graphs(file: Path, data_dir: str | None, dataset: str | None, only: str | None) -> list[StudyGraph]:
+    """The graphs of a file's studies, all checked before anything is done."""
+    from thinresnet.studies.graphs import read_graphs
 
     given = {"data_dir": data_dir, "dataset": dataset}
-    changes = {key: value for key, value in given.items() if value is not None}
-    studies = read_studies(file, protocols=list(PROTOCOLS), changes=changes)
-    names = [study.name for study in studies]
-    if only is not None and only not in names:
-        raise InputError(f"--only {only}: {file} has no such study{nearest(only, names)} ({', '.join(names)})")
-    return [Plan(study) for study in studies if only in (None, study.name)]
+    return read_graphs(file, changes={key: value for key, value in given.items() if value is not None}, only=only)
 
 
-def _print_bills(plans: list[Plan], as_json: bool) -> None:
+def _print_costs(graphs: list[StudyGraph], as_json: bool) -> None:
     """What will be done, and what it will cost."""
-    from thinresnet.studies import bill
+    from thinresnet.studies import training_cost
 
-    rates = {}
-    for plan in plans:
-        regime = plan.study.regimes[0]
-        dense = plan.network(regime)
+    records, rates = [], {}
+    for graph in graphs:
+        dense = graph.network(graph.study.setups[0])
         if dense.sha256 not in rates:
-            rates[dense.sha256] = bill.seconds_per_mac(dense)
-        plan_rate = rates[dense.sha256]
-        if not as_json:
-            _print_bill(plan, plan_rate)
+            rates[dense.sha256] = training_cost.seconds_per_mac(dense)
+        if as_json:
+            records.append(training_cost.as_json(graph, rates[dense.sha256]))
+        else:
+            _print_cost(graph, rates[dense.sha256])
     if as_json:
-        found = [bill.as_json(plan, rates[plan.network(plan.study.regimes[0]).sha256]) for plan in plans]
-        print(json.dumps(found, indent=1))
+        print_json(records)
 
 
-def _print_bill(plan: Plan, seconds_per_mac: float) -> None:
-    from rich.table import Table
+def _print_cost(graph: StudyGraph, seconds_per_mac: float) -> None:
+    from thinresnet.studies.table import scientific
+    from thinresnet.studies.training_cost import entries
 
-    from thinresnet.studies import bill
-    from thinresnet.studies.report import wide_console
-
-    console = wide_console()
-    study, dense = plan.study, next(stage.training_macs for stage in plan.stages.values())
-    stages = Table(title=f"{study.name}: stages", box=None, padding=(0, 2, 0, 0))
-    for column in ("stage", "does", "times", "epochs", "training MACs", "hours"):
-        stages.add_column(column, justify="left" if column in ("stage", "does") else "right", overflow="fold")
-    for entry in bill.entries(plan):
+    name, total = graph.study.name, graph.training_macs
+    dense = next(stage.training_macs for stage in graph.stages.values())
+    stages = []
+    for entry in entries(graph):
         macs, hours = "", ""
         if entry.training_macs:
-            macs, hours = _power(entry.training_macs), f"{seconds_per_mac * entry.training_macs / 3600:.2f}"
-        stages.add_row(entry.name, entry.kind, str(entry.times), str(entry.epochs or ""), macs, hours)
-    rows = Table(title="rows: training MACs of one seed", box=None, padding=(0, 2, 0, 0))
-    for column in ("recipe", "protocol", "method", "budget", "with all that it hangs on", "last training alone"):
-        rows.add_column(column, justify="right" if " " in column else "left")
-    for row in plan.rows:
-        rows.add_row(row.regime, row.protocol, row.pruner, row.point, *map(_power, bill.row_bill(row)))
-    console.print(stages)
-    console.print(rows)
-    total = bill.total(plan)
-    console.print(
-        f"{len(plan.stages)} stages, at most {_power(total)} training MACs ({total / dense:.1f} dense ones), about "
-        f"{seconds_per_mac * total / 3600:.1f} hours here, one stage at a time, without loading images "
-        f"({1e-9 / seconds_per_mac:.0f} G MACs a second)",
-        soft_wrap=True,
+            macs, hours = scientific(entry.training_macs), f"{seconds_per_mac * entry.training_macs / 3600:.2f}"
+        stages.append((entry.name, entry.kind, entry.times, entry.epochs or "", macs, hours))
+    columns = ("stage", "kind", "times", "epochs", "training MACs", "hours")
+    print_table(columns, stages, title=f"{name}: stages", left=2)
+    columns = ("recipe", "protocol", "method", "budget", "with dense parent and search", "last training alone")
+    costs = [
+        (own.recipe, own.protocol, own.method, own.point,
+         scientific(own.training_macs_with_search), scientific(own.training_macs))
+        for own in graph.experiments
+    ]  # fmt: skip
+    print_table(columns, costs, title="experiments: training MACs of one seed", left=4)
+    say(
+        f"{len(graph.stages)} stages, at most {scientific(total)} training MACs ({total / dense:.1f} dense ones), "
+        f"about {seconds_per_mac * total / 3600:.1f} hours here, one stage at a time, without loading images "
+        f"({1e-9 / seconds_per_mac:.0f} G MACs a second)"
     )
-    for note in (*plan.notes, *bill.missing(plan)):
-        console.print(note, markup=False, soft_wrap=True)
-
-
-def _power(macs: int) -> str:
-    """`1.25e15`: training MACs go beyond every unit that people know."""
-    return f"{macs:.2e}".replace("e+", "e")
+    for note in graph.notes:
+        console().print(note, markup=False, soft_wrap=True)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from thinresnet.budget import Costs
 from thinresnet.errors import InputError
 from thinresnet.network import Network
 from thinresnet.networks.blueprint import construct
@@ -140,7 +141,7 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def macs_and_params(network: Network) -> tuple[int, int]:
-    """The two figures that budgets bound."""
+def macs_and_params(network: Network) -> Costs:
+    """The two quantities that budgets bound, measured."""
     cost = count(network)
-    return cost.macs, cost.params
+    return Costs(cost.macs, cost.params)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +29,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
+from thinresnet.budget import Costs
 from thinresnet.errors import InputError
 
 Labels = np.ndarray[Any, np.dtype[np.int64]]
@@ -108,7 +109,7 @@ class Ties:
         for name, (_, labels) in self.vectors.items():
             yield (name, "vector"), classes[labels]
 
-    def length(self, role: Role, widths: dict[str, int]) -> int:
+    def length(self, role: Role, widths: Mapping[str, int]) -> int:
         """How long the dimension is when the groups have these widths."""
         fixed, uses = self._uses[role]
         return fixed + sum(times * (widths[name] // self.groups[name].unit) for name, times in uses.items())
@@ -120,7 +121,7 @@ class Ties:
         """The fixed part of a dimension and how often each group's tied channel stands in it."""
         return self._uses[role]
 
-    def cost(self, widths: dict[str, int]) -> tuple[int, int]:
+    def cost(self, widths: Mapping[str, int]) -> Costs:
         """MACs and parameters at these widths in closed form, for search; `count` measures the built network."""
         macs, params = 0, self._other_params
         for layer in self.layers.values():
@@ -135,7 +136,7 @@ class Ties:
                 macs += weights * layer.positions
                 params += weights
         params += sum(self.length((name, "vector"), widths) for name in self.vectors)
-        return macs, params
+        return Costs(macs, params)
 
     def _name_groups(self, inner: Callable[[set[str], set[int]], bool]) -> None:
         roles = list(self.roles())

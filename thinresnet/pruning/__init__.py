@@ -1,33 +1,15 @@
 """Pruning baselines: the classical methods, each from a network to a smaller one at an exact budget.
 
-A method says what scores channels, what trains while pruning and what is removed (`registry.py`); the rest is shared.
-The names below are imported when they are first used, so that importing the room costs nothing.
+A method says what scores channels, what trains while pruning and what is removed (`method.py`); methods at
+initialisation say how dense each layer should be before anything is trained (`initialisation/`). The registry finds
+them in this package's files; the rest is shared.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from thinresnet.pruning.job import Job, Pruned
+from thinresnet.pruning.method import Method
+from thinresnet.pruning.registry import method, methods
+from thinresnet.pruning.session import Outcome, prune
 
-if TYPE_CHECKING:
-    from thinresnet.pruning.registry import Method, Pruned, method, methods, register
-    from thinresnet.pruning.session import prune
-
-_HOMES = {
-    "Method": "registry",
-    "Pruned": "registry",
-    "method": "registry",
-    "methods": "registry",
-    "prune": "session",
-    "register": "registry",
-}
-
-__all__ = ["Method", "Pruned", "method", "methods", "prune", "register"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = found
-    return found
+__all__ = ["Job", "Method", "Outcome", "Pruned", "method", "methods", "prune"]

@@ -9,12 +9,12 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from thinresnet.errors import InputError
+from thinresnet.convert import setting
 from thinresnet.networks.cutting import Kept, masked
 from thinresnet.pruning.gates import Gates, gated
-from thinresnet.pruning.job import Job
-from thinresnet.pruning.registry import Method, Pruned, Scores, in_range, register
-from thinresnet.pruning.selection import Target, cost_of, step_of
+from thinresnet.pruning.job import Job, Pruned
+from thinresnet.pruning.method import TRAINING, Method
+from thinresnet.pruning.selection import Scores, Target, cost_of, step_of
 from thinresnet.pruning.taylor import gate_derivatives
 from thinresnet.pruning.tuning import Tuning
 from thinresnet.training.loop import Batch
@@ -22,7 +22,6 @@ from thinresnet.training.loop import Batch
 _COSTS = ("none", "macs", "params")
 
 
-@register
 @dataclass(frozen=True)
 class Fisher(Method):
     """Channels whose removal raises the loss least by the Fisher information of their activations leave, at once.
@@ -36,15 +35,11 @@ class Fisher(Method):
     paper: ClassVar[str] = (
         "Theis et al. 2018, Faster gaze prediction with dense networks and Fisher pruning, 1801.05787"
     )
-    needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients"})
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients"})
     scope: ClassVar[str] = "global"
 
-    images: int = 256
-    cost: str = "none"
-
-    def __post_init__(self) -> None:
-        in_range(self.name, "images", self.images, 1, 10**7)
-        _check_cost(self.name, self.cost)
+    images: int = setting(256, low=1, high=10**7)
+    cost: str = setting("none", "what a score is divided by: what removing the channel saves", choices=_COSTS)
 
     def scores(self, job: Job) -> Scores:
         """The second-order estimates, for the cost that goes where so asked."""
@@ -55,7 +50,6 @@ class Fisher(Method):
         return scores
 
 
-@register
 @dataclass(frozen=True)
 class FisherTune(Method):
     """Fisher pruning while tuning: train a little, remove the least channel of all, and again.
@@ -68,19 +62,14 @@ class FisherTune(Method):
 
     name: ClassVar[str] = "fisher-tune"
     paper: ClassVar[str] = "Crowley et al. 2018, A Closer Look at Structured Pruning, arXiv:1810.04622"
-    needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients", "training"})
+    when: ClassVar[str] = TRAINING
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
     scope: ClassVar[str] = "global"
 
-    updates: int = 100
-    channels: int = 1  # that leave at a time
-    lr: float = 8e-4
-    cost: str = "none"
-
-    def __post_init__(self) -> None:
-        in_range(self.name, "updates", self.updates, 1, 10**6)
-        in_range(self.name, "channels", self.channels, 1, 10**6)
-        in_range(self.name, "lr", self.lr, 0, 100)
-        _check_cost(self.name, self.cost)
+    updates: int = setting(100, low=1, high=10**6)
+    channels: int = setting(1, "that leave at a time", low=1, high=10**6)
+    lr: float = setting(8e-4, low=0, high=100)
+    cost: str = setting("none", "what a score is divided by: what removing the channel saves", choices=_COSTS)
 
     def check(self, job: Job) -> None:
         """Budgets to stop at."""
@@ -154,8 +143,3 @@ def _lowest(job: Job, target: Target, alive: Kept, scores: Scores) -> list[int]:
             found = (score, leaving)
     assert found is not None, "targets below the smallest network are refused beforehand"
     return found[1]
-
-
-def _check_cost(name: str, cost: str) -> None:
-    if cost not in _COSTS:
-        raise InputError(f"prune {name}: cost is {cost!r}; it is one of {', '.join(_COSTS)}")

@@ -1,57 +1,73 @@
 """From a parent to new run folders, one a budget: network, weights, what was removed, what it cost, a picture.
 
-`pruning.json` is written last: a folder that has it is whole, and the same call again leaves it as it is.
+`pruning.json` is written last: a folder that has it is complete, and the same call again leaves it as it is.
 """
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from accelerate import Accelerator
+from safetensors.torch import save
 from torch import Tensor, nn
 
+import thinresnet
 from thinresnet import networks
 from thinresnet.budget import Budget
-from thinresnet.errors import InputError
-from thinresnet.files import read_object, write_atomically
-from thinresnet.networks import Network
+from thinresnet.files import write_atomically
+from thinresnet.identity import differing
+from thinresnet.network import Network
+from thinresnet.networks.cost import count
+from thinresnet.progress import Progress, silent
+from thinresnet.pruning.initialisation.densities import densities_left
+from thinresnet.pruning.job import Asked
+from thinresnet.pruning.method import INITIALISATION, Method, settings_of
 from thinresnet.pruning.parent import Parent
 from thinresnet.pruning.picture import draw
-from thinresnet.pruning.registry import Method
-from thinresnet.pruning.session import Outcome, prune, settings_of
+from thinresnet.pruning.record import FILE, FORMAT, MASKS, OWN_MASKS, PICTURE, PruningRecord, read_pruning
+from thinresnet.pruning.session import How, Outcome, prune
 from thinresnet.recipe import Recipe
-from thinresnet.runs import RECIPE_FILE
+from thinresnet.runs import NETWORK_FILE, RECIPE_FILE
 from thinresnet.training import provenance
+from thinresnet.training.data import Data
 from thinresnet.training.loop import evaluate
 from thinresnet.training.processes import start_accelerator
 from thinresnet.training.run import readable_id
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
-    from thinresnet.training.data import Data
-
-FORMAT = 1
-FILE = "pruning.json"
-MASKS = "masks.safetensors"
+FORWARD_AND_BACKWARD = 3  # times the forward MACs
+# What a pruning is identified by beside these: a new field whose default says "as before" moves no folder. Another
+# default here is a new format.
+_DEFAULTS: dict[str, Any] = {
+    "source_sha256": None,
+    "settings": {},
+    "to": None,
+    "stream": False,
+    "round_to": 1,
+    "preconfig": False,
+    "dataset": None,
+    "recipe_hash": None,
+    "holdout": 0.0,
+}
 
 
 @dataclass(frozen=True)
-class How:
-    """How to prune: everything but the method and what it is done to."""
+class _Work:
+    """One call: what is to be done, and what it is recorded with."""
 
-    budgets: tuple[tuple[Budget, ...], ...] = ()  # one set for each folder, loosest first
-    to: Network | None = None  # instead of budgets: the counts to prune to
-    to_name: str | None = None
-    scope: str | None = None
-    stream: bool = False
-    round_to: int = 1
-    seed: int = 42
+    method: Method
+    parent: Parent
+    how: How
+    accelerator: Accelerator
+    data: Data | None
+    command: list[str] | None
 
 
 def prune_to_folders(
@@ -61,155 +77,216 @@ def prune_to_folders(
     *,
     output: Path,
     command: list[str] | None = None,
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
-) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Prune and write; each folder with what its pruning.json says, as soon as it is whole."""
+    progress: Progress = silent,
+) -> Iterator[tuple[Path, PruningRecord]]:
+    """Prune and write; each folder with its record, as soon as it is complete.
+
+    At initialisation the network is taken as it is drawn from the seed: weights that a run has learnt are not read.
+    """
+    if method.when == INITIALISATION:
+        parent = replace(parent, weights=None, result=None)
     accelerator = start_accelerator(parent.recipe or Recipe())
-    looks = bool(method.needs) or parent.holdout > 0
-    with parent.data(accelerator.device, needed=bool(method.needs)) if looks else nullcontext() as data:
-        known = {tag: _identity(method, parent, how, budgets, data) for tag, budgets in _tags(how)}
-        folders = {tag: output / _name(method, parent, tag, how.seed, data, known[tag]) for tag in known}
-        if folders and all((folder / FILE).exists() for folder in folders.values()):
-            for folder in folders.values():
-                yield folder, read_pruning(folder)
+    needed = "data" in method.needs
+    measures = parent.holdout > 0 and method.when != INITIALISATION
+    with parent.data(accelerator.device, needed=needed) if needed or measures else nullcontext() as data:
+        work = _Work(method, parent, how, accelerator, data, command)
+        known = [_identity(work, budgets) for budgets in ([()] if how.to else how.budgets)]
+        folders = [output / _name(work, tag, own) for tag, own in zip(_tags(how), known, strict=True)]
+        if folders and all(_is_done(folder, method) for folder in folders):
+            yield from ((folder, read_pruning(folder)) for folder in folders)
             return
-        model = parent.model(how.seed, accelerator.device)
-        before = _holdout(accelerator, model, data)
-        outcomes = prune(
-            method,
-            parent.network,
-            model,
-            how.budgets,
-            to=how.to,
-            scope=how.scope,
-            stream=how.stream,
-            round_to=how.round_to,
-            data=data if parent.recipe else None,
-            recipe=parent.recipe,
-            seed=how.seed,
-            progress=progress,
-        )
-        for tag, outcome in zip(folders, outcomes, strict=True):
-            record = {
-                "format": FORMAT,
-                "run": folders[tag].name,
-                **known[tag],
-                **_found(outcome),
-                "holdout_before": before,
-                "holdout_before_tuning": _holdout(accelerator, outcome.pruned.model, data),
-                "parent_run": _parent_run(parent),
-                "device": provenance.device_name(accelerator),
-                **dict(zip(("git_commit", "git_clean"), provenance.git_state(), strict=True)),
-                "versions": provenance.versions(),
-                "command": command,
-                "finished": provenance.now(),
-            }
-            _write(folders[tag], parent, outcome, record)
-            yield folders[tag], record
-
-
-def read_pruning(folder: Path) -> dict[str, Any]:
-    """What a pruned folder says of itself."""
-    path = folder / FILE
-    found = read_object(path, missing=f"{path}: no such file; is {folder} what `thinresnet prune` has written?")
-    if found.get("format") != FORMAT:
-        raise InputError(f"{path}: not a pruning of format {FORMAT}")
-    return found
+        model = parent.model(how.seed, accelerator.device) if "weights" in method.needs else None
+        before = _holdout(work, model)
+        for folder, own, outcome in zip(folders, known, _pruned(work, model, progress), strict=True):
+            record = PruningRecord(
+                run=folder.name,
+                **own,
+                **_result(parent.network, outcome),
+                holdout_before=before,
+                holdout_pruned=_holdout(work, outcome.pruned.model),
+                **_provenance(work),
+            )
+            _write(folder, work, outcome, record)
+            yield folder, record
 
 
 def write_masks(path: Path, masks: Mapping[str, Tensor]) -> None:
     """Masks by parameter, as `keep_masks` takes them when they are read again."""
-    from safetensors.torch import save
-
     write_atomically(path, save({name: mask.to(torch.uint8) for name, mask in masks.items()}))
 
 
-def _tags(how: How) -> Iterator[tuple[str, tuple[Budget, ...]]]:
-    """What each folder is called by, and its budgets."""
+def _pruned(work: _Work, model: nn.Module | None, progress: Progress) -> Iterator[Outcome]:
+    how, parent = work.how, work.parent
+    return prune(
+        work.method,
+        parent.network,
+        model,
+        how.budgets,
+        to=how.to,
+        scope=how.scope,
+        stream=how.stream,
+        round_to=how.round_to,
+        grow=how.grow,
+        data=work.data if parent.recipe else None,
+        recipe=parent.recipe,
+        seed=how.seed,
+        progress=progress,
+    )
+
+
+def _tags(how: How) -> list[str]:
+    """What each folder is called by."""
     if how.to is not None:
-        yield how.to_name or f"net_{how.to.sha256[:6]}", ()
-    for budgets in how.budgets:
-        yield "-".join(budget.tag for budget in budgets), budgets
+        return [how.to_name or f"net_{how.to.sha256[:6]}"]
+    return ["-".join(budget.tag for budget in budgets) for budgets in how.budgets]
 
 
-def _identity(method: Method, parent: Parent, how: How, budgets: Sequence[Budget], data: Data | None) -> dict[str, Any]:
+def _identity(work: _Work, budgets: Sequence[Budget]) -> dict[str, Any]:
     """Everything that decides what comes out, as JSON values."""
-    trains = bool(method.needs)
+    method, parent, how = work.method, work.parent, work.how
     return {
         "method": method.name,
+        "when": method.when,
         "paper": method.paper,
+        "reconstruction": method.reconstruction,
+        "source_sha256": _source_sha256(method),
         "settings": settings_of(method),
         "budgets": {budget.quantity: budget.text for budget in budgets},
         "to": None if how.to is None else json.loads(how.to.to_json()),
         "scope": how.scope or method.scope,
         "stream": how.stream,
         "round_to": how.round_to,
+        "preconfig": how.grow,
         "seed": how.seed,
         "parent": {
             "name": parent.name,
             "network_sha256": parent.network.sha256,
             "weights_sha256": parent.weights_sha256(),
         },
-        "dataset": data.name if data else None,
-        "recipe_hash": parent.recipe.hash if parent.recipe and trains else None,
+        "dataset": work.data.name if work.data else None,
+        "recipe_hash": parent.recipe.hash if parent.recipe and "data" in method.needs else None,
         "holdout": parent.holdout,
     }
 
 
-def _name(method: Method, parent: Parent, tag: str, seed: int, data: Data | None, known: dict[str, Any]) -> str:
-    # What the parent is called does not decide what comes out.
-    decides = {**known, "parent": {key: value for key, value in known["parent"].items() if key != "name"}}
-    dataset = data.name if data else (parent.result or {}).get("dataset") or "nodata"
-    return readable_id(parent.network.arch, f"{method.name}-{tag}", dataset, dataset, seed, decides)
+def _name(work: _Work, tag: str, known: Mapping[str, Any]) -> str:
+    """A readable name, unique by the hash of what decides what comes out."""
+    parent, method = work.parent, work.method
+    # What these are called does not decide anything.
+    decides = {key: value for key, value in known.items() if key not in ("paper", "reconstruction", "when")}
+    decides["settings"] = differing(method)
+    decides["parent"] = {key: value for key, value in known["parent"].items() if key != "name"}
+    dataset = work.data.name if work.data else (parent.result or {}).get("dataset") or "nodata"
+    identity = {"format": FORMAT, **differing(decides, _DEFAULTS)}
+    return readable_id(parent.network.arch, f"{method.name}-{tag}", dataset, dataset, work.how.seed, identity)
 
 
-def _found(outcome: Outcome) -> dict[str, Any]:
+def _is_done(folder: Path, method: Method) -> bool:
+    """Whether the folder is complete, and its settings are these: a default may have changed since."""
+    if not (folder / FILE).exists():
+        return False
+    recorded, now = read_pruning(folder).settings, settings_of(method)
+    return all(recorded[key] == value for key, value in now.items() if key in recorded)
+
+
+def _source_sha256(method: Method) -> str | None:
+    """The hash of the file that a method from outside is defined in."""
+    path = Path(inspect.getfile(type(method))).resolve()
+    if Path(thinresnet.__file__).resolve().parent in path.parents:
+        return None
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _result(parent: Network, outcome: Outcome) -> dict[str, Any]:
     pruned = outcome.pruned
-    macs, params = outcome.cost
-    parent_macs, parent_params = outcome.parent_cost
-    dense_macs, dense_params = outcome.dense_cost
+    training_macs = sum(
+        FORWARD_AND_BACKWARD * images * count(parent, (parent.input_size[0], side, side)).macs
+        for side, images in outcome.images_at.items()
+    )
     return {
-        "macs": macs,
-        "params": params,
-        "parent_macs": parent_macs,
-        "parent_params": parent_params,
-        "dense_macs": dense_macs,
-        "dense_params": dense_params,
-        "masked": pruned.masks is not None,  # then the cost above is that of the whole network: zeros are computed too
+        **{f"{of}{name}": value for of, cost in _costs(outcome).items() for name, value in cost.items()},
+        "masked": pruned.masks is not None,
         "channels": dict(pruned.network.channels),
         "kept": dict(pruned.kept),
         "locked": dict(outcome.locked),
+        "layers": {} if pruned.asked is None else _layers(parent, pruned.network, pruned.asked),
+        "groups": {} if pruned.asked is None else _groups(parent, pruned.network, pruned.asked),
         "notes": dict(pruned.notes),
+        "images_at": {str(side): images for side, images in sorted(outcome.images_at.items())},
         "images_seen": outcome.images_seen,
         "updates": outcome.updates,
-        # Forward and backward through the parent, whole or masked: nothing is saved before the cut.
-        "training_macs": 3 * parent_macs * outcome.images_seen,
+        # Through the parent, whole or masked: nothing is saved before the cut.
+        "training_macs": training_macs,
         "seconds": outcome.seconds,
     }
 
 
-def _holdout(accelerator: Accelerator, model: nn.Module, data: Data | None) -> dict[str, Any] | None:
+def _costs(outcome: Outcome) -> dict[str, dict[str, int]]:
+    costs = {"": outcome.cost, "parent_": outcome.parent_cost, "dense_": outcome.dense_cost}
+    return {of: {"macs": cost[0], "params": cost[1]} for of, cost in costs.items()}
+
+
+def _layers(parent: Network, thin: Network, asked: Asked) -> dict[str, dict[str, float]]:
+    """Each layer's weights and MACs, the density asked for and the one that the channels leave."""
+    layers, left = asked.layers, densities_left(parent, thin)
+    return {
+        name: {
+            "weights": int(layers.weights[index]),
+            "macs": int(layers.weights[index] * layers.positions[index]),
+            "asked": float(asked.densities.values[index]),
+            "left": left[name],
+        }
+        for index, name in enumerate(layers.names)
+    }
+
+
+def _groups(parent: Network, thin: Network, asked: Asked) -> dict[str, dict[str, float]]:
+    """Each group's channels, of how many, and the factor before rounding."""
+    return {
+        name: {"channels": thin.channels[name], "of": parent.channels[name], "factor": factor}
+        for name, factor in asked.factors.items()
+    }
+
+
+def _holdout(work: _Work, model: nn.Module | None) -> dict[str, Any] | None:
     """The accuracy on images kept aside from training; the test set is for what is finished."""
-    if data is None or data.holdout is None:
+    if model is None or work.data is None or work.data.holdout is None or work.method.when == INITIALISATION:
         return None
     training = model.training
-    score = evaluate(accelerator, model, data.holdout, data.num_classes)
+    score = evaluate(work.accelerator, model, work.data.holdout, work.data.num_classes)
     model.train(training)
     return {**asdict(score), "top1": score.top1, "top5": score.top5}
 
 
-def _parent_run(parent: Parent) -> dict[str, Any] | None:
-    """What the bill of everything pruned from a run begins with."""
+def _provenance(work: _Work) -> dict[str, Any]:
+    """The parent's training cost, and what made this folder, where and when."""
     keys = ("run", "recipe", "recipe_hash", "epochs", "images_seen", "training_macs", "top1_test", "seed")
-    return None if parent.result is None else {key: parent.result.get(key) for key in keys}
+    result = work.parent.result
+    return {
+        "parent_run": None if result is None else {key: result.get(key) for key in keys},
+        "device": provenance.device_name(work.accelerator),
+        **dict(zip(("git_commit", "git_clean"), provenance.git_state(), strict=True)),
+        "versions": provenance.versions(),
+        "command": work.command,
+        "finished": provenance.now(),
+    }
 
 
-def _write(folder: Path, parent: Parent, outcome: Outcome, record: dict[str, Any]) -> None:
-    pruned = outcome.pruned
-    networks.save(folder, pruned.network, pruned.model)
+def _write(folder: Path, work: _Work, outcome: Outcome, record: PruningRecord) -> None:
+    pruned, recipe = outcome.pruned, work.parent.recipe
+    if pruned.model is None:
+        write_atomically(folder / NETWORK_FILE, pruned.network.to_json())
+    else:
+        networks.save(folder, pruned.network, pruned.model)
+        if recipe is not None:
+            write_atomically(folder / RECIPE_FILE, recipe.to_yaml())
     if pruned.masks is not None:
         write_masks(folder / MASKS, pruned.masks)
-    if parent.recipe is not None:
-        write_atomically(folder / RECIPE_FILE, parent.recipe.to_yaml())
-    draw(parent.network, outcome, folder / "kept")
-    write_atomically(folder / FILE, json.dumps(record, indent=1, allow_nan=False) + "\n")
+    if pruned.asked is not None and pruned.asked.densities.masks is not None:
+        layers = pruned.asked.layers
+        own = zip(layers.names, layers.shapes, pruned.asked.densities.masks, strict=True)
+        write_masks(
+            folder / OWN_MASKS, {f"{name}.weight": torch.from_numpy(mask).view(shape) for name, shape, mask in own}
+        )
+    draw(work.parent.network, record.method, outcome, folder / PICTURE)
+    record.write(folder)

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.measures import of_first_makers
-from thinresnet.pruning.registry import Method, Scores, register
+from thinresnet.pruning.method import Method
+from thinresnet.pruning.selection import Scores
 
 
-@register
 @dataclass(frozen=True)
 class FPGM(Method):
     """Filters nearest to the geometric median of their layer leave: those that the others can stand in for.

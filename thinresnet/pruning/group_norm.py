@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from thinresnet.convert import setting
 from thinresnet.networks.cutting import STAYS, Channels
 from thinresnet.networks.ties import Role
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.measures import roles_with_weights, squares
-from thinresnet.pruning.registry import Method, Scores, in_range, register
+from thinresnet.pruning.method import TRAINING, Method
+from thinresnet.pruning.selection import Scores
 
 
-@register
 @dataclass(frozen=True)
 class GroupNorm(Method):
     """Channels of least group norm leave: over every weight, in every layer, that is tied to the channel.
@@ -29,17 +30,15 @@ class GroupNorm(Method):
 
     name: ClassVar[str] = "group-norm"
     paper: ClassVar[str] = "Fang et al. 2023, DepGraph: Towards Any Structural Pruning, arXiv:2301.12900"
-    needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients", "training"})
+    when: ClassVar[str] = TRAINING
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
     scope: ClassVar[str] = "global"
 
-    sparsity: float = 1e-4
-    alpha: float = 4.0
-    epochs: int | None = None  # of training with the penalty; none: the recipe's, 0: the weights as they are
-
-    def __post_init__(self) -> None:
-        in_range(self.name, "sparsity", self.sparsity, 0, 1)
-        in_range(self.name, "alpha", self.alpha, 0, 30)
-        in_range(self.name, "epochs", 1 if self.epochs is None else self.epochs, 0, 10**6)
+    sparsity: float = setting(1e-4, low=0, high=1)
+    alpha: float = setting(4.0, low=0, high=30)
+    epochs: int | None = setting(
+        None, "of training with the penalty; none: the recipe's, 0: the weights as they are", low=0, high=10**6
+    )
 
     def train(self, job: Job) -> None:
         """Training with the penalty."""

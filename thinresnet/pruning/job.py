@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,16 +15,38 @@ from torch import Tensor, nn
 
 from thinresnet.errors import InputError
 from thinresnet.network import Network
-from thinresnet.networks.cutting import Channels, Kept, cut
-from thinresnet.pruning.registry import Pruned, Scores
-from thinresnet.pruning.selection import Target
+from thinresnet.networks.build import build
+from thinresnet.networks.cutting import Channels, Kept, channels_of, cut
+from thinresnet.progress import Progress, silent
+from thinresnet.pruning.initialisation.densities import LayerDensities, Layers
+from thinresnet.pruning.selection import Scores, Target, movable_groups
 from thinresnet.pruning.tuning import Tuning
+from thinresnet.recipe import Recipe
+from thinresnet.training.data import Data
+from thinresnet.training.loop import Batch
 
-if TYPE_CHECKING:
-    from thinresnet.recipe import Recipe
-    from thinresnet.training.data import Data
 
-Report = Callable[[str, int, int], None]
+@dataclass(frozen=True)
+class Asked:
+    """What a method at initialisation asked for, before it became channel counts."""
+
+    layers: Layers
+    densities: LayerDensities
+    factors: Mapping[str, float]  # on each group's channels, before they are rounded
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What came out: a smaller network with its weights, or (with `masks`) the same one with weights set to zero."""
+
+    network: Network
+    model: nn.Module | None  # none at initialisation: training draws the weights
+    kept: Mapping[str, list[int]]  # per group, indices among its channels; empty where no channels were chosen
+    masks: Mapping[str, Tensor] | None = (
+        None  # per parameter: which weights are left; the network's cost is the dense one
+    )
+    asked: Asked | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)  # what the method has to say, as JSON values
 
 
 @dataclass
@@ -31,17 +55,32 @@ class Job:
 
     method: str
     network: Network
-    model: nn.Module
-    channels: Channels
-    movable: tuple[str, ...]  # groups that may be cut
+    weights: nn.Module | None  # a model of the network, which stays as it is; none: they are drawn from the seed
     targets: tuple[Target, ...]  # loosest first
     recipe: Recipe | None
     data: Data | None
     seed: int
-    progress: Report  # what is being done, how much of it is done, how much there is
+    progress: Progress = silent
+    stream: bool = False  # whether channels of the residual stream may go too
+    grow: bool = False  # whether layers may become wider than they are
     notes: dict[str, Any] = field(default_factory=dict)  # what there is to say about it, as JSON values
-    _images: int = 0
+    scored_at: Counter[int] = field(default_factory=Counter)  # images of scores by their side, pixels
     _tunings: list[Tuning] = field(default_factory=list)
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The network with its weights, to be changed."""
+        return build(self.network, seed=self.seed) if self.weights is None else copy.deepcopy(self.weights)
+
+    @cached_property
+    def channels(self) -> Channels:
+        """All channels of the network."""
+        return channels_of(self.network)
+
+    @cached_property
+    def movable(self) -> tuple[str, ...]:
+        """The groups that may be cut."""
+        return movable_groups(self.network, self.channels, stream=self.stream)
 
     @property
     def device(self) -> torch.device:
@@ -64,14 +103,14 @@ class Job:
             )
 
     def checked(self, scores: Scores) -> Scores:
-        """Scores that can be ranked: a figure that is no number among the movable channels is refused."""
+        """Scores that can be ranked: a non-finite one among the movable channels is refused."""
         wrong = np.flatnonzero(~np.isfinite(scores) & self.members())
         if len(wrong):
             channel = int(wrong[0])
             group = next(name for name, span in self.channels.slices.items() if span.start <= channel < span.stop)
             raise InputError(
                 f"prune {self.method}: the score of channel {channel - self.channels.slices[group].start} of {group!r} "
-                f"is {scores[channel]} ({len(wrong)} such channels): are there weights or images that are not finite?"
+                f"is {scores[channel]} ({len(wrong)} such channels): are there non-finite weights or images?"
             )
         return scores
 
@@ -80,15 +119,19 @@ class Job:
         start = copy.deepcopy(self.model.state_dict())
         for target in self.targets:
             self.model.load_state_dict(start)
-            self._images, self._tunings, self.notes = 0, [], {}
+            self.start_over()
             yield target
+
+    def start_over(self) -> None:
+        """Forget what was counted and noted: each target is searched for by itself."""
+        self.notes, self.scored_at, self._tunings = {}, Counter(), []
 
     def cut(self, kept: Kept) -> Pruned:
         """The smaller network with the weights as they are now."""
         network, model = cut(self.model, self.network, kept)
         return Pruned(network, model, self.channels.indices(kept), notes=dict(self.notes))
 
-    def batches(self, images: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, images: int) -> Iterator[Batch]:
         """So many training images with their classes, the same ones for the same seed."""
         data = self.opened()
         if images > data.train.images_per_epoch:
@@ -99,10 +142,14 @@ class Job:
             taken = min(len(target), images - done)
             yield image[:taken], target[:taken]
             done += taken
-            self._images += taken
+            self.scored(image[:taken])
             self.progress("images", done, images)
             if done == images:
                 return
+
+    def scored(self, images: Tensor) -> None:
+        """Count images that a score has looked at, forward and backward."""
+        self.scored_at[images.shape[-1]] += len(images)
 
     def tuning(
         self,
@@ -117,7 +164,7 @@ class Job:
         `quiet`: the method tells itself how far it is.
         """
         assert self.recipe is not None, f"{self.method} trains without saying so in `needs`"
-        progress = (lambda what, done, total: None) if quiet else self.progress
+        progress = silent if quiet else self.progress
         tuning = Tuning(
             self.model, self.recipe, self.opened(), epochs=epochs, updates=updates, lr=lr, progress=progress
         )
@@ -125,9 +172,9 @@ class Job:
         return tuning
 
     @property
-    def images_seen(self) -> int:
-        """Images that went forward and backward, in criteria and in training."""
-        return self._images + sum(tuning.images_seen for tuning in self._tunings)
+    def images_at(self) -> Counter[int]:
+        """Images that went forward and backward, in scores and in training, by their side in pixels."""
+        return sum((tuning.images_at for tuning in self._tunings), start=Counter(self.scored_at))
 
     @property
     def updates(self) -> int:

@@ -18,13 +18,15 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from thinresnet.budget import QUANTITIES, Budget
+from thinresnet.convert import setting
 from thinresnet.errors import InputError, nearest
 from thinresnet.networks.build import build
 from thinresnet.networks.cost import count
-from thinresnet.networks.fitting import Limits
+from thinresnet.networks.search import Limits
 from thinresnet.networks.store import load_weights
-from thinresnet.pruning.job import Job
-from thinresnet.pruning.registry import Method, Pruned, in_range, register
+from thinresnet.pruning.job import Job, Pruned
+from thinresnet.pruning.method import TRAINING, Method
 from thinresnet.runs import WEIGHTS_FILE
 
 Masks = dict[str, Tensor]  # by parameter: which weights are left
@@ -48,7 +50,6 @@ class _Masking(Method):
                 raise target.limits.refuse(weights.least, "masked network")
 
 
-@register
 @dataclass(frozen=True)
 class Magnitude(_Masking):
     """Convolution weights of least magnitude are set to zero, by one threshold for all layers, at once.
@@ -70,7 +71,6 @@ class Magnitude(_Masking):
             yield _pruned(job, weights, copy.deepcopy(job.model), masks)
 
 
-@register
 @dataclass(frozen=True)
 class Lottery(_Masking):
     """The mask of `magnitude` on the weights that training began with: a lottery ticket, found in one shot.
@@ -100,7 +100,6 @@ class Lottery(_Masking):
             yield _pruned(job, weights, model, masks, rewound_to=rewound_to)
 
 
-@register
 @dataclass(frozen=True)
 class LotteryRounds(_Masking):
     """A lottery ticket found in rounds: mask a share of what is left, rewind, train by the recipe, and again.
@@ -112,15 +111,12 @@ class LotteryRounds(_Masking):
     name: ClassVar[str] = "lottery-rounds"
     rewinds: ClassVar[bool] = True
     paper: ClassVar[str] = Lottery.paper
-    needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients", "training"})
+    when: ClassVar[str] = TRAINING
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
 
-    rounds: int = 5
-    epochs: int | None = None  # of the training between rounds; none: the recipe's
+    rounds: int = setting(5, low=2, high=100)
+    epochs: int | None = setting(None, "of the training between rounds; none: the recipe's", low=1, high=10**6)
     init: str = ""
-
-    def __post_init__(self) -> None:
-        in_range(self.name, "rounds", self.rounds, 2, 100)
-        in_range(self.name, "epochs", 1 if self.epochs is None else self.epochs, 1, 10**6)
 
     def check(self, job: Job) -> None:
         """As for masks at large; and an initialisation that fits the network."""
@@ -221,13 +217,12 @@ class Weights:
 
     def eased(self, limits: Limits, share: float) -> Limits:
         """The limits on the way to these: after that share of equal rounds, each keeping the same share of weights."""
-        eased = copy.copy(limits)
-        eased.limits = []
-        for index, limit in limits.limits:
-            fixed, whole = self._fixed[index], self.whole[index]
+        eased = []
+        for quantity, limit in limits.most.items():
+            fixed, whole = (costs[QUANTITIES.index(quantity)] for costs in (self._fixed, self.whole))
             left = (min(limit, whole) - fixed) / (whole - fixed)
-            eased.limits.append((index, fixed + int((whole - fixed) * left**share)))
-        return eased
+            eased.append(Budget.parse(quantity, fixed + int((whole - fixed) * left**share)))
+        return Limits(limits.arch, eased, limits.dense)
 
     @torch.no_grad()
     def largest(self, limits: Limits, alive: Masks | None = None) -> Masks:
@@ -285,4 +280,4 @@ def _pruned(job: Job, weights: Weights, model: nn.Module, masks: Masks, **notes:
     macs, params = weights.cost(masks)
     theory = {"density": kept / total, "theoretical_macs": macs, "theoretical_params": params}
     empty = [name for name, mask in masks.items() if not mask.any()]
-    return Pruned(job.network, model, {}, masks, {**job.notes, **theory, "empty": empty, **notes})
+    return Pruned(job.network, model, {}, masks, notes={**job.notes, **theory, "empty": empty, **notes})

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from thinresnet.networks.cutting import STAYS, Channels
 from thinresnet.networks.ties import Role
-from thinresnet.pruning.registry import Scores
+from thinresnet.pruning.selection import Scores
 
 
 def slices_of(model: nn.Module, channels: Channels, role: Role) -> Tensor:

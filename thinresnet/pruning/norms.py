@@ -9,10 +9,10 @@ import numpy as np
 
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.measures import of_first_makers
-from thinresnet.pruning.registry import Method, Scores, register
+from thinresnet.pruning.method import Method
+from thinresnet.pruning.selection import Scores
 
 
-@register
 @dataclass(frozen=True)
 class L1(Method):
     """Filters of least L1 norm leave, at once.
@@ -30,7 +30,6 @@ class L1(Method):
         return of_first_makers(job.model, job.channels, lambda filters: filters.abs().sum(1))
 
 
-@register
 @dataclass(frozen=True)
 class L2(Method):
     """Filters of least L2 norm leave, at once.
@@ -46,7 +45,6 @@ class L2(Method):
         return of_first_makers(job.model, job.channels, lambda filters: filters.norm(dim=1))
 
 
-@register
 @dataclass(frozen=True)
 class Random(Method):
     """Channels leave by lot, drawn from the seed: what a criterion has to beat."""

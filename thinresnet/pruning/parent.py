@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,14 +15,13 @@ from thinresnet import networks
 from thinresnet import recipe as recipes
 from thinresnet.errors import InputError
 from thinresnet.files import read_object
-from thinresnet.networks import Network
+from thinresnet.network import Network
 from thinresnet.networks.build import as_network
 from thinresnet.recipe import Recipe
 from thinresnet.runs import RECIPE_FILE, RESULT_FILE, SETTINGS_FILE, WEIGHTS_FILE
+from thinresnet.training.data import Data, open_data
+from thinresnet.training.display import show_preparation
 from thinresnet.training.provenance import file_sha256
-
-if TYPE_CHECKING:
-    from thinresnet.training.data import Data
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,10 @@ class Parent:
 
     name: str
     network: Network
-    weights: Path | None
-    recipe: Recipe | None
-    holdout: float
-    result: dict[str, Any] | None  # what the run says of itself
+    weights: Path | None = None
+    recipe: Recipe | None = None
+    holdout: float = 0.0
+    result: dict[str, Any] | None = None  # the run's result.json
 
     @property
     def seed(self) -> int:
@@ -55,9 +54,6 @@ class Parent:
     @contextmanager
     def data(self, device: torch.device, *, needed: bool) -> Iterator[Data | None]:
         """The images; None where there are none at hand and nothing needs them."""
-        from thinresnet.training.data import open_data
-        from thinresnet.training.display import show_preparation
-
         if self.recipe is None:
             yield None
             return

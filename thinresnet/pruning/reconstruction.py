@@ -20,11 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from thinresnet.convert import setting
 from thinresnet.errors import InputError
 from thinresnet.networks.cutting import STAYS, Channels, Kept, masked, readers
 from thinresnet.networks.ties import Labels
-from thinresnet.pruning.job import Job
-from thinresnet.pruning.registry import Method, Pruned, in_range
+from thinresnet.pruning.job import Job, Pruned
+from thinresnet.pruning.method import Method
 from thinresnet.pruning.selection import Counts
 
 
@@ -61,16 +62,12 @@ class Reading:
 class Reconstruction(Method):
     """A method that fits the layers which read what it prunes."""
 
-    needs: ClassVar[frozenset[str]] = frozenset({"data"})
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data"})
     serves: ClassVar[str] = "networks in which plain convolutions and linear layers read what may be cut"
     compares: ClassVar[bool] = False  # with the responses before anything was pruned
 
-    images: int = 256
-    locations: int = 10  # of each image's map, at each layer
-
-    def __post_init__(self) -> None:
-        in_range(self.name, "images", self.images, 4, 10**7)
-        in_range(self.name, "locations", self.locations, 1, 10**6)
+    images: int = setting(256, low=4, high=10**7)
+    locations: int = setting(10, "of each image's map, at each layer", low=1, high=10**6)
 
     def rebuild(self, reading: Reading, lanes: Sequence[Lane], kept: Kept) -> Tensor:
         """Mark in `kept` which channels of these lanes leave; return the layer's weights for what is left."""

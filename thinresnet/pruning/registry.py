@@ -1,177 +1,156 @@
-"""What a pruning method is: one interface, one registry.
+"""The one list of methods: found in the files of this package, or named on the command line, and known nowhere else.
 
-A method is a frozen dataclass whose fields are its settings. It says what scores (`scores`), what trains while pruning
-(`train`) and what is removed (`run`); a criterion overrides `scores` alone. Its docstring says which paper's definition
-it is, and its first line is what `thinresnet prune --list` shows.
+A method of one's own is one file: put into this package it is found there; kept outside it is asked for by
+`--method path/to/file.py:name`, or by its name if an installed package declares it as an entry point of the group
+`thinresnet.methods`. Nothing outside this package is executed unless the command line asks for it: a study, or any
+other file, can name the package's own methods only.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import importlib
+import importlib.util
 import inspect
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
+import pkgutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-import numpy as np
-
+from thinresnet.convert import Field, convert, fields_of, unknown_name
 from thinresnet.errors import InputError, nearest
+from thinresnet.pruning.method import NEEDS, SCOPES, WHEN, Method, summary
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from thinresnet.networks import Network
-    from thinresnet.pruning.job import Job
-
-Scores = np.ndarray[Any, np.dtype[np.float64]]
-NEEDS = ("data", "gradients", "training")
-SCOPES = ("layer", "global")
-# The files of this room that hold methods.
-_MODULES = (
-    "norms",
-    "fpgm",
-    "taylor",
-    "fisher",
-    "slimming",
-    "group_norm",
-    "thinet",
-    "regression",
-    "sfp",
-    "sss",
-    "magnitude",
-)
+PACKAGE = "thinresnet.pruning"
+GROUP = "thinresnet.methods"
 
 
-@dataclass(frozen=True)
-class Pruned:
-    """What came out: a smaller network with its weights, or (with `masks`) the same one with weights set to zero."""
-
-    network: Network
-    model: nn.Module
-    kept: Mapping[str, list[int]]  # per group, indices among its channels; empty where no channels were chosen
-    masks: Mapping[str, Tensor] | None = (
-        None  # per parameter: which weights are left; the network's cost is the dense one
-    )
-    notes: Mapping[str, Any] = field(default_factory=dict)  # what the method has to say, as JSON values
-
-
-class Method:
-    """A pruning method; subclasses are frozen dataclasses, registered under their name."""
-
-    name: ClassVar[str]
-    paper: ClassVar[str]
-    needs: ClassVar[frozenset[str]] = frozenset()  # of NEEDS
-    scope: ClassVar[str] = "layer"  # by default: the same fraction of every group, or one ranking of all channels
-    serves: ClassVar[str] = "any network"
-    removes: ClassVar[str] = "channels"  # or blocks, or weights (masks)
-    rewinds: ClassVar[bool] = False  # whether the weights that come out are those that training began with
-
-    def check(self, job: Job) -> None:
-        """Refuse (InputError) a network that the method cannot serve."""
-
-    def train(self, job: Job) -> None:
-        """What trains while pruning: changes `job.model` in place."""
-
-    def scores(self, job: Job) -> Scores:
-        """One figure a channel: the larger, the longer it is kept."""
-        raise NotImplementedError(f"{type(self).__name__} has neither scores nor a run of its own")
-
-    def run(self, job: Job) -> Iterator[Pruned]:
-        """What is removed: one smaller network for each of the job's targets, in their order."""
-        self.train(job)
-        scores = job.checked(self.scores(job))
-        for target in job.targets:
-            yield job.cut(target.select(job.channels, job.movable, scores))
-
-
-METHODS: dict[str, type[Method]] = {}
-Kind = TypeVar("Kind", bound=type[Method])
-
-
-def register(kind: Kind) -> Kind:
-    """Make a method known by its name."""
-    if kind.name in METHODS:
-        raise ValueError(f"the method {kind.name!r} is registered twice: {METHODS[kind.name]} and {kind}")
-    unknown = set(kind.needs) - set(NEEDS)
-    if unknown or kind.scope not in SCOPES or not inspect.getdoc(kind):
-        raise ValueError(f"the method {kind.name!r} needs {set(kind.needs)}, has scope {kind.scope!r} and a docstring?")
-    METHODS[kind.name] = kind
-    return kind
-
-
+@functools.cache
 def methods() -> dict[str, type[Method]]:
-    """All methods by name."""
-    for module in _MODULES:
-        importlib.import_module(f"thinresnet.pruning.{module}")
-    return dict(sorted(METHODS.items()))
+    """The package's own methods by name."""
+    paths = importlib.import_module(PACKAGE).__path__
+    modules = (importlib.import_module(found.name) for found in pkgutil.walk_packages(paths, f"{PACKAGE}."))
+    return by_name(kind for module in modules for kind in methods_in(module))
 
 
 def method(name: str, settings: Mapping[str, Any] | None = None) -> Method:
-    """The method of this name with these settings (values or text); what is not known is refused."""
+    """The package's own method of this name with these settings (values or text); what is not known is refused."""
+    return configured(found(name), settings)
+
+
+def found(name: str) -> type[Method]:
+    """The package's own method of this name."""
     known = methods()
     if name not in known:
-        raise InputError(f"prune: unknown method {name!r}{nearest(name, known)} (all: {', '.join(known)})")
-    chosen: Method = configured(known[name], f"prune {name}", settings)
-    return chosen
+        raise unknown_name("prune", "method", name, known, f"all: {', '.join(known)}")
+    return known[name]
 
 
-def configured(kind: type[Any], where: str, settings: Mapping[str, Any] | None) -> Any:
-    """A dataclass with these settings (values or text); what is not known is refused, `where` begins the message."""
-    fields = {one.name: one for one in dataclasses.fields(kind)}
-    values = {}
-    hints = get_type_hints(kind)
-    for key, value in (settings or {}).items():
-        if key not in fields:
-            allowed = ", ".join(fields) or "none"
-            raise InputError(f"{where}: unknown setting {key!r}{nearest(key, fields)} (settings: {allowed})")
-        values[key] = _convert(where, key, hints[key], value)
-    return kind(**values)
+def asked_for(text: str) -> type[Method]:
+    """The method that a command line names with `--method`: `path/to/file.py:name`, or an entry point, or our own."""
+    path, colon, name = text.rpartition(":")
+    if colon or text.endswith(".py"):
+        return _from_file(Path(path or name), name if colon else "")
+    if text in methods():
+        return methods()[text]
+    points = {point.name: point for point in declared()}
+    if text not in points:
+        known = [*methods(), *points]
+        raise InputError(
+            f"--method {text}: neither a method of thinresnet nor an entry point of the group {GROUP}"
+            f"{nearest(text, known)}; for a file write path/to/file.py:NAME"
+        )
+    kind = points[text].load()
+    if not (inspect.isclass(kind) and issubclass(kind, Method)):
+        raise InputError(f"--method {text}: the entry point {points[text].value} is no subclass of {PACKAGE}.Method")
+    return by_name([kind])[kind.name]
 
 
-def summary(what: object) -> str:
-    """The first line of a docstring, which is what lists show."""
-    return str(inspect.getdoc(what)).splitlines()[0]
+def declared() -> Iterable[EntryPoint]:
+    """The methods that installed packages declare; none of them is imported here."""
+    return entry_points(group=GROUP)
+
+
+def configured(kind: type[Method], settings: Mapping[str, Any] | None = None) -> Method:
+    """A method with these settings (values or text); what is not known is refused."""
+    return convert(kind, settings or {}, f"prune {kind.name}", source="flags", word="setting")
+
+
+def by_name(kinds: Iterable[type[Method]]) -> dict[str, type[Method]]:
+    """Methods by name, sorted; one that says too little about itself, or has a name twice, is a mistake in its code."""
+    found: dict[str, type[Method]] = {}
+    for kind in kinds:
+        if found.setdefault(kind.name, kind) is not kind:
+            raise ValueError(f"two methods are called {kind.name!r}: {found[kind.name]} and {kind}")
+        _check(kind)
+    return dict(sorted(found.items()))
+
+
+def methods_in(module: ModuleType) -> Iterator[type[Method]]:
+    """The methods that a module defines: subclasses with a name; those without are what several share."""
+    for kind in vars(module).values():
+        is_own = inspect.isclass(kind) and issubclass(kind, Method) and kind.__module__ == module.__name__
+        if is_own and "name" in vars(kind):
+            yield kind
 
 
 def facts(kind: type[Method]) -> dict[str, Any]:
     """What there is to know about a method before using it, as JSON values."""
     return {
         "method": kind.name,
+        "when": kind.when,
         "does": summary(kind),
         "paper": kind.paper,
+        "reconstruction": kind.reconstruction,
         "removes": kind.removes,
-        "needs": sorted(kind.needs),
+        "needs": sorted(kind.needs, key=NEEDS.index),
         "scope": kind.scope,
         "serves": kind.serves,
-        "settings": {one.name: one.default for one in dataclasses.fields(kind)},  # type: ignore[arg-type]  # as above
+        "preconfig": kind.grows,
+        "settings": {name: one.default for name, one in fields_of(kind).items()},
+        "takes": {name: _takes(one) for name, one in fields_of(kind).items()},
     }
 
 
-def in_range(name: str, key: str, value: float, low: float, high: float, *, verb: str = "prune") -> None:
-    """Refuse a setting outside of its range; for the `__post_init__` of a method."""
-    if not low <= value <= high:
-        raise InputError(f"{verb} {name}: {key} is {value:g}; it is {low:g} to {high:g}")
+def _takes(one: Field) -> str:
+    """What a setting takes, and what it is about."""
+    return "; ".join(text for text in (one.wanted, one.limits.get("about")) if text)
 
 
-def _convert(where: str, key: str, hint: Any, value: Any) -> Any:
-    """Text, or a value, as the type of a setting."""
-    kinds = [kind for kind in (int, float, bool, str) if kind is hint or kind in getattr(hint, "__args__", ())]
-    optional = type(None) in getattr(hint, "__args__", ())
-    if optional and value in (None, "none"):
-        return None
-    kind = kinds[0]
-    words: dict[Any, bool] = {"true": True, "false": False, True: True, False: False}
+def _check(kind: type[Method]) -> None:
+    """A method is a frozen dataclass that says what it is."""
+    parameters = getattr(kind, "__dataclass_params__", None)
+    if parameters is None or not parameters.frozen:
+        raise ValueError(f"the method {kind.name!r} is no frozen dataclass (@dataclass(frozen=True))")
+    if not getattr(kind, "paper", "") or not inspect.getdoc(kind):
+        raise ValueError(f"the method {kind.name!r} has no `paper`, or no docstring")
+    if any(one.default is MISSING for one in fields_of(kind).values()):
+        raise ValueError(f"the method {kind.name!r} has a setting without a default")
+    if set(kind.needs) - set(NEEDS) or kind.scope not in SCOPES or kind.when not in WHEN:
+        raise ValueError(f"the method {kind.name!r} needs {set(kind.needs)}, has scope {kind.scope!r}, {kind.when!r}")
+
+
+def _from_file(path: Path, name: str) -> type[Method]:
+    """The method of this name in a Python file of the user's own."""
+    where = f"--method {path}"
+    if path.suffix != ".py" or not path.is_file():
+        raise InputError(f"{where}: no such Python file; write path/to/file.py:NAME")
+    module_name = f"thinresnet_method_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None, "a .py file has a loader"
+    assert spec.loader is not None, "a .py file has a loader"
+    module = sys.modules[module_name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up
     try:
-        if kind is bool:
-            return words[value]
-        if isinstance(value, bool):
-            raise ValueError
-        converted = kind(value)
-        if isinstance(converted, float) and not math.isfinite(converted):
-            raise ValueError
-    except (ValueError, TypeError, KeyError):
-        kind_name = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
-        raise InputError(f"{where}: {key} is {value!r}; it is {kind_name}") from None
-    return converted
+        spec.loader.exec_module(module)
+        found = by_name(methods_in(module))
+    except Exception as error:
+        del sys.modules[module_name]
+        raise InputError(f"{where}: {type(error).__name__}: {error}".replace("\n", " ")) from error
+    if name not in found:
+        has = f"it has {', '.join(found)}" if found else f"it defines no subclass of {PACKAGE}.Method with a name"
+        raise InputError(f"{where}:{name}: no such method{nearest(name, found)}; {has}")
+    return found[name]

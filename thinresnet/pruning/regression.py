@@ -13,14 +13,13 @@ from torch import Tensor
 
 from thinresnet.networks.cutting import STAYS, Kept
 from thinresnet.pruning.reconstruction import Lane, Reading, Reconstruction
-from thinresnet.pruning.registry import Scores, register
+from thinresnet.pruning.selection import Scores
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 # Penalties on the change of weights to choose from, relative to the mean square of an input.
 _STRENGTHS = np.logspace(-6, 2, 5)
 
 
-@register
 @dataclass(frozen=True)
 class Lasso(Reconstruction):
     """Channels that a LASSO regression of the next layer's responses drops leave; the layer is fitted anew.

@@ -11,17 +11,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from thinresnet.errors import InputError
 from thinresnet.network import Network
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.cutting import Channels, Kept
 from thinresnet.networks.describe import describe
 from thinresnet.networks.fitting import Limits
-from thinresnet.pruning.registry import Scores
 
 _BISECTIONS = 40
+Scores = np.ndarray[Any, np.dtype[np.float64]]  # one figure a channel
 Counts = dict[str, int]  # channels of each movable group
 
 
@@ -70,6 +72,17 @@ class Target:
         dense, cost = cost_of(channels, {}), channels.ties.cost(channels.widths(kept))
         ways = [(dense[i] - cost[i]) / (dense[i] - limit) for i, limit in self.limits.limits if dense[i] > limit]
         return min([1.0, *ways])
+
+
+def movable_groups(network: Network, channels: Channels, *, stream: bool) -> tuple[str, ...]:
+    """The groups that may be cut: inside blocks, or all of them where asked for or where there are no blocks."""
+    groups = channels.ties.groups
+    inside = [name for name, group in groups.items() if group.interior]
+    found = [name for name in (groups if stream or not inside else inside) if name not in channels.locked]
+    if not found:
+        reasons = "; ".join(sorted(set(channels.locked.values()))) or "it has no groups"
+        raise InputError(f"prune: {network.arch} has no channels that may go: {reasons}")
+    return tuple(found)
 
 
 def best(channels: Channels, scores: Scores, counts: Mapping[str, int]) -> Kept:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -16,17 +14,29 @@ from thinresnet.errors import InputError, nearest
 from thinresnet.network import Network
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.cutting import Channels, channels_of
-from thinresnet.networks.fitting import Limits
+from thinresnet.networks.fitting import Costs, Limits
 from thinresnet.networks.scaling import check_round_to, scale
-from thinresnet.pruning.job import Job
-from thinresnet.pruning.registry import SCOPES, Method, Pruned
-from thinresnet.pruning.selection import Target, cost_of, smallest_counts
+from thinresnet.progress import Progress, silent
+from thinresnet.pruning.initialisation.allocation import search_space
+from thinresnet.pruning.job import Job, Pruned
+from thinresnet.pruning.method import INITIALISATION, SCOPES, Method
+from thinresnet.pruning.selection import Target, cost_of, movable_groups, smallest_counts
+from thinresnet.recipe import Recipe
+from thinresnet.training.data import Data
 
-if TYPE_CHECKING:
-    from thinresnet.recipe import Recipe
-    from thinresnet.training.data import Data
 
-Costs = tuple[int, int]  # MACs, parameters
+@dataclass(frozen=True)
+class How:
+    """How to prune: everything but the method and what it is done to; see `prune`."""
+
+    budgets: Sequence[Sequence[Budget]] = ()  # one set for each outcome, loosest first
+    to: Network | None = None
+    to_name: str | None = None
+    scope: str | None = None
+    stream: bool = False
+    round_to: int = 1
+    grow: bool = False
+    seed: int = 42
 
 
 @dataclass(frozen=True)
@@ -39,56 +49,63 @@ class Outcome:
     parent_cost: Costs
     dense_cost: Costs  # of the architecture as it is: what relative budgets are shares of
     scope: str
-    movable: tuple[str, ...]  # groups that might be cut
+    movable: tuple[str, ...]  # groups that might be cut; at initialisation all are chosen anew
     locked: Mapping[str, str]  # groups that cannot be cut, and why
-    images_seen: int  # forward and backward, by criteria and training
+    images_at: Mapping[int, int]  # images forward and backward, by scores and training, by their side in pixels
     updates: int
     seconds: float
+
+    @property
+    def images_seen(self) -> int:
+        """Images of all sizes."""
+        return sum(self.images_at.values())
 
 
 def prune(
     method: Method,
     network: Network,
-    model: nn.Module,
+    model: nn.Module | None,
     budgets: Sequence[Sequence[Budget]] = (),
     *,
     to: Network | None = None,
     scope: str | None = None,
     stream: bool = False,
     round_to: int = 1,
+    grow: bool = False,
     data: Data | None = None,
     recipe: Recipe | None = None,
     seed: int = 42,
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    progress: Progress = silent,
 ) -> Iterator[Outcome]:
     """Prune `model`, which is of `network` and stays as it is; one outcome for each budget, loosest first.
 
     Args:
         method: What scores, trains and removes.
         network: The network to prune.
-        model: Its weights, on the device where the work is to be done.
-        budgets: One set of budgets (MACs, parameters or both, all of them held) for each outcome.
+        model: Its weights, on the device where the work is to be done; drawn from `seed` if not given.
+        budgets: One set of budgets (MACs, parameters or both, all of them held) for each outcome; shares are of the
+            architecture as it is.
         to: Instead of budgets: the network whose channel counts are to come out.
         scope: `layer` (the same fraction of every group) or `global` (one ranking); the method's own if not given.
         stream: Whether channels of the residual stream may go too, not only those inside blocks.
         round_to: Channel counts are multiples of this where the groups are wide enough.
-        data: Images to train on, for methods that need them.
+        grow: PreConfig, at initialisation: groups may have more channels than they have now, up to twice as many.
+        data: Images, for methods that need them.
         recipe: How to train, for methods that do.
-        seed: Of what is drawn.
+        seed: The random seed.
         progress: Is told what is being done, how much of it is done, and how much there is.
 
     Raises:
         InputError: The method cannot do that: nothing was changed.
     """
-    channels, movable, targets, parent, dense = _targets(
-        method, network, budgets, to=to, scope=scope, stream=stream, round_to=round_to
-    )
-    if method.needs and (data is None or recipe is None):
+    how = How(budgets, to=to, scope=scope, stream=stream, round_to=round_to, grow=grow, seed=seed)
+    targets, parent, dense = _targets(method, network, how)
+    if ("data" in method.needs and data is None) or ("training" in method.needs and recipe is None):
         raise InputError(
-            f"prune {method.name}: needs {', '.join(sorted(method.needs))}: give the folder of a run whose data are at "
-            "hand, or --recipe and --data-dir"
+            f"prune {method.name}: needs {', '.join(sorted(method.needs - {'weights'}))}: give a run folder whose data "
+            "are at hand, or --recipe and --data-dir"
         )
-    job = Job(method.name, network, copy.deepcopy(model), channels, movable, targets, recipe, data, seed, progress)
+    job = Job(method.name, network, model, targets, recipe, data, seed, progress, stream=stream, grow=grow)
     method.check(job)
     return _outcomes(method, job, [tuple(own) for own in budgets] or [()], parent, dense)
 
@@ -102,44 +119,51 @@ def check_targets(
     scope: str | None = None,
     stream: bool = False,
     round_to: int = 1,
+    grow: bool = False,
 ) -> None:
     """Refuse what `prune` would refuse of these targets; neither weights nor images are needed for that."""
-    _targets(method, network, budgets, to=to, scope=scope, stream=stream, round_to=round_to)
+    how = How(budgets, to=to, scope=scope, stream=stream, round_to=round_to, grow=grow)
+    targets, _, _ = _targets(method, network, how)
+    if method.when == INITIALISATION:
+        for target in targets:
+            assert target.limits is not None
+            search_space(network, target.limits, grow=grow)
 
 
-def _targets(
-    method: Method,
-    network: Network,
-    budgets: Sequence[Sequence[Budget]],
-    *,
-    to: Network | None,
-    scope: str | None,
-    stream: bool,
-    round_to: int,
-) -> tuple[Channels, tuple[str, ...], tuple[Target, ...], Costs, Costs]:
-    """What may be cut and how far, checked; and what the network and its architecture cost."""
-    if (to is None) == (not budgets):
+def _targets(method: Method, network: Network, how: How) -> tuple[tuple[Target, ...], Costs, Costs]:
+    """How far to prune, checked; and what the network and its architecture cost."""
+    parent = macs_and_params(network)
+    dense = macs_and_params(scale(network.arch, input_size=network.input_size, **network.kwargs))
+    if method.when == INITIALISATION:
+        _check_initialisation(method, how)
+        found = [_limits(method, network, own, parent, dense, grow=how.grow) for own in how.budgets]
+        return tuple(Target(network, limits=own, scope=method.scope) for own in found), parent, dense
+    if how.grow:
+        raise InputError(
+            f"--preconfig: {method.name} acts on what there is; only methods at initialisation widen layers"
+        )
+    if (how.to is None) == (not how.budgets):
         raise InputError("prune: give budgets, such as --macs 50%, or the counts to prune to with --to; one of the two")
-    scope = scope or method.scope
+    scope = how.scope or method.scope
     if scope not in SCOPES:
         raise InputError(f"--scope {scope}: it is one of {', '.join(SCOPES)}{nearest(scope, SCOPES)}")
-    check_round_to(round_to)
+    check_round_to(how.round_to)
     channels = channels_of(network)
-    movable = _movable(network, channels, stream)
-    parent, dense = macs_and_params(network), macs_and_params(_dense(network))
-    if to is not None:
-        targets = [Target(network, wanted=_wanted(network, channels, movable, to), scope=scope)]
-    else:
-        limits = [_limits(method, network, channels, movable, own, parent, dense, round_to) for own in budgets]
-        _check_order(limits)
-        targets = [Target(network, limits=own, scope=scope, round_to=round_to) for own in limits]
-    return channels, movable, tuple(targets), parent, dense
+    movable = movable_groups(network, channels, stream=how.stream)
+    if how.to is not None:
+        return (Target(network, wanted=_wanted(network, channels, movable, how.to), scope=scope),), parent, dense
+    limits = [_limits(method, network, own, parent, dense) for own in how.budgets]
+    for own in limits:
+        _check_smallest(method, own, channels, movable, how.round_to)
+    _check_order(limits)
+    return tuple(Target(network, limits=own, scope=scope, round_to=how.round_to) for own in limits), parent, dense
 
 
 def _outcomes(
     method: Method, job: Job, budgets: Sequence[tuple[Budget, ...]], parent: Costs, dense: Costs
 ) -> Iterator[Outcome]:
     start = time.perf_counter()
+    chooses = method.when != INITIALISATION
     for pruned, target, own in zip(method.run(job), job.targets, budgets, strict=True):
         cost = macs_and_params(pruned.network)
         if pruned.masks is None and target.limits is not None and not target.limits.allow(cost):
@@ -151,53 +175,55 @@ def _outcomes(
             parent_cost=parent,
             dense_cost=dense,
             scope=target.scope,
-            movable=job.movable,
-            locked=job.channels.locked,
-            images_seen=job.images_seen,
+            movable=job.movable if chooses else (),
+            locked=job.channels.locked if chooses else {},
+            images_at=dict(job.images_at),
             updates=job.updates,
             seconds=time.perf_counter() - start,
         )
 
 
-def _dense(network: Network) -> Network:
-    """The architecture as it is, at the same input and with the same arguments."""
-    return scale(network.arch, input_size=network.input_size, **network.kwargs)
-
-
-def _movable(network: Network, channels: Channels, stream: bool) -> tuple[str, ...]:
-    """The groups that may be cut: inside blocks, or all of them where asked for or where there are no blocks."""
-    groups = channels.ties.groups
-    inside = [name for name, group in groups.items() if group.interior]
-    found = [name for name in (groups if stream or not inside else inside) if name not in channels.locked]
-    if not found:
-        reasons = "; ".join(sorted(set(channels.locked.values()))) or "it has no groups"
-        raise InputError(f"prune: {network.arch} has no channels that may go: {reasons}")
-    return tuple(found)
+def _check_initialisation(method: Method, how: How) -> None:
+    """Refuse what only methods that choose among trained channels know, and growth by a method that can only remove."""
+    if not how.budgets:
+        raise InputError(f"prune {method.name}: give a budget, such as --macs 50% or --params 12M")
+    given = {
+        "--to": how.to is not None,
+        "--scope": how.scope is not None,
+        "--stream": how.stream,
+        "--round-to": how.round_to != 1,
+    }
+    for flag in (flag for flag, is_given in given.items() if is_given):
+        raise InputError(
+            f"{flag}: {method.name} acts at initialisation and chooses the channel counts of all layers; leave it out"
+        )
+    if how.grow and not method.grows:
+        raise InputError(f"--preconfig: {method.name} ranks the weights that there are; it cannot widen a layer")
 
 
 def _limits(
-    method: Method,
-    network: Network,
-    channels: Channels,
-    movable: Sequence[str],
-    budgets: Sequence[Budget],
-    parent: Costs,
-    dense: Costs,
-    round_to: int,
+    method: Method, network: Network, budgets: Sequence[Budget], parent: Costs, dense: Costs, *, grow: bool = False
 ) -> Limits:
-    """The budgets in whole numbers; those that are met already, or that nothing can meet, are refused."""
+    """The budgets as integers; those that are met already are refused."""
+    if not budgets:
+        raise InputError(f"prune {method.name}: give a budget, such as --macs 50% or --params 12M")
     limits = Limits(network.arch, budgets, dense)
-    if limits.allow(parent):
+    if limits.allow(parent) and not grow:
         texts = " ".join(f"--{budget.quantity} {budget.text}" for budget in budgets)
+        hint = "; --preconfig lets layers grow" if method.grows else ""
         raise InputError(
             f"{texts}: the network costs no more already ({short(parent[0])} MACs, {short(parent[1])} parameters; "
-            f"{network.arch} dense: {short(dense[0])}, {short(dense[1])})"
+            f"{network.arch} dense: {short(dense[0])}, {short(dense[1])}); give a smaller budget{hint}"
         )
+    return limits
+
+
+def _check_smallest(method: Method, limits: Limits, channels: Channels, movable: Sequence[str], round_to: int) -> None:
+    """Refuse budgets that nothing can meet."""
     smallest = cost_of(channels, smallest_counts(channels, movable, round_to))
     if method.removes == "channels" and not limits.allow(smallest):
         kept = len(movable) < len(channels.slices)
         raise limits.refuse(smallest, "pruned network that keeps its residual stream" if kept else "pruned network")
-    return limits
 
 
 def _check_order(limits: Sequence[Limits]) -> None:
@@ -225,8 +251,3 @@ def _wanted(network: Network, channels: Channels, movable: Sequence[str], to: Ne
         if group in movable:
             wanted[group] = int(width / channels.positions[group])
     return wanted
-
-
-def settings_of(method: Method) -> dict[str, Any]:
-    """A method's settings as JSON values."""
-    return dict(vars(method))

@@ -9,14 +9,14 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from thinresnet.convert import setting
 from thinresnet.networks.cutting import STAYS, Channels, Kept
-from thinresnet.pruning.job import Job
+from thinresnet.pruning.job import Job, Pruned
 from thinresnet.pruning.measures import makers, of_first_makers
-from thinresnet.pruning.registry import Method, Pruned, Scores, in_range, register
-from thinresnet.pruning.selection import Target
+from thinresnet.pruning.method import TRAINING, Method
+from thinresnet.pruning.selection import Scores, Target
 
 
-@register
 @dataclass(frozen=True)
 class SoftFilterPruning(Method):
     """Filters of least L2 norm are zeroed after every epoch of training and may regrow; those of the last epoch leave.
@@ -32,12 +32,10 @@ class SoftFilterPruning(Method):
     paper: ClassVar[str] = (
         "He et al. 2018, Soft Filter Pruning for Accelerating Deep Convolutional Neural Networks, arXiv:1808.06866"
     )
-    needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients", "training"})
+    when: ClassVar[str] = TRAINING
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
 
-    epochs: int | None = None  # of training; none: the recipe's
-
-    def __post_init__(self) -> None:
-        in_range(self.name, "epochs", 1 if self.epochs is None else self.epochs, 1, 10**6)
+    epochs: int | None = setting(None, "of training; none: the recipe's", low=1, high=10**6)
 
     def scores(self, job: Job) -> Scores:
         """Euclidean lengths of filters."""

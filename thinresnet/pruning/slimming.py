@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from thinresnet.convert import setting
 from thinresnet.errors import InputError
 from thinresnet.networks.cutting import STAYS
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.measures import norms_of
-from thinresnet.pruning.registry import Method, Scores, in_range, register
+from thinresnet.pruning.method import TRAINING, Method
+from thinresnet.pruning.selection import Scores
 
 
-@register
 @dataclass(frozen=True)
 class Slimming(Method):
     """Channels of least batch-norm scale leave, after training with a penalty on all scales.
@@ -32,16 +33,15 @@ class Slimming(Method):
     paper: ClassVar[str] = (
         "Liu et al. 2017, Learning Efficient Convolutional Networks through Network Slimming, 1708.06519"
     )
-    needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients", "training"})
+    when: ClassVar[str] = TRAINING
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
     scope: ClassVar[str] = "global"
     serves: ClassVar[str] = "networks with batch norm on all that may be cut"
 
-    sparsity: float = 1e-4
-    epochs: int | None = None  # of training with the penalty; none: the recipe's, 0: the scales as they are
-
-    def __post_init__(self) -> None:
-        in_range(self.name, "sparsity", self.sparsity, 0, 1)
-        in_range(self.name, "epochs", 1 if self.epochs is None else self.epochs, 0, 10**6)
+    sparsity: float = setting(1e-4, low=0, high=1)
+    epochs: int | None = setting(
+        None, "of training with the penalty; none: the recipe's, 0: the scales as they are", low=0, high=10**6
+    )
 
     def check(self, job: Job) -> None:
         """Every channel that may go has a scale."""

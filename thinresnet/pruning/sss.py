@@ -9,17 +9,17 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from thinresnet.convert import setting
 from thinresnet.network import Network
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.depth import Blocks, block_costs, blocks_of, scaled, shallower, without
 from thinresnet.networks.fitting import Limits
-from thinresnet.pruning.job import Job
-from thinresnet.pruning.registry import Method, Pruned, in_range, register
+from thinresnet.pruning.job import Job, Pruned
+from thinresnet.pruning.method import TRAINING, Method
 
 Costs = tuple[int, int]  # MACs, parameters
 
 
-@register
 @dataclass(frozen=True)
 class SparseStructureSelection(Method):
     """Whole residual blocks leave whose branches were scaled least, after training with an L1 penalty on the scales.
@@ -34,19 +34,15 @@ class SparseStructureSelection(Method):
     paper: ClassVar[str] = (
         "Huang and Wang 2018, Data-Driven Sparse Structure Selection for Deep Neural Networks, arXiv:1707.01213"
     )
-    needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients", "training"})
+    when: ClassVar[str] = TRAINING
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
     scope: ClassVar[str] = "global"
     serves: ClassVar[str] = "ResNets (wide and pre-activation ones too) and ConvNeXts"
     removes: ClassVar[str] = "blocks"
 
-    gamma: float = 0.01  # of the penalty
-    momentum: float = 0.9  # of the scales
-    epochs: int | None = None  # of training with the penalty; none: the recipe's
-
-    def __post_init__(self) -> None:
-        in_range(self.name, "gamma", self.gamma, 0, 100)
-        in_range(self.name, "momentum", self.momentum, 0, 0.999)
-        in_range(self.name, "epochs", 1 if self.epochs is None else self.epochs, 1, 10**6)
+    gamma: float = setting(0.01, "of the penalty", low=0, high=100)
+    momentum: float = setting(0.9, "of the scales", low=0, high=0.999)
+    epochs: int | None = setting(None, "of training with the penalty; none: the recipe's", low=1, high=10**6)
 
     def check(self, job: Job) -> None:
         """Blocks that may leave, and a budget that whole blocks can meet."""

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from thinresnet.convert import setting
 from thinresnet.pruning.gates import gated
 from thinresnet.pruning.job import Job
-from thinresnet.pruning.registry import Method, Scores, in_range, register
+from thinresnet.pruning.method import Method
+from thinresnet.pruning.selection import Scores
 
 
-@register
 @dataclass(frozen=True)
 class Taylor(Method):
     """Channels whose removal changes the loss least, to first order, leave.
@@ -27,13 +28,10 @@ class Taylor(Method):
 
     name: ClassVar[str] = "taylor"
     paper: ClassVar[str] = "Molchanov et al. 2017, Pruning CNNs for Resource Efficient Inference, arXiv:1611.06440"
-    needs: ClassVar[frozenset[str]] = frozenset({"data", "gradients"})
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients"})
     scope: ClassVar[str] = "global"
 
-    images: int = 256
-
-    def __post_init__(self) -> None:
-        in_range(self.name, "images", self.images, 1, 10**7)
+    images: int = setting(256, low=1, high=10**7)
 
     def scores(self, job: Job) -> Scores:
         """Mean absolute first-order changes, normalised group by group."""

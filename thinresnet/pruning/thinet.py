@@ -13,12 +13,10 @@ from torch import Tensor
 
 from thinresnet.networks.cutting import STAYS, Kept
 from thinresnet.pruning.reconstruction import Lane, Reading, Reconstruction
-from thinresnet.pruning.registry import register
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 
 
-@register
 @dataclass(frozen=True)
 class ThiNet(Reconstruction):
     """Channels that the next layer's responses miss least, together, leave; least squares then scale the others.

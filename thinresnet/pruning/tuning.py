@@ -1,24 +1,23 @@
 """Training while pruning: the recipe's optimizer, schedule, loss and images on a network that a method changes.
 
-The same factories as in the training room, without its run folder: what is trained here is a step on the way to one.
+The same factories as `thinresnet.training`, without its run folder: what is trained here is a step on the way to one.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from thinresnet.errors import InputError
+from thinresnet.progress import Progress
 from thinresnet.recipe import Recipe
 from thinresnet.training import optim
+from thinresnet.training.data import Data
 from thinresnet.training.loop import Batch, grouped, seed_update
 from thinresnet.training.processes import start_accelerator
-
-if TYPE_CHECKING:
-    from thinresnet.training.data import Data
 
 
 class Tuning:
@@ -38,14 +37,15 @@ class Tuning:
         epochs: int | None,
         updates: int | None,
         lr: float | None,
-        progress: Callable[[str, int, int], None],
+        progress: Progress,
     ) -> None:
         if epochs is not None:
             recipe = recipe.replace(epochs=epochs)
         if lr is not None:
             recipe = recipe.replace(lr=lr)
         self.model, self.recipe, self.data = model, recipe, data
-        self.epoch = self.updates = self.images_seen = 0
+        self.epoch = self.updates = 0
+        self.images_at: Counter[int] = Counter()  # by the side of the training image, pixels
         self._step = 0
         self._progress = progress
         self._accelerator = start_accelerator(recipe)
@@ -90,7 +90,7 @@ class Tuning:
         return tensor.grad if scaler is None else tensor.grad / scaler.get_scale()
 
     def step(self, batches: list[Batch], penalty: Callable[[], None] | None = None) -> float:
-        """One update; returns the loss, which has to be a number."""
+        """One update; returns the loss, which has to be finite."""
         images = sum(len(target) for _, target in batches)
         total = 0.0
         for batch in batches:
@@ -100,10 +100,10 @@ class Tuning:
             loss: Tensor = self._loss(output.float(), target) * (len(target) / images)
             self._accelerator.backward(loss)
             total += float(loss.detach())
+            self.images_at[image.shape[-1]] += len(target)
         if not math.isfinite(total):
             raise InputError(
-                f"prune: the loss is no longer a number at update {self.updates + 1} of training while pruning; "
-                "a lower lr may help"
+                f"prune: non-finite loss at update {self.updates + 1} of training while pruning; a lower lr may help"
             )
         if penalty is not None or self.recipe.clip_grad is not None:
             self._accelerator.unscale_gradients(self._optimizer)
@@ -114,6 +114,5 @@ class Tuning:
         self._optimizer.zero_grad()
         self.updates += 1
         self._step += len(batches)
-        self.images_seen += images
         self._progress("updates", self.updates, self.total_updates)
         return total

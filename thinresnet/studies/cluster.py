@@ -1,7 +1,7 @@
 """Stages on a cluster, through Ray (extra `ray`): each goes to a worker with its share of cores and GPUs.
 
-The folder of runs has to be one that every node sees under the same path: what a stage leaves are files. A stage whose
-worker is lost is handed to another, where a training goes on from its last checkpoint.
+The folder of runs has to be one that every node sees under the same path: what a stage writes are files. A stage whose
+worker is lost is handed to another, where a training resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ import os
 import socket
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import filelock
 
 from thinresnet.errors import InputError
 from thinresnet.stopping import TrainingError
-from thinresnet.studies.stages import Work, do
+from thinresnet.studies.work import Answer, Work
+
+try:
+    import ray
+except ImportError:  # the extra is not installed
+    ray = None
 
 _LOST_AT_MOST = 5  # times that a stage may lose its worker
 _SECONDS_TO_ANSWER = 5.0
@@ -31,10 +35,8 @@ class Ray:
     one_machine, quiet = False, True
 
     def __init__(self, address: str | None, *, cpus: float, gpus: float) -> None:
-        try:
-            import ray
-        except ImportError:
-            raise InputError("--on ray: Ray is not installed; pip install 'thinresnet[ray]'") from None
+        if ray is None:
+            raise InputError("--on ray: Ray is not installed; pip install 'thinresnet[ray]'")
         address = address or os.environ.get("RAY_ADDRESS")
         if not address:
             raise InputError("--on ray: give --address HOST:PORT or set RAY_ADDRESS (ray start --head prints it)")
@@ -43,11 +45,10 @@ class Ray:
             ray.init(address=address, log_to_driver=False, configure_logging=False, ignore_reinit_error=True)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise InputError(f"--address {address}: {' '.join(str(error).split())[:160]}") from None
-        self._ray: Any = ray
         self._cpus, self._gpus = cpus, gpus
         self._do = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=_LOST_AT_MOST)(_do)
         if not self.count:
-            has = self._ray.cluster_resources()
+            has = ray.cluster_resources()
             raise InputError(
                 f"--on ray: no room for one stage of {cpus:g} CPUs and {gpus:g} GPUs; the cluster has "
                 f"{has.get('CPU', 0):g} and {has.get('GPU', 0):g} (--cpus, --gpus)"
@@ -57,22 +58,22 @@ class Ray:
     def count(self) -> int:
         """How many stages the nodes that are alive have room for."""
         room = 0
-        for node in self._ray.nodes():
+        for node in ray.nodes():
             if node["Alive"]:
                 has = node["Resources"]
                 rooms = [has.get(kind, 0) // need for kind, need in (("CPU", self._cpus), ("GPU", self._gpus)) if need]
                 room += int(min(rooms, default=1))
         return room
 
-    def submit(self, work: Work) -> Future[dict[str, Any]]:
+    def submit(self, work: Work) -> Future[Answer]:
         """Hand it out; what a worker refuses is raised here as it was there."""
-        done: Future[dict[str, Any]] = Future()
+        done: Future[Answer] = Future()
 
-        def end(answer: Future[dict[str, Any]]) -> None:
+        def end(answer: Future[Answer]) -> None:
             error = answer.exception()
             if error is None:
                 done.set_result(answer.result())
-            elif isinstance(error, self._ray.exceptions.RayTaskError):
+            elif isinstance(error, ray.exceptions.RayTaskError):
                 done.set_exception(error.cause)
             else:
                 done.set_exception(TrainingError(f"no worker could finish it: {' '.join(str(error).split())[:200]}"))
@@ -84,14 +85,14 @@ class Ray:
         """The cluster is not ours: it stays."""
 
 
-def _do(work: Work) -> dict[str, Any]:
+def _do(work: Work) -> Answer:
     folder = Path(work.folder)
     if not folder.parent.is_dir():
         raise InputError(
             f"{folder.parent}: not on the worker's machine; --output has to be a folder that all nodes share"
         )
     with filelock.FileLock(folder.parent / f".{folder.name}.lock", timeout=_SECONDS_TO_DIE):
-        return do(work)
+        return work.do()
 
 
 def _reach(address: str) -> None:

@@ -1,10 +1,10 @@
-"""Guided pruning: the mean kept share of each stage, put on the same or on another network or data set.
+"""Guided pruning: the mean kept share of each stage, put on the same or on another network or dataset.
 
 Liu et al. (arXiv:1810.05270) take design rules from networks that Slimming pruned: VGG-16 on CIFAR-10 guides VGG-19 on
 CIFAR-100. Their exact rule could not be read; the rule here is this project's own. A stage is all channels of one map
 size (between poolings, in a VGG). Its share is the channels that the reference kept over those that there were, groups
 inside blocks only where there are blocks; the mean over several references. Every group of the target's stage of the
-same rank gets that share; under a budget, α times it, as in a family.
+same rank gets that share; under a budget, α times it, as where shapes are rescaled.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from thinresnet.network import Network
 from thinresnet.networks.blueprint import blueprint
 from thinresnet.networks.describe import describe
 from thinresnet.networks.scaling import check_round_to, rounded
-from thinresnet.studies.families import largest, within_blocks
+from thinresnet.studies.rescaling import largest, within_blocks
 
 
 def guided(

@@ -1,100 +1,113 @@
-"""What is done with a network under a budget: one small function a protocol, registered under its name.
-
-A protocol adds stages and rows to the plan for one regime (way of training). The first line of its docstring is what
-`thinresnet study protocols` shows.
-"""
+"""The protocols: one small function each, which adds stages and experiments to the graph of a study."""
 
 from __future__ import annotations
 
-import inspect
-import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from thinresnet.budget import QUANTITIES, Budget
+from thinresnet.budget import Budget
 from thinresnet.errors import InputError
-from thinresnet.networks import Network, fit
-from thinresnet.networks.cost import macs_and_params
-from thinresnet.pruning.registry import Method, summary
+from thinresnet.network import Network
+from thinresnet.networks import fit
+from thinresnet.pruning.method import INITIALISATION
 from thinresnet.recipe import Recipe
-from thinresnet.studies.plan import Finding, Plan, Source
-from thinresnet.studies.study import Cropper, Point, Regime, training
+from thinresnet.studies.builder import Builder, PrunedShape
+from thinresnet.studies.protocol import (
+    DENSE,
+    FINETUNED,
+    INITIAL,
+    MASKED,
+    OURS,
+    PROTOCOLS,
+    REWOUND,
+    SCALED,
+    SCRATCH,
+    Add,
+    protocol,
+)
+from thinresnet.studies.stages import CostPoint, Source, Stage, Train
+from thinresnet.studies.stages.mask import OWN
+from thinresnet.studies.study import Pruner
 
-Add = Callable[[Plan, Regime], None]
+__all__ = ["PROTOCOLS"]
 
-
-@dataclass(frozen=True)
-class Protocol:
-    """A protocol: what it adds to a plan, and which lists of the study it needs."""
-
-    name: str
-    add: Add
-    needs: tuple[str, ...]  # of points, pruners, croppers, transfer
-
-    @property
-    def does(self) -> str:
-        """What it does, in a line."""
-        return summary(self.add)
-
-
-PROTOCOLS: dict[str, Protocol] = {}
-
-
-def protocol(name: str, *needs: str) -> Callable[[Add], Add]:
-    """Make a protocol known by its name."""
-
-    def register(add: Add) -> Add:
-        if name in PROTOCOLS or not inspect.getdoc(add):
-            raise ValueError(f"the protocol {name!r} is registered twice, or has no docstring")
-        PROTOCOLS[name] = Protocol(name, add, needs)
-        return add
-
-    return register
+WhyNot = Callable[[Pruner], str | None]  # why a pruner takes no part; None: it does
 
 
-def _keeps_weights(method: Method) -> bool:
-    return not method.rewinds
+# Who takes part
 
 
-def _removes_channels(method: Method) -> bool:
-    return method.removes == "channels"
+def _after_training(why_not: WhyNot) -> WhyNot:
+    return lambda pruner: "it prunes at initialisation" if pruner.method.when == INITIALISATION else why_not(pruner)
 
 
-def _is_smaller(method: Method) -> bool:
-    return method.removes != "weights"
+def _at_initialisation(why_not: WhyNot) -> WhyNot:
+    return lambda pruner: "it prunes trained networks" if pruner.method.when != INITIALISATION else why_not(pruner)
 
 
-def _can_rewind(method: Method) -> bool:
-    return method.rewinds or method.removes == "channels"
+def _no_reason(pruner: Pruner) -> str | None:
+    return None
 
 
-@protocol("dense")
-def _dense(plan: Plan, regime: Regime) -> None:
+@_after_training
+def _finetunes(pruner: Pruner) -> str | None:
+    return "it rewinds weights" if pruner.method.rewinds else None
+
+
+@_after_training
+def _removes_channels(pruner: Pruner) -> str | None:
+    return None if pruner.method.removes == "channels" else f"it removes {pruner.method.removes}"
+
+
+@_after_training
+def _is_smaller(pruner: Pruner) -> str | None:
+    return "it removes weights" if pruner.method.removes == "weights" else None
+
+
+@_after_training
+def _can_rewind(pruner: Pruner) -> str | None:
+    return None if pruner.method.rewinds else _removes_channels(pruner)
+
+
+@_at_initialisation
+def _does_not_grow(pruner: Pruner) -> str | None:
+    return "no mask is denser than dense" if pruner.grow else None
+
+
+@_at_initialisation
+def _ranks_weights(pruner: Pruner) -> str | None:
+    return None if pruner.method.ranks_weights else "it finds densities without ranking weights"
+
+
+_all_at_initialisation = _at_initialisation(_no_reason)
+
+
+# Dense and scaled
+
+
+@protocol("dense", DENSE, "dense")
+def _dense(to: Builder) -> None:
     """The whole network, which pruning starts from."""
-    plan.row(regime, "dense", [plan.dense(regime, seed) for seed in plan.study.seeds])
+    to.experiment("dense", [to.dense(seed) for seed in to.study.seeds])
 
 
-def _scaled(way: str, *, longer: bool = False) -> Add:
-    name = f"scaled-{way}-b" if longer else f"scaled-{way}"
-    stretch = {"cap": None} if longer else None
-
-    def add(plan: Plan, regime: Regime) -> None:
-        dense = plan.network(regime)
-        for point in plan.study.points:
-            budgets = plan.budgets(regime, point)
+def _scaled(name: str, way: str, *, equal_computation: bool = False) -> Add:
+    def add(to: Builder) -> None:
+        dense = to.network
+        for point in to.study.points:
             try:
-                network = fit(dense.arch, budgets, scaling=way, input_size=dense.input_size, **dense.kwargs)
+                network = fit(dense.arch, to.budgets(point), scaling=way, input_size=dense.input_size, **dense.kwargs)
             except InputError as error:
-                raise InputError(f"study {plan.study.name}: {name} at {point.text}: {error}") from None
-            recipe = _at_side(regime.recipe, dense, network) if way == "resolution" else regime.recipe
+                raise InputError(f"study {to.study.name}: {name} at {point.text}: {error}") from None
+            recipe = _at_side(to.setup.recipe, dense, network) if way == "resolution" else to.setup.recipe
             finals = [
-                plan.train(regime, f"{name}-{point.tag}", network, seed, recipe=recipe, stretch=stretch)
-                for seed in plan.study.seeds
+                to.train(f"{name}-{point.tag}", network, seed, recipe=recipe, equal_computation=equal_computation)
+                for seed in to.study.seeds
             ]
-            timing = plan.timing(regime, f"scaled-{way}-{point.tag}", network)
-            plan.row(regime, name, finals, point=point, timing=timing)
+            timing = to.timing(f"scaled-{way}-{point.tag}", network)
+            to.experiment(name, finals, point=point, timing=timing)
 
-    how = ", with as much computation as the dense network" if longer else ""
+    how = ", with as much computation as the dense network" if equal_computation else ""
     add.__doc__ = f"The architecture scaled in {way} to the budget, trained from scratch{how}."
     return add
 
@@ -114,205 +127,211 @@ def _at_side(recipe: Recipe, dense: Network, network: Network) -> Recipe:
     return recipe.replace(**changes)
 
 
-for _way in ("width", "interior", "depth", "resolution"):
-    protocol(f"scaled-{_way}", "points")(_scaled(_way))
-protocol("scaled-width-b", "points")(_scaled("width", longer=True))  # what Scratch-B is fairly held against
+BASELINE = "scaled-width"
+protocol(BASELINE, SCALED, "plain width", "budgets")(_scaled(BASELINE, "width"))
+# What Scratch-B is fairly held against.
+protocol("scaled-width-b", SCALED, "plain width, as much training as dense", "budgets")(
+    _scaled("scaled-width-b", "width", equal_computation=True)
+)
+for _name, _way, _label in (
+    ("scaled-interior", "interior", "interior width"),
+    ("scaled-depth", "depth", "depth"),
+    ("scaled-resolution", "resolution", "resolution"),
+):
+    protocol(_name, SCALED, _label, "budgets")(_scaled(_name, _way))
 
 
-@protocol("prune-tune", "points", "pruners")
-def _prune_tune(plan: Plan, regime: Regime) -> None:
-    """Pruned in one go, then tuned from the weights that are left."""
-    for finding in plan.findings(regime, "prune-tune", _keeps_weights):
-        name = f"{finding.name}-tuned"
+# Pruned and fine-tuned
+
+
+@protocol("prune-finetune", FINETUNED, "{method}, fine-tuned", "budgets", "methods")
+def _prune_finetune(to: Builder) -> None:
+    """Pruned in one go, then fine-tuned from the weights that are left."""
+    for shape in to.pruned("prune-finetune", _finetunes):
         finals = [
-            plan.train(regime, name, source, seed, recipe=regime.tuning, weights=source, at=finding.point)
-            for seed, source in finding.sources.items()
+            _finetuned(to, f"{shape.name}-finetuned", source, seed, shape.point)
+            for seed, source in shape.sources.items()
         ]
-        plan.found(regime, "prune-tune", finding, finals)
+        to.experiment_of("prune-finetune", shape, finals)
 
 
-@protocol("prune-tune-iterative", "points", "pruners")
-def _prune_tune_iterative(plan: Plan, regime: Regime) -> None:
-    """Pruned in several steps of the same ratio, tuned after each."""
-    for pruner in plan.pruners("prune-tune-iterative", _removes_channels):
-        for point in plan.study.points:
+@protocol("prune-finetune-iterative", FINETUNED, "{method}, fine-tuned in steps", "budgets", "methods")
+def _prune_finetune_iterative(to: Builder) -> None:
+    """Pruned in several steps of the same ratio, fine-tuned after each."""
+    name = "prune-finetune-iterative"
+    for pruner in to.pruners(name, _removes_channels):
+        for point in to.study.points:
             if point.to is not None:
-                plan.note(f"prune-tune-iterative goes to budgets, not to {point.to}")
+                to.graph.note(f"{name} goes to budgets, not to {point.to}")
                 continue
             last: dict[int, Source] = {}
-            finals = []
-            for seed in plan.study.seeds:
-                tuned = plan.dense(regime, seed)
-                for number, step in enumerate(_steps(plan, regime, point), start=1):
-                    pruned = plan.prune(regime, tuned, pruner, [step], seed, step=f"-step{number}")
-                    source = last[seed] = Source(pruned, step.tag)
-                    name = f"{pruner.label}-{point.tag}-step{number}-tuned"
-                    tuned = plan.train(regime, name, source, seed, recipe=regime.tuning, weights=source, at=step)
-                finals.append(tuned)
-            finding = Finding(pruner, point, last, name=f"{pruner.label}-{point.tag}-iterative")
-            plan.found(regime, "prune-tune-iterative", finding, finals)
+            finals: list[Stage] = []
+            for seed in to.study.seeds:
+                trained = to.dense(seed)
+                for number, step in enumerate(_steps(to, point), start=1):
+                    pruned = to.prune(trained, pruner, [step], seed, step=f"-step{number}")
+                    last[seed] = Source(pruned, step.tag)
+                    shape = f"{pruner.label}-{point.tag}-step{number}-finetuned"
+                    trained = _finetuned(to, shape, last[seed], seed, step)
+                finals.append(trained)
+            to.experiment_of(name, PrunedShape(pruner, point, last, f"{pruner.label}-{point.tag}-iterative"), finals)
 
 
-def _steps(plan: Plan, regime: Regime, point: Point) -> list[Point]:
+def _finetuned(to: Builder, shape: str, source: Source, seed: int, point: CostPoint) -> Train:
+    return to.train(shape, source, seed, recipe=to.setup.finetuning, weights=source, at=point)
+
+
+def _steps(to: Builder, point: CostPoint) -> list[CostPoint]:
     """The budgets on the way to a point, each the same share of the one before."""
-    dense = dict(zip(QUANTITIES, macs_and_params(plan.network(regime)), strict=True))
+    dense = to.graph.dense_cost(to.setup)
 
-    def at(share: float) -> Point:
-        return Point(
+    def at(share: float) -> CostPoint:
+        return CostPoint(
             tuple(
                 Budget.parse(own.quantity, int(whole * (own.limit(whole) / whole) ** share))
                 for own in point.budgets
-                for whole in [dense[own.quantity]]
+                for whole in [getattr(dense, own.quantity)]
             )
         )
 
-    return [*(at(number / plan.study.steps) for number in range(1, plan.study.steps)), point]
+    return [*(at(number / to.study.steps) for number in range(1, to.study.steps)), point]
 
 
-def _scratch(cap: int | None, stretched: bool) -> None:
-    name = "scratch-e" if not stretched else "scratch-b" if cap is None else f"scratch-b-{cap}x"
+# Pruned shapes, trained from scratch or rewound
 
-    def add(plan: Plan, regime: Regime) -> None:
-        for finding in plan.findings(regime, name, _is_smaller):
+
+def _scratch(name: str, *, equal_computation: bool, most_times: int | None) -> Add:
+    def add(to: Builder) -> None:
+        for shape in to.pruned(name, _is_smaller):
             finals = [
-                plan.train(
-                    regime,
-                    f"{finding.name}-{name}",
+                to.train(
+                    f"{shape.name}-{name}",
                     source,
                     seed,
-                    at=finding.point,
-                    stretch={"cap": cap} if stretched else None,
+                    at=shape.point,
+                    equal_computation=equal_computation,
+                    most_times=most_times,
                 )
-                for seed, source in finding.sources.items()
+                for seed, source in shape.sources.items()
             ]
-            plan.found(regime, name, finding, finals)
+            to.experiment_of(name, shape, finals)
 
-    how = "as much computation" if stretched else "as many epochs"
-    most = f", at most {cap} times its epochs" if cap else ""
+    how = "as much computation" if equal_computation else "as many epochs"
+    most = f", at most {most_times} times its epochs" if most_times else ""
     add.__doc__ = f"A pruned shape trained from scratch, with {how} as the dense network{most}."
-    protocol(name, "points", "pruners")(add)
+    return add
 
 
-for _cap, _stretched in ((None, False), (None, True), (2, True)):
-    _scratch(_cap, _stretched)
+for _name, _label, _equal, _most in (
+    ("scratch-e", "{method}, Scratch-E", False, None),
+    ("scratch-b", "{method}, Scratch-B", True, None),
+    ("scratch-b-2x", "{method}, Scratch-B up to 2x", True, 2),
+):
+    protocol(_name, SCRATCH, _label, "budgets", "methods")(_scratch(_name, equal_computation=_equal, most_times=_most))
 
 
-@protocol("rewind", "points", "pruners")
-def _rewind(plan: Plan, regime: Regime) -> None:
+@protocol("rewind", REWOUND, "{method}, rewound", "budgets", "methods")
+def _rewind(to: Builder) -> None:
     """What pruning kept, back at the weights that training began with, trained by the whole recipe."""
-    for finding in plan.findings(regime, "rewind", _can_rewind):
+    for shape in to.pruned("rewind", _can_rewind):
         finals = []
-        for seed, source in finding.sources.items():
+        for seed, source in shape.sources.items():
             start = source
-            if not finding.pruner.method.rewinds:
-                inputs = {"parent": Source(plan.dense(regime, seed)), "network": source}
-                start = plan.shape(regime, f"{finding.name}-start-s{seed}", "rewind", {"seed": seed}, inputs)
-            name = f"{finding.name}-rewind"
-            finals.append(plan.train(regime, name, start, seed, weights=start, at=finding.point))
-        plan.found(regime, "rewind", finding, finals)
+            if not shape.pruner.method.rewinds:
+                start = to.rewind(f"{shape.name}-start-s{seed}", to.dense(seed), source, seed)
+            finals.append(to.train(f"{shape.name}-rewind", start, seed, weights=start, at=shape.point))
+        to.experiment_of("rewind", shape, finals)
 
 
-@protocol("family", "points", "pruners")
-def _family(plan: Plan, regime: Regime) -> None:
+# Shapes by this project's own rules
+
+
+@protocol("rescaled", OURS, "{method}, rescaled (our rule)", "budgets", "methods")
+def _rescaled(to: Builder) -> None:
     """The shape found at the first budget, scaled to the others and trained from scratch (our rule)."""
-    first, *others = plan.study.points
+    first, *others = to.study.points
     if not others:
-        plan.note("family scales the shape of the first budget to the others; there is only one")
-    for finding in plan.findings(regime, "family", _removes_channels):
-        if finding.point is not first:
-            continue
-        for point in others:
-            budgets = {own.quantity: own.text for own in plan.budgets(regime, point)}
-            name = f"{finding.pruner.label}-{first.tag}-family-{point.tag}"
-            sources = {
-                seed: plan.shape(regime, f"{name}-s{seed}", "family", {"budgets": budgets}, {"network": source})
-                for seed, source in finding.sources.items()
-            }
-            scaled = Finding(finding.pruner, point, sources, name=name)
-            finals = [plan.train(regime, name, source, seed, at=point) for seed, source in sources.items()]
-            plan.found(regime, "family", scaled, finals)
+        to.graph.note("rescaled scales the shape of the first budget to the others; there is only one")
+    for found in to.pruned("rescaled", _removes_channels):
+        for point in others if found.point is first else ():
+            name = f"{found.name}-rescaled-{point.tag}"
+            sources = {seed: to.rescale(f"{name}-s{seed}", point, source) for seed, source in found.sources.items()}
+            finals = [to.train(name, source, seed, at=point) for seed, source in sources.items()]
+            to.experiment_of("rescaled", PrunedShape(found.pruner, point, sources, name), finals)
 
 
-@protocol("guided", "points", "pruners")
-def _guided(plan: Plan, regime: Regime) -> None:
+@protocol("guided", OURS, "{method}, guided (our rule)", "budgets", "methods")
+def _guided(to: Builder) -> None:
     """The mean kept share of each stage, over the seeds, put on the whole network at the budget (our rule)."""
-    for finding in plan.findings(regime, "guided", _removes_channels):
-        _guide(plan, "guided", regime, regime, finding)
+    for found in to.pruned("guided", _removes_channels):
+        _guide(to, "guided", found)
 
 
-@protocol("transfer", "points", "pruners", "transfer")
-def _transfer(plan: Plan, regime: Regime) -> None:
+@protocol("transfer", OURS, "{method}, transferred (our rule)", "budgets", "methods", "transfer")
+def _transfer(to: Builder) -> None:
     """The mean kept share of each stage, put on the network and images of `transfer`; its dense and width beside it."""
-    subject = plan.study.transfer
-    assert subject is not None, "the plan has checked what protocols need"
-    changes = training(subject)
+    subject, setup = to.study.transfer, to.setup
+    assert subject is not None, "what protocols need is checked before"
+    changes = subject.recipe_changes
     other = replace(
-        regime,
-        label=f"{regime.label}-transfer",
-        recipe=regime.recipe.replace(**changes),
-        tuning=regime.tuning.replace(**changes),
+        setup,
+        label=f"{setup.label}-transfer",
+        recipe=setup.recipe.replace(**changes),
+        finetuning=setup.finetuning.replace(**changes),
         subject=subject,
     )
-    _dense(plan, other)
-    _scaled("width")(plan, other)
-    for finding in plan.findings(regime, "transfer", _removes_channels):
-        _guide(plan, "transfer", regime, other, finding)
+    target = Builder(to.graph, other)
+    _dense(target)
+    PROTOCOLS[BASELINE].add(target)
+    for found in to.pruned("transfer", _removes_channels):
+        _guide(target, "transfer", found)
 
 
-def _guide(plan: Plan, protocol_name: str, regime: Regime, target: Regime, finding: Finding) -> None:
-    dense = plan.network(target)
-    settings = {
-        "dense": json.loads(dense.to_json()),
-        "budgets": {own.quantity: own.text for own in plan.budgets(target, finding.point)},
-    }
-    inputs = {f"network{number}": source for number, source in enumerate(finding.sources.values())}
-    name = f"{finding.name}-{protocol_name}"
-    shape = plan.shape(target, name, "guided", settings, inputs)
-    finals = [plan.train(target, name, shape, seed, at=finding.point) for seed in plan.study.seeds]
-    guided = Finding(finding.pruner, finding.point, dict.fromkeys(plan.study.seeds, shape), name=name)
-    plan.found(target, protocol_name, guided, finals)
+def _guide(to: Builder, protocol_name: str, found: PrunedShape) -> None:
+    name = f"{found.name}-{protocol_name}"
+    shape = to.guide(name, found.point, list(found.sources.values()))
+    finals = [to.train(name, shape, seed, at=found.point) for seed in to.study.seeds]
+    guided = PrunedShape(found.pruner, found.point, dict.fromkeys(to.study.seeds, shape), name)
+    to.experiment_of(protocol_name, guided, finals)
 
 
-@protocol("at-init", "points", "croppers")
-def _at_init(plan: Plan, regime: Regime) -> None:
-    """Channels cropped before anything is trained, as a criterion at initialisation says, then the whole recipe."""
-    for cropper in plan.croppers("at-init", lambda cropper: None):
-        for point in plan.study.points:
-            name = f"{cropper.label}-{point.tag}-init"
-            sources = {seed: plan.crop(regime, cropper, point, seed) for seed in plan.study.seeds}
-            finals = [plan.train(regime, name, source, seed, at=point) for seed, source in sources.items()]
-            timing = plan.timing(regime, name, next(iter(sources.values())))
-            plan.row(regime, "at-init", finals, by=cropper.label, point=point, timing=timing)
+# At initialisation
 
 
-def _masked(granularity: str, does: str, why_not: Callable[[Cropper], str | None]) -> None:
-    name = f"at-init-{granularity}s"
+@protocol("at-init", INITIAL, "{method}, pruned at initialisation", "budgets", "methods at initialisation")
+def _at_init(to: Builder) -> None:
+    """Channels pruned before anything is trained, as a method at initialisation says, then the whole recipe."""
+    for pruner in to.pruners("at-init", _all_at_initialisation):
+        for point in to.study.points:
+            name = f"{pruner.label}-{point.tag}-init"
+            sources = {seed: to.prune_at_initialisation(pruner, point, seed) for seed in to.study.seeds}
+            finals = [to.train(name, source, seed, at=point) for seed, source in sources.items()]
+            to.experiment_of("at-init", PrunedShape(pruner, point, sources, name), finals)
 
-    def add(plan: Plan, regime: Regime) -> None:
-        dense = json.loads(plan.network(regime).to_json())
-        for cropper in plan.croppers(name, why_not):
-            for point in plan.study.points:
-                shape = f"{cropper.label}-{point.tag}-{granularity}s"
+
+def _masked(name: str, granularity: str, does: str, why_not: WhyNot) -> Add:
+    def add(to: Builder) -> None:
+        for pruner in to.pruners(name, why_not):
+            for point in to.study.points:
+                shape = f"{pruner.label}-{point.tag}-{granularity}s"
                 finals = []
-                for seed in plan.study.seeds:
-                    settings = {"network": dense, "granularity": granularity, "seed": seed}
-                    inputs = {"crop": plan.crop(regime, cropper, point, seed)}
-                    start = plan.shape(regime, f"{shape}-start-s{seed}", "mask", settings, inputs)
-                    finals.append(plan.train(regime, shape, start, seed, weights=start))
-                plan.row(regime, name, finals, by=cropper.label, point=point)
+                for seed in to.study.seeds:
+                    pruned = to.prune_at_initialisation(pruner, point, seed)
+                    start = to.mask(f"{shape}-start-s{seed}", pruned, granularity, seed)
+                    finals.append(to.train(shape, start, seed, weights=start))
+                to.experiment(name, finals, method=pruner.label, point=point)
 
     add.__doc__ = f"{does}, then the whole recipe; zeros stay, and are computed."
-    protocol(name, "points", "croppers")(add)
+    return add
 
 
-def _grows(cropper: Cropper) -> str | None:
-    return "no mask is denser than dense" if cropper.grow else None
-
-
-def _ranks_nothing(cropper: Cropper) -> str | None:
-    return "it finds densities without ranking weights" if cropper.criterion.grows else None
-
-
-_masked("weight", "Single weights masked at the densities of the crop", _grows)
-_masked("filter", "Filters masked at the densities of the crop", _grows)
-_masked("mask", "The criterion's own masks", _ranks_nothing)
+for _name, _granularity, _label, _does, _why_not in (
+    ("at-init-weights", "weight", "weights masked at the same densities",
+     "Single weights masked at the densities of the pruned network", _does_not_grow),
+    ("at-init-filters", "filter", "filters masked at the same densities",
+     "Filters masked at the densities of the pruned network", _does_not_grow),
+    ("at-init-masks", OWN, "its own masks", "The method's own masks", _ranks_weights),
+):  # fmt: skip
+    protocol(_name, MASKED, f"{{method}}, {_label}", "budgets", "methods at initialisation")(
+        _masked(_name, _granularity, _does, _why_not)
+    )

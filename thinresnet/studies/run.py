@@ -1,30 +1,26 @@
-"""Running a plan: every stage that is not finished, after those that it needs, with progress over all of them."""
+"""Running a study: every stage that is not finished, after those that it needs, with progress over all of them."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import filelock
 from rich.console import Console
 
 from thinresnet.errors import InputError
 from thinresnet.progress import duration
-from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingError
-from thinresnet.studies.plan import Plan, Stage
-from thinresnet.studies.stages import Work, do
+from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingError, stop_with_parent
+from thinresnet.studies.graph import StudyGraph
+from thinresnet.studies.stages import Stage, Timing
 from thinresnet.studies.store import Store
-
-Answer = dict[str, Any]
+from thinresnet.studies.work import Answer, Work
 
 
 class Workers(Protocol):
@@ -50,13 +46,13 @@ class ThisProcess:
         """Done before it returns."""
         done: Future[Answer] = Future()
         try:
-            done.set_result(do(work))
+            done.set_result(work.do())
         except Exception as error:
             done.set_exception(error)
         return done
 
     def close(self) -> None:
-        """Nothing is left of a stage that is done."""
+        """There is nothing to end."""
 
 
 class Processes:
@@ -66,7 +62,7 @@ class Processes:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_stop_with_parent)
+        self._pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin_with_parent)
 
     def submit(self, work: Work) -> Future[Answer]:
         return self._pool.submit(_do_for_parent, work)
@@ -79,16 +75,13 @@ class Processes:
 def _do_for_parent(work: Work) -> Answer:
     """Do it, and end with the parent: a worker without one would wait for the next stage for ever."""
     try:
-        return do(work)
+        return work.do()
     finally:
         _end_if_alone()
 
 
-def _stop_with_parent() -> None:
-    """Be sent SIGTERM, on which a training saves itself, when the parent ends; on Linux only."""
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+def _begin_with_parent() -> None:
+    stop_with_parent()
     _end_if_alone()  # it may have ended before that
 
 
@@ -98,17 +91,17 @@ def _end_if_alone() -> None:
         os._exit(REQUEUE_EXIT_CODE)
 
 
-def run(plan: Plan, root: Path, workers: Workers, console: Console) -> dict[str, str]:
-    """Do what is left to do; returns what could not be done and why, by the stage's name.
+def run(graph: StudyGraph, root: Path, workers: Workers, console: Console) -> dict[str, str]:
+    """Do every stage that is not finished; returns what could not be done and why, by the stage's name.
 
     Raises:
         InputError: The images are not here, or the folder is in use.
-        TrainingInterruptedError: Asked to stop; the same call goes on.
+        TrainingInterruptedError: Asked to stop; the same call resumes.
     """
-    if missing := next((images.missing for images in plan.data() if images.missing), None):
-        raise InputError(f"study {plan.study.name}: {missing}")
+    if missing := next((images.missing for images in graph.data() if images.missing), None):
+        raise InputError(f"study {graph.study.name}: {missing}")
     with _locked(root):
-        return _Running(plan, Store(root), workers, console).go()
+        return _Running(graph, Store(root), workers, console).go()
 
 
 @contextmanager
@@ -128,9 +121,9 @@ def _locked(root: Path) -> Iterator[None]:
 class _Running:
     """What is waiting, what is being done, and how far it all is."""
 
-    def __init__(self, plan: Plan, store: Store, workers: Workers, console: Console) -> None:
+    def __init__(self, graph: StudyGraph, store: Store, workers: Workers, console: Console) -> None:
         self.store, self.workers, self.console = store, workers, console
-        every = list(plan.stages.values())
+        every = list(graph.stages.values())
         self.waiting = [stage for stage in every if not store.finished(stage)]
         self.count, self._started = len(every), len(every) - len(self.waiting)
         self.failed: dict[str, str] = {}
@@ -157,7 +150,7 @@ class _Running:
     def _next(self) -> Stage | None:
         """A stage whose inputs are all there; timing comes last, and alone where the workers share a machine."""
         ready = [stage for stage in self.waiting if all(self.store.finished(s.stage) for s in stage.inputs.values())]
-        others = [stage for stage in ready if stage.kind != "time"]
+        others = [stage for stage in ready if not isinstance(stage, Timing)]
         if others or not self.workers.one_machine:
             return next(iter(others or ready), None)
         return ready[0] if ready and not self.running else None
@@ -176,8 +169,8 @@ class _Running:
         self._say(f"[{self._started}/{self.count}] {stage.name}: begun")
         inputs = {role: str(self.store.path(source).resolve()) for role, source in stage.inputs.items()}
         folder = str(self.store.folder(stage).resolve())
-        work = Work(stage.kind, dict(stage.spec), dict(stage.here), inputs, folder, self.workers.quiet)
-        self.running[self.workers.submit(work)] = (stage, self._started)
+        future = self.workers.submit(Work(stage, inputs, folder, self.workers.quiet))
+        self.running[future] = (stage, self._started)
 
     def _end(self, future: Future[Answer]) -> None:
         stage, number = self.running.pop(future)

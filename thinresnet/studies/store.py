@@ -1,4 +1,4 @@
-"""Where stages lie, and whether what lies there is what was written.
+"""Where stages are kept, and whether what is there is what was written.
 
 A stage's folder is finished when it has `stage.json`, written last, with the hash of every file and of what the stage
 went on from. A folder whose files are not those any more (changed by hand, cut off) is noticed, said, and done again.
@@ -13,16 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thinresnet.files import read_object, write_atomically
+from thinresnet.files import write_atomically
+from thinresnet.identity import canonical_sha256
+from thinresnet.pruning.record import FILE as PRUNING_FILE
+from thinresnet.pruning.record import MASKS, OWN_MASKS, read_pruning
 from thinresnet.runs import NETWORK_FILE, WEIGHTS_FILE
-from thinresnet.studies.plan import Source, Stage
-from thinresnet.training.provenance import canonical_sha256, file_sha256, now
+from thinresnet.studies.hashes import FolderHashes
+from thinresnet.studies.stages import Source, Stage
+from thinresnet.training.provenance import now
 
-FORMAT = 1
+FORMAT = 2
 FILE = "stage.json"
 # What later stages read of a folder; times and pictures may differ without making them another stage's result.
-_HANDED_ON = (NETWORK_FILE, WEIGHTS_FILE, "masks.safetensors", "own_masks.safetensors", "pruning.json")
+_HANDED_ON = (NETWORK_FILE, WEIGHTS_FILE, MASKS, OWN_MASKS, PRUNING_FILE)
 _PASSING = ("checkpoints",)
+_HASHES = ".hashes"  # beside the stages: what is known of their files
 
 
 @dataclass(frozen=True)
@@ -45,15 +50,15 @@ class Store:
         return self.root / stage.folder
 
     def path(self, source: Source) -> Path:
-        """What a finished stage leaves under this name."""
+        """The folder of a finished stage, or of one of its outputs."""
         if not source.output:
             return self.folder(source.stage)
         record = self.state(source.stage).record
-        assert record is not None, f"{source.stage.name} is asked for before it is finished"
+        assert record is not None, f"{source.stage.name} is not finished"
         return self.folder(source.stage) / str(record["outputs"][source.output])
 
     def state(self, stage: Stage) -> State:
-        """Whether a stage is finished; every file is read, once."""
+        """Whether a stage is finished, by the content of every file."""
         if stage.key not in self._known:
             self._known[stage.key] = self._look(stage)
         return self._known[stage.key]
@@ -68,16 +73,16 @@ class Store:
         self._look_again()
 
     def write(self, stage: Stage, said: Mapping[str, Any]) -> None:
-        """Say that a stage is finished; `said` is what its work has to say of itself."""
+        """Record that a stage is finished, with its outputs and how long it took."""
         folder = self.folder(stage)
         record = {
             "format": FORMAT,
             "key": stage.key,
             "kind": stage.kind,
             "name": stage.name,
-            "spec": stage.spec,
+            "stage": stage.identity,
             "inputs": self._inputs(stage),
-            "files": _hashes(folder),
+            "files": self._hashes(folder),
             **said,
             "finished": now(),
         }
@@ -99,18 +104,9 @@ class Store:
                 return State(None, f"{FILE} is not this stage's")
         except (OSError, ValueError, KeyError):
             return State(None, f"{FILE} cannot be read")
-        found = _hashes(folder)
-        if differing := sorted(
-            name for name in {*found, *record["files"]} if found.get(name) != record["files"].get(name)
-        ):
-            how = (
-                "is gone"
-                if differing[0] not in found
-                else "is new"
-                if differing[0] not in record["files"]
-                else "was changed"
-            )
-            return State(None, f"{differing[0]} {how}")
+        found = self._hashes(folder)
+        if wrong := _difference(record["files"], found):
+            return State(None, wrong)
         if not all(self.finished(source.stage) for source in stage.inputs.values()):
             return State(None)  # nothing is wrong with it if the same comes out again
         if record["inputs"] != self._inputs(stage):
@@ -119,21 +115,37 @@ class Store:
 
     def _inputs(self, stage: Stage) -> dict[str, Any]:
         """The content of what a stage goes on from."""
-        return {role: _handed_on(self.path(source)) for role, source in stage.inputs.items()}
+        return {role: self._handed_on(source) for role, source in stage.inputs.items()}
+
+    def _handed_on(self, source: Source) -> dict[str, str]:
+        """What later stages read of a folder: weights, masks, and the channels that were kept."""
+        folder = self.path(source)
+        hashes = self._of(self.folder(source.stage))
+        found = {name: hashes.sha256(folder / name) for name in _HANDED_ON if (folder / name).is_file()}
+        hashes.keep()
+        if PRUNING_FILE in found:
+            found[PRUNING_FILE] = canonical_sha256(read_pruning(folder).kept)  # the rest holds times
+        return found
+
+    def _hashes(self, folder: Path) -> dict[str, str]:
+        """Every file of a folder by its path in it, but for what passes and for the record itself."""
+        hashes = self._of(folder)
+        found = {
+            str(path.relative_to(folder)): hashes.sha256(path)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.relative_to(folder).parts[0] not in (*_PASSING, FILE)
+        }
+        hashes.keep()
+        return found
+
+    def _of(self, folder: Path) -> FolderHashes:
+        return FolderHashes(folder, self.root / _HASHES / f"{folder.name}.json")
 
 
-def _handed_on(folder: Path) -> dict[str, str]:
-    found = {name: file_sha256(folder / name) for name in _HANDED_ON if (folder / name).is_file()}
-    if "pruning.json" in found:
-        kept = read_object(folder / "pruning.json")["kept"]
-        found["pruning.json"] = canonical_sha256(kept)  # the rest holds times
-    return found
-
-
-def _hashes(folder: Path) -> dict[str, str]:
-    """Every file of a folder by its path in it, but for what passes and for the record itself."""
-    return {
-        str(path.relative_to(folder)): file_sha256(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.relative_to(folder).parts[0] not in (*_PASSING, FILE)
-    }
+def _difference(written: Mapping[str, str], found: Mapping[str, str]) -> str:
+    """The first file that is not what was written, in words; nothing if all are."""
+    for name in sorted({*found, *written}):
+        if found.get(name) != written.get(name):
+            how = "is missing" if name not in found else "is new" if name not in written else "was changed"
+            return f"{name} {how}"
+    return ""

@@ -13,7 +13,7 @@ from thinresnet.networks import scale
 from thinresnet.pruning.initialisation.densities import (
     Allowance,
     Layers,
-    Limit,
+    WeightLimit,
     check_scores,
     densities_left,
     keep_highest,
@@ -35,9 +35,9 @@ def test_the_highest_scores_stay(layers: list[tuple[list[float], int]], share: f
     scores = [np.array(own) for own, _ in layers]
     places = np.array([own for _, own in layers])
     total = sum(map(len, scores))
-    limits = [Limit(np.ones(len(scores), dtype=np.int64), share * total)]
+    limits = [WeightLimit(np.ones(len(scores), dtype=np.int64), share * total)]
     if macs is not None:
-        limits.append(Limit(places, macs * sum(len(own) * n for own, n in layers)))
+        limits.append(WeightLimit(places, macs * sum(len(own) * n for own, n in layers)))
     masks = keep_highest(scores, limits)
     counts = np.array([mask.sum() for mask in masks])
     assert all(limit.cost @ counts <= limit.most for limit in limits)
@@ -56,11 +56,13 @@ def _layers(counts: list[int], places: list[int]) -> Layers:
 def test_erk_is_solved_exactly() -> None:
     """100 weights of 170: in the ratios 1 : .5 : .1 the first would be 1.6 dense; then the second too."""
     layers = _layers([10, 60, 100], [1, 1, 1])
-    found = scaled_densities(np.array([1.0, 0.5, 0.1]), layers, [Limit(np.ones(3, dtype=np.int64), 100.0)])
+    found = scaled_densities(np.array([1.0, 0.5, 0.1]), layers, [WeightLimit(np.ones(3, dtype=np.int64), 100.0)])
     np.testing.assert_allclose(found, [1, 1, 0.3], rtol=1e-12)
-    found = scaled_densities(np.array([1.0, 0.5, 0.1]), layers, [Limit(np.ones(3, dtype=np.int64), 45.0)])
+    found = scaled_densities(np.array([1.0, 0.5, 0.1]), layers, [WeightLimit(np.ones(3, dtype=np.int64), 45.0)])
     np.testing.assert_allclose(found, 0.9 * np.array([1, 0.5, 0.1]), rtol=1e-12)  # none is dense: 50 per unit
-    grown = scaled_densities(np.array([1.0, 0.5, 0.1]), layers, [Limit(np.ones(3, dtype=np.int64), 100.0)], grow=True)
+    grown = scaled_densities(
+        np.array([1.0, 0.5, 0.1]), layers, [WeightLimit(np.ones(3, dtype=np.int64), 100.0)], grow=True
+    )
     np.testing.assert_allclose(grown, [2, 1, 0.2], rtol=1e-12)
 
 
@@ -138,7 +140,7 @@ def test_densities_left_by_a_thinner_network() -> None:
 
 def test_scores_that_cannot_be_ranked_are_refused() -> None:
     layers = _layers([2, 2], [1, 1])
-    with pytest.raises(InputError, match="crop snip: 1 has scores that are not finite"):
-        check_scores("crop snip", layers, [np.ones(2), np.array([1, np.nan])], silent=True)
+    with pytest.raises(InputError, match="prune snip: 1 has scores that are not finite"):
+        check_scores("prune snip", layers, [np.ones(2), np.array([1, np.nan])], silent=True)
     with pytest.raises(InputError, match="all scores of 0 are zero"):
-        check_scores("crop snip", layers, [np.zeros(2), np.ones(2)], silent=False)
+        check_scores("prune snip", layers, [np.zeros(2), np.ones(2)], silent=False)

@@ -38,11 +38,24 @@ class Layers:
 
 
 @dataclass(frozen=True)
-class Limit:
+class WeightLimit:
     """What one weight of each layer costs, and the most that all of them may cost."""
 
     cost: Integers
     most: float
+
+
+@dataclass(frozen=True)
+class LayerDensities:
+    """How dense each layer should be; of a method that ranks weights, also which of them are to stay."""
+
+    values: Figures
+    masks: Sequence[Mask] | None = None
+
+    @classmethod
+    def of(cls, masks: Sequence[Mask]) -> LayerDensities:
+        """The densities of these masks."""
+        return cls(np.array([float(mask.mean()) for mask in masks]), masks)
 
 
 @dataclass(frozen=True)
@@ -52,11 +65,11 @@ class Allowance:
     layers: Layers
     shares: Mapping[str, float]
 
-    def limits(self, way: float = 1.0) -> list[Limit]:
+    def limits(self, way: float = 1.0) -> list[WeightLimit]:
         """The limits, or those met on the way there: each density is the share to the power of `way`."""
         costs = {"params": np.ones(len(self.layers.names), dtype=np.int64), "macs": self.layers.positions}
         return [
-            Limit(costs[quantity], share**way * float(costs[quantity] @ self.layers.weights))
+            WeightLimit(costs[quantity], share**way * float(costs[quantity] @ self.layers.weights))
             for quantity, share in self.shares.items()
         ]
 
@@ -80,7 +93,7 @@ def densities_left(network: Network, thin: Network) -> dict[str, float]:
     return dict(zip(layers.names, left.tolist(), strict=True))
 
 
-def scaled_densities(ratios: Figures, layers: Layers, limits: Sequence[Limit], *, grow: bool = False) -> Figures:
+def scaled_densities(ratios: Figures, layers: Layers, limits: Sequence[WeightLimit], *, grow: bool = False) -> Figures:
     """Densities in these ratios to each other, as large as the limits allow.
 
     A layer that would be denser than dense is dense, and the rest share what is left, until none is; with `grow` it may
@@ -102,7 +115,7 @@ def scaled_densities(ratios: Figures, layers: Layers, limits: Sequence[Limit], *
     return found if grow else np.where(ratios * scale > 1, 1.0, found)
 
 
-def keep_highest(scores: Sequence[Figures], limits: Sequence[Limit]) -> list[Mask]:
+def keep_highest(scores: Sequence[Figures], limits: Sequence[WeightLimit]) -> list[Mask]:
     """In one ranking of all layers, the highest scored weights, as many as fit within every limit.
 
     Equal scores at the end are kept in the order of the layers. A score of minus infinity is never kept.
@@ -124,15 +137,15 @@ def keep_highest(scores: Sequence[Figures], limits: Sequence[Limit]) -> list[Mas
     kept = [own > threshold for own in keys]
     for index, own in enumerate(keys):
         ties = np.flatnonzero((own == threshold) & (scores[index] > -np.inf))
-        room = min(math.floor((limit.most - limit.cost @ sure) / limit.cost[index]) for limit in limits)
-        chosen = ties[: max(0, room)]
+        free = min(math.floor((limit.most - limit.cost @ sure) / limit.cost[index]) for limit in limits)
+        chosen = ties[: max(0, free)]
         kept[index][chosen] = True
         sure[index] += len(chosen)
     return [mask & (own > -np.inf) for mask, own in zip(kept, scores, strict=True)]
 
 
 def _in_order(scores: Figures) -> Integers:
-    """Whole numbers in the order of these floats: their bits, as IEEE 754 lays them out."""
+    """Integers in the order of these floats: their bits, as IEEE 754 lays them out."""
     bits = (scores + 0.0).view(np.int64)  # + 0.0: there is one zero only
     bits ^= (bits >> 63) & np.iinfo(np.int64).max  # of the negative ones the bits run the other way
     return bits
@@ -144,7 +157,7 @@ def check_scores(where: str, layers: Layers, scores: Sequence[Figures], *, silen
         if not np.isfinite(own).all():
             raise InputError(
                 f"{where}: {name} has scores that are not finite: the network's figures outgrow floating point, or "
-                "weights or images are not finite"
+                "there are non-finite weights or images"
             )
         if not silent and not own.any():
             raise InputError(f"{where}: all scores of {name} are zero: nothing it computes reaches the output")

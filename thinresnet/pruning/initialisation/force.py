@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,10 +10,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from thinresnet.pruning.initialisation.densities import Mask, keep_highest
-from thinresnet.pruning.initialisation.registry import Criterion, Found, Task, register
+from thinresnet.convert import setting
+from thinresnet.pruning.initialisation.criterion import Criterion, Task
+from thinresnet.pruning.initialisation.densities import LayerDensities, Mask, keep_highest
 from thinresnet.pruning.initialisation.snip import loss_gradients, sensitivities
-from thinresnet.pruning.registry import in_range
 
 
 @dataclass(frozen=True)
@@ -22,36 +23,31 @@ class _InRounds(Criterion):
     paper: ClassVar[str] = (
         "de Jorge et al. 2021, Progressive Skeletonization: Trimming more fat from a network at initialization"
     )
-    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data"})
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients"})
+    ranks_weights: ClassVar[bool] = True
     returning: ClassVar[bool]
 
-    rounds: int = 60
-    batches: int = 1
+    rounds: int = setting(60, low=1, high=10**5)
+    batches: int = setting(1, low=1, high=10**6)
 
-    def __post_init__(self) -> None:
-        in_range(self.name, "rounds", self.rounds, 1, 10**5, verb="crop")
-        in_range(self.name, "batches", self.batches, 1, 10**6, verb="crop")
-
-    def find(self, task: Task) -> Found:
+    def find(self, task: Task) -> LayerDensities:
         """Rank all weights, or what is left of them, round by round."""
         return skeleton(task, self.rounds, self.batches, returning=self.returning)
 
 
-@register
 @dataclass(frozen=True)
 class Force(_InRounds):
     """SNIP in rounds: each ranks all weights anew by the gradient of the sparse network, so that removed ones return.
 
     The score is |weight as drawn times gradient of the network without those removed so far|; after round k of n the
-    density is the final one to the power of k/n. The paper takes 1 batch a round for CIFAR-10, 10 for CIFAR-100 and 40
-    for ImageNet.
+    density is the final one to the power of k/n. Each round sees new batches of training images; the paper takes 1 a
+    round for CIFAR-10, 10 for CIFAR-100 and 40 for ImageNet.
     """
 
     name: ClassVar[str] = "force"
     returning: ClassVar[bool] = True
 
 
-@register
 @dataclass(frozen=True)
 class IterativeSnip(_InRounds):
     """SNIP in rounds: each removes more of what is left, by the gradient of the sparse network; none returns.
@@ -63,14 +59,16 @@ class IterativeSnip(_InRounds):
     returning: ClassVar[bool] = False
 
 
-def skeleton(task: Task, rounds: int, batches: int, *, returning: bool) -> Found:
+def skeleton(task: Task, rounds: int, batches: int, *, returning: bool) -> LayerDensities:
     """The rounds of both."""
     model, weights = task.scored()
     model.train()
     drawn = [weight.detach().clone() for weight in weights]
     masks: Sequence[Mask] = [np.ones(weight.numel(), dtype=bool) for weight in weights]
+    images = task.batches()
     for round_ in range(1, rounds + 1):
-        scores = sensitivities(drawn, loss_gradients(task, model, weights, batches))
+        fresh = itertools.islice(images, batches)
+        scores = sensitivities(drawn, loss_gradients(model, weights, fresh, seed=task.job.seed))
         if round_ == 1:
             task.checked(scores)
         if not returning:
@@ -79,5 +77,5 @@ def skeleton(task: Task, rounds: int, batches: int, *, returning: bool) -> Found
         with torch.no_grad():
             for weight, own, mask in zip(weights, drawn, masks, strict=True):
                 weight.copy_(own * torch.from_numpy(mask).view(own.shape).to(own.device))
-        task.progress("rounds", round_, rounds)
-    return Found.of(masks)
+        task.job.progress("rounds", round_, rounds)
+    return LayerDensities.of(masks)

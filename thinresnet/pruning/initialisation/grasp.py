@@ -9,12 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from thinresnet.pruning.initialisation.densities import keep_highest
-from thinresnet.pruning.initialisation.registry import Criterion, Found, Task, register
-from thinresnet.pruning.registry import in_range
+from thinresnet.convert import setting
+from thinresnet.pruning.initialisation.criterion import Criterion, Task
+from thinresnet.pruning.initialisation.densities import LayerDensities, keep_highest
 
 
-@register
 @dataclass(frozen=True)
 class Grasp(Criterion):
     """Weights with the highest -weight times (Hessian times gradient) go: those that hold the gradient flow back.
@@ -25,26 +24,23 @@ class Grasp(Criterion):
 
     name: ClassVar[str] = "grasp"
     paper: ClassVar[str] = "Wang et al. 2020, Picking Winning Tickets Before Training by Preserving Gradient Flow"
-    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data"})
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients"})
+    ranks_weights: ClassVar[bool] = True
 
-    per_class: int = 10
-    temperature: float = 200.0
+    per_class: int = setting(10, low=1, high=10**6)
+    temperature: float = setting(200.0, low=1e-6, high=1e6)
 
-    def __post_init__(self) -> None:
-        in_range(self.name, "per_class", self.per_class, 1, 10**6, verb="crop")
-        in_range(self.name, "temperature", self.temperature, 1e-6, 1e6, verb="crop")
-
-    def find(self, task: Task) -> Found:
+    def find(self, task: Task) -> LayerDensities:
         """One ranking of all weights by weight times (Hessian times gradient): what the paper removes comes last."""
         model, weights = task.scored()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(task.seed)
+            torch.manual_seed(task.job.seed)
             products = self._hessian_times_gradient(task, model.train(), weights)
         scores = [
             (weight * product).detach().flatten().double().cpu().numpy()
             for weight, product in zip(weights, products, strict=True)
         ]
-        return Found.of(keep_highest(task.checked(scores), task.allowance.limits()))
+        return LayerDensities.of(keep_highest(task.checked(scores), task.allowance.limits()))
 
     def _hessian_times_gradient(self, task: Task, model: nn.Module, weights: Sequence[Tensor]) -> list[Tensor]:
         """The gradient of the whole is found first; then each chunk's own is differentiated along it."""

@@ -1,7 +1,7 @@
 """The cost of a network as a function of its channel counts, with derivatives: what an optimiser needs.
 
 Every layer costs a product of two sums of channels, so that MACs and parameters are quadratic forms in the numbers of
-channels of the groups, with a one in front for what is fixed. At whole numbers they are what `Ties.cost` counts.
+channels of the groups, with a one in front for what is fixed. At integers they are what `Ties.cost` counts.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ class CostForms:
 
 
 @dataclass(frozen=True)
-class Room:
-    """Within what channel counts are looked for: budgets, and how far each group may shrink and grow."""
+class SearchSpace:
+    """Among which channel counts the search goes: budgets, and how far each group may shrink and grow."""
 
     forms: CostForms
     limits: Sequence[tuple[int, int]]  # which cost (0 MACs, 1 parameters), and its most
@@ -107,5 +107,5 @@ class Room:
         return all(costs[index] <= most for index, most in self.limits)
 
     def channels(self, factors: Figures) -> Figures:
-        """Counts, not whole ones, at these logarithms of factors."""
+        """Counts, not rounded, at these logarithms of factors."""
         return np.asarray(self.forms.channels * np.exp(factors), dtype=np.float64)

@@ -8,12 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from thinresnet.pruning.initialisation.densities import Figures, scaled_densities
-from thinresnet.pruning.initialisation.quadratic import Room
-from thinresnet.pruning.initialisation.registry import Criterion, Found, Task, register
+from thinresnet.pruning.initialisation.criterion import Criterion, Task
+from thinresnet.pruning.initialisation.densities import Figures, LayerDensities, scaled_densities
+from thinresnet.pruning.initialisation.quadratic import SearchSpace
 
 
-@register
 @dataclass(frozen=True)
 class Uniform(Criterion):
     """The same density in every layer; as channels, the same factor on every group: width scaling."""
@@ -22,17 +21,17 @@ class Uniform(Criterion):
     paper: ClassVar[str] = "the reference that any choice of densities is to beat"
     grows: ClassVar[bool] = True
 
-    def find(self, task: Task) -> Found:
+    def find(self, task: Task) -> LayerDensities:
         """One density."""
         layers = task.allowance.layers
-        return Found(scaled_densities(np.ones(len(layers.names)), layers, task.allowance.limits(), grow=task.grow))
+        ratios = np.ones(len(layers.names))
+        return LayerDensities(scaled_densities(ratios, layers, task.allowance.limits(), grow=task.job.grow))
 
-    def factors(self, task: Task, room: Room, densities: Figures) -> Figures:
+    def factors(self, task: Task, space: SearchSpace, densities: Figures) -> Figures:
         """A layer between two groups has the square of their factor as its density."""
-        return np.full(len(room.forms.names), math.log(densities[0]) / 2)
+        return np.full(len(space.forms.names), math.log(densities[0]) / 2)
 
 
-@register
 @dataclass(frozen=True)
 class Erk(Criterion):
     """Densities in proportion to (sum of the weight's sides) / (product of them): large layers are the sparsest.
@@ -45,8 +44,8 @@ class Erk(Criterion):
     paper: ClassVar[str] = "Evci et al. 2020, Rigging the Lottery: Making All Tickets Winners, arXiv:1911.11134"
     grows: ClassVar[bool] = True
 
-    def find(self, task: Task) -> Found:
+    def find(self, task: Task) -> LayerDensities:
         """In proportion, as much as the allowance holds."""
         layers = task.allowance.layers
         ratios = np.array([sum(shape) / math.prod(shape) for shape in layers.shapes])
-        return Found(scaled_densities(ratios, layers, task.allowance.limits(), grow=task.grow))
+        return LayerDensities(scaled_densities(ratios, layers, task.allowance.limits(), grow=task.job.grow))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from thinresnet.pruning.initialisation.densities import Figures, keep_highest
-from thinresnet.pruning.initialisation.registry import Criterion, Found, Task, register
-from thinresnet.pruning.registry import in_range
+from thinresnet.convert import setting
+from thinresnet.pruning.initialisation.criterion import Criterion, Task
+from thinresnet.pruning.initialisation.densities import Figures, LayerDensities, keep_highest
+from thinresnet.training.loop import Batch
 
 
-@register
 @dataclass(frozen=True)
 class Snip(Criterion):
     """Weights with the largest |weight times gradient of the loss| at initialisation stay, in one shot.
@@ -25,31 +26,32 @@ class Snip(Criterion):
 
     name: ClassVar[str] = "snip"
     paper: ClassVar[str] = "Lee et al. 2019, SNIP: Single-shot network pruning based on connection sensitivity"
-    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data"})
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients"})
+    ranks_weights: ClassVar[bool] = True
 
-    batches: int = 1
+    batches: int = setting(1, low=1, high=10**6)
 
-    def __post_init__(self) -> None:
-        in_range(self.name, "batches", self.batches, 1, 10**6, verb="crop")
-
-    def find(self, task: Task) -> Found:
+    def find(self, task: Task) -> LayerDensities:
         """One ranking of all weights."""
         model, weights = task.scored()
-        gradients = loss_gradients(task, model.train(), weights, self.batches)
+        gradients = loss_gradients(
+            model.train(), weights, itertools.islice(task.batches(), self.batches), seed=task.job.seed
+        )
         scores = sensitivities(weights, gradients)
-        return Found.of(keep_highest(task.checked(scores), task.allowance.limits()))
+        return LayerDensities.of(keep_highest(task.checked(scores), task.allowance.limits()))
 
 
-def loss_gradients(task: Task, model: nn.Module, weights: Sequence[Tensor], batches: int) -> list[Tensor]:
+def loss_gradients(model: nn.Module, weights: Sequence[Tensor], batches: Iterable[Batch], *, seed: int) -> list[Tensor]:
     """The mean over batches of the gradient of the cross-entropy; what is drawn on the way follows the seed."""
-    sums = [torch.zeros_like(weight) for weight in weights]
+    sums, number = [torch.zeros_like(weight) for weight in weights], 0
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(task.seed)
-        for images, targets in task.batches(batches):
+        torch.manual_seed(seed)
+        for images, targets in batches:
+            number += 1
             loss = nn.functional.cross_entropy(model(images), targets)
             for total, gradient in zip(sums, torch.autograd.grad(loss, weights), strict=True):
-                total.add_(gradient, alpha=1 / batches)
-    return sums
+                total.add_(gradient)
+    return [total / number for total in sums]
 
 
 def sensitivities(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Figures]:

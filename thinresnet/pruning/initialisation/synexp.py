@@ -12,15 +12,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from thinresnet.pruning.initialisation.densities import Figures, Integers, Limit
+from thinresnet.pruning.initialisation.criterion import Criterion, Task
+from thinresnet.pruning.initialisation.densities import Figures, Integers, LayerDensities, WeightLimit
 from thinresnet.pruning.initialisation.geometric import largest_product
-from thinresnet.pruning.initialisation.quadratic import Room
-from thinresnet.pruning.initialisation.registry import Criterion, Found, Task, register
+from thinresnet.pruning.initialisation.quadratic import SearchSpace
 
 _BISECTIONS = 200
 
 
-@register
 @dataclass(frozen=True)
 class Synexp(Criterion):
     """The densities whose product over all layers is the largest that the budgets allow; reads no weights or images.
@@ -39,16 +38,16 @@ class Synexp(Criterion):
         "one factor a tied group, geometric program, rounding by this project's rule"
     )
 
-    def find(self, task: Task) -> Found:
+    def find(self, task: Task) -> LayerDensities:
         """Water-filling."""
-        return Found(best_product(task.allowance.layers.weights, task.allowance.limits(), grow=task.grow))
+        return LayerDensities(best_product(task.allowance.layers.weights, task.allowance.limits(), grow=task.job.grow))
 
-    def factors(self, task: Task, room: Room, densities: Figures) -> Figures:
+    def factors(self, task: Task, space: SearchSpace, densities: Figures) -> Figures:
         """The geometric program: the best densities that channels can have, not those nearest to the best."""
-        return largest_product(room).factors
+        return largest_product(space)
 
 
-def best_product(weights: Integers, limits: list[Limit], *, grow: bool = False) -> Figures:
+def best_product(weights: Integers, limits: list[WeightLimit], *, grow: bool = False) -> Figures:
     """Densities p with the largest sum of log p where each limit's cost * weights * p is at most what it allows.
 
     One limit is solved in closed form. Of two, one may hold by itself; else both bind, and the answer is that to one

@@ -11,15 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from thinresnet.convert import setting
 from thinresnet.errors import InputError
 from thinresnet.networks.ties import NORMS
-from thinresnet.pruning.initialisation.densities import Figures, Mask, keep_highest
-from thinresnet.pruning.initialisation.registry import Criterion, Found, Task, register
+from thinresnet.pruning.initialisation.criterion import Criterion, Task
+from thinresnet.pruning.initialisation.densities import Figures, LayerDensities, Mask, keep_highest
 from thinresnet.pruning.initialisation.snip import sensitivities
-from thinresnet.pruning.registry import in_range
 
 
-@register
 @dataclass(frozen=True)
 class Synflow(Criterion):
     """Weights with the least |weight times gradient of the summed output| go, over many rounds; reads no images.
@@ -34,36 +33,34 @@ class Synflow(Criterion):
 
     name: ClassVar[str] = "synflow"
     paper: ClassVar[str] = "Tanaka et al. 2020, Pruning neural networks without any data, arXiv:2006.05467"
-    needs: ClassVar[frozenset[str]] = frozenset({"weights"})
+    needs: ClassVar[frozenset[str]] = frozenset({"weights", "gradients"})
+    ranks_weights: ClassVar[bool] = True
 
-    rounds: int = 100
+    rounds: int = setting(100, low=1, high=10**5)
 
-    def __post_init__(self) -> None:
-        in_range(self.name, "rounds", self.rounds, 1, 10**5, verb="crop")
-
-    def find(self, task: Task) -> Found:
+    def find(self, task: Task) -> LayerDensities:
         """Rank what is left, round by round."""
         model, weights = task.scored()
-        _check_norms(model, task.network.arch)
+        _check_norms(model, task.job.network.arch)
         _read_as_relu(model.double())
         with torch.no_grad():
             for tensor in model.state_dict().values():
                 tensor.abs_()
-        scores = task.checked(flow(model, weights, task.network.input_size), silent=True)
+        scores = task.checked(flow(model, weights, task.job.network.input_size), silent=True)
         closed = [not own.any() for own in scores]
         task.notes["layers_left_dense"] = list(itertools.compress(task.allowance.layers.names, closed))
         masks: Sequence[Mask] = [np.ones(weight.numel(), dtype=bool) for weight in weights]
         for round_ in range(1, self.rounds + 1):
             if round_ > 1:
-                scores = flow(model, weights, task.network.input_size)
+                scores = flow(model, weights, task.job.network.input_size)
             open_ = [np.full_like(own, np.inf) if shut else own for own, shut in zip(scores, closed, strict=True)]
             left = [np.where(mask, own, -np.inf) for mask, own in zip(masks, open_, strict=True)]
             masks = keep_highest(left, task.allowance.limits(round_ / self.rounds))
             with torch.no_grad():
                 for weight, mask in zip(weights, masks, strict=True):
                     weight.mul_(torch.from_numpy(mask).view(weight.shape).to(weight.device))
-            task.progress("rounds", round_, self.rounds)
-        return Found.of(masks)
+            task.job.progress("rounds", round_, self.rounds)
+        return LayerDensities.of(masks)
 
 
 def flow(model: nn.Module, weights: Sequence[Tensor], input_size: tuple[int, int, int]) -> list[Figures]:
@@ -101,6 +98,6 @@ def _check_norms(model: nn.Module, arch: str) -> None:
     for name, module in model.named_modules():
         if isinstance(module, NORMS) and not isinstance(module, nn.modules.batchnorm._BatchNorm):
             raise InputError(
-                f"crop synflow: {name} of {arch} is a {type(module).__name__}; SynFlow needs norms that are fixed in "
+                f"prune synflow: {name} of {arch} is a {type(module).__name__}; SynFlow needs norms that are fixed in "
                 "evaluation mode (batch norms)"
             )

@@ -1,4 +1,4 @@
-"""Families: the shape that was found at any budget, exactly within it."""
+"""Rescaling: the shape that was found at any budget, exactly within it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from thinresnet.budget import Budget
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, count, describe, scale
 from thinresnet.pruning.presets import preset
-from thinresnet.studies.families import family, kept_shares
+from thinresnet.studies.rescaling import kept_shares, rescaled
 
 
 def _macs(text: str) -> Budget:
@@ -23,21 +23,21 @@ def reference() -> Network:
 
 
 def test_at_its_own_cost_the_reference_comes_out(reference: Network) -> None:
-    assert family(reference, [_macs(str(count(reference).macs))]) == reference
-    assert family(reference, [_macs("100%")]) == scale("resnet20_cifar")
+    assert rescaled(reference, [_macs(str(count(reference).macs))]) == reference
+    assert rescaled(reference, [_macs("100%")]) == scale("resnet20_cifar")
 
 
 @pytest.mark.parametrize("share", [85, 60, 45])
 def test_within_the_budget_by_less_than_a_step(reference: Network, share: int) -> None:
     dense = count(scale("resnet20_cifar")).macs
-    member = family(reference, [_macs(f"{share}%")])
+    member = rescaled(reference, [_macs(f"{share}%")])
     # A channel inside a block of stage 1 at 32 px, both of its convolutions: nothing costs more.
     step = 2 * 9 * 16 * 32 * 32
     assert share / 100 * dense - step < count(member).macs <= share / 100 * dense
 
 
 def test_the_shape_is_kept(reference: Network) -> None:
-    member = family(reference, [_macs("40%")])
+    member = rescaled(reference, [_macs("40%")])
     dense = scale("resnet20_cifar").channels
     shares = kept_shares(reference)
     assert set(shares) == {name for name in dense if name.endswith("conv1") and name.startswith("layer")}
@@ -49,7 +49,7 @@ def test_the_shape_is_kept(reference: Network) -> None:
 
 
 def test_a_factor_above_one_stops_at_whole(reference: Network) -> None:
-    member = family(reference, [_macs("90%")])
+    member = rescaled(reference, [_macs("90%")])
     dense = scale("resnet20_cifar").channels
     assert member.channels["layer3.0.conv1"] == dense["layer3.0.conv1"]  # 0.9 of it in the reference
     assert reference.channels["layer1.1.conv1"] < member.channels["layer1.1.conv1"] < dense["layer1.1.conv1"]
@@ -58,14 +58,14 @@ def test_a_factor_above_one_stops_at_whole(reference: Network) -> None:
 def test_what_the_reference_cut_of_the_stream_moves_too() -> None:
     dense = scale("resnet20_cifar", shortcut="B").channels
     cut = describe("resnet20_cifar", channels={"layer2.0.conv2": 16, "layer1.0.conv1": 8}, shortcut="B")
-    member = family(cut, [_macs("40%")])
+    member = rescaled(cut, [_macs("40%")])
     assert member.channels["layer2.0.conv2"] < 16
     assert (member.channels["conv1"], member.channels["layer3.0.conv2"]) == (dense["conv1"], dense["layer3.0.conv2"])
 
 
 def test_networks_without_blocks_move_everywhere() -> None:
     vgg = preset("VGG16-A", scale("vgg16_cifar"))
-    member = family(vgg, [_macs("20%"), Budget.parse("params", "10%")], round_to=8)
+    member = rescaled(vgg, [_macs("20%"), Budget.parse("params", "10%")], round_to=8)
     cost, dense = count(member), count(scale("vgg16_cifar"))
     assert cost.macs <= 0.2 * dense.macs
     assert 0.09 * dense.params < cost.params <= 0.1 * dense.params
@@ -74,5 +74,5 @@ def test_networks_without_blocks_move_everywhere() -> None:
 
 
 def test_what_cannot_be_met_says_what_the_smallest_costs(reference: Network) -> None:
-    with pytest.raises(InputError, match=r"--macs 1%: no family member of resnet20_cifar .* the smallest has"):
-        family(reference, [_macs("1%")])
+    with pytest.raises(InputError, match=r"--macs 1%: no rescaled network of resnet20_cifar .* the smallest has"):
+        rescaled(reference, [_macs("1%")])

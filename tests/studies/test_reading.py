@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from thinresnet.errors import InputError
-from thinresnet.studies.plan import Plan
+from thinresnet.studies.graphs import graph_of
 from thinresnet.studies.protocols import PROTOCOLS
-from thinresnet.studies.study import Study, read_studies
+from thinresnet.studies.reading import read_studies
+from thinresnet.studies.study import Study
 
 GOOD: dict[str, Any] = {
     "study": "good",
@@ -19,7 +23,7 @@ GOOD: dict[str, Any] = {
     "kwargs": {"depths": [1, 1, 1]},
     "holdout": 0.1,
     "recipes": {"short": {"recipe": "digits", "epochs": 4}, "plain": "digits"},
-    "tune": {"epochs": 2, "warmup_epochs": 0},
+    "finetune": {"epochs": 2, "warmup_epochs": 0},
     "budgets": [{"macs": "50%"}, {"macs": "25%", "params": "30k"}],
     "methods": ["l1", {"method": "slimming", "set": {"epochs": 1}, "scope": "layer", "label": "thin"}],
     "protocols": ["dense", "scratch-b"],
@@ -35,9 +39,9 @@ def read(folder: Path, *documents: Any, **changes: Any) -> tuple[Study, ...]:
 
 def test_a_document_is_read(tmp_path: Path) -> None:
     (study,) = read(tmp_path, GOOD)
-    short, plain = study.regimes
-    assert (short.recipe.epochs, short.tuning.epochs, short.tuning.warmup_epochs) == (4, 2, 0)
-    assert (plain.recipe.epochs, plain.tuning.epochs) == (20, 2)
+    short, plain = study.setups
+    assert (short.recipe.epochs, short.finetuning.epochs, short.finetuning.warmup_epochs) == (4, 2, 0)
+    assert (plain.recipe.epochs, plain.finetuning.epochs) == (20, 2)
     assert short.recipe.model == "resnet20_cifar"
     assert [point.tag for point in study.points] == ["macs50pct", "macs25pct-params30k"]
     l1, thin = study.pruners
@@ -53,7 +57,7 @@ def test_a_document_is_read(tmp_path: Path) -> None:
 
 def test_flags_go_over_every_recipe(tmp_path: Path) -> None:
     (study,) = read(tmp_path, GOOD, dataset="torch/cifar10", data_dir="images")
-    assert {(regime.recipe.dataset, regime.tuning.data_dir) for regime in study.regimes} == {
+    assert {(setup.recipe.dataset, setup.finetuning.data_dir) for setup in study.setups} == {
         ("torch/cifar10", "images")
     }
 
@@ -68,32 +72,34 @@ def test_a_file_may_hold_several(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"protocls": ["dense"]}, "unknown key 'protocls'; did you mean 'protocols'"),
-        ({"protocols": ["scratch-c"]}, "protocols, entry 1: unknown protocol 'scratch-c'; did you mean 'scratch-e'"),
+        ({"protocols": ["scratch-c"]}, "protocols: unknown protocol 'scratch-c'; did you mean 'scratch-e'"),
         ({"methods": ["l11"]}, "methods, entry 1: .*unknown method 'l11'; did you mean 'l1'"),
         ({"methods": [{"method": "slimming", "set": {"epoch": 1}}]}, "unknown setting 'epoch'; did you mean 'epochs'"),
-        ({"methods": [{"method": "l1", "stream": "yes"}]}, "stream is true or false"),
-        ({"budgets": [{"macs": None}]}, "--macs None: not a budget"),
-        ({"criteria": [{"criterion": "synexp", "preconfig": 1}]}, "preconfig is true or false, got 1"),
-        ({"criteria": [{"criterion": "snip", "preconfig": True}]}, "preconfig: snip ranks weights that there are"),
-        ({"criteria": [{"criterion": "snip", "protocols": ["at-int"]}]}, "unknown protocol 'at-int'"),
-        ({"criteria": ["synexp", {"criterion": "synexp"}]}, "'synexp' stands twice"),
+        ({"methods": [{"method": "l1", "stream": "yes"}]}, "stream: takes true or false, got 'yes'"),
+        ({"budgets": [{"macs": None}]}, "macs: takes a string, an integer or a number, got None"),
+        ({"methods": [{"method": "synexp", "preconfig": 1}]}, "preconfig: takes true or false, got 1"),
+        ({"methods": [{"method": "snip", "preconfig": True}]}, "preconfig: snip cannot give"),
+        ({"methods": [{"method": "snip", "protocols": ["at-int"]}]}, "unknown protocol 'at-int'"),
+        ({"methods": ["synexp", {"method": "synexp"}]}, "'synexp' stands twice"),
         ({"methods": ["l1", {"method": "l1", "scope": "global"}]}, "'l1' stands twice; give one of them a label"),
         ({"budgets": [{"macs": "50%"}, {"macs": "50%"}]}, "'macs50pct' stands twice"),
-        ({"budgets": [{"flops": "50%"}]}, "budgets, entry 1: a budget: unknown key 'flops'"),
+        ({"budgets": [{"flops": "50%"}]}, "budgets, entry 1: unknown key 'flops'"),
         ({"budgets": [{"macs": "half"}]}, "not a budget"),
         ({"budgets": [{"to": "R56-A", "macs": "50%"}]}, "leave out the budgets beside it"),
-        ({"budgets": {"macs": "50%"}}, "budgets takes a list"),
+        ({"budgets": {"macs": "50%"}}, "budgets: takes a list of entries"),
         ({"recipes": {"short": "digit"}}, "recipes: short: recipe 'digit': no recipe of that name"),
         ({"recipes": {"short": {"recipe": "digits", "epoch": 1}}}, "recipes: short: .*unknown key 'epoch'"),
-        ({"recipes": {"a/b": "digits"}}, "takes a name of letters"),
-        ({"recipes": {}}, "the key 'recipes' is missing"),
-        ({"tune": {"lr": "fast"}}, "lr: takes a number"),
+        ({"recipes": {"a/b": "digits"}}, "recipe's label is a name of letters"),
+        ({"recipes": {}}, "recipes: takes 1 to 100 values, got 0"),
+        ({"recipes": {"short": {"epochs": 1}}}, "recipes: short: takes a `recipe: NAME`"),
+        ({"recipes": {"short": {"recipe": "digits", "initial_checkpoint": "x"}}}, "what a training starts from"),
+        ({"finetune": {"lr": "fast"}}, "lr: takes a number"),
         ({"seeds": [1, 1]}, "seeds: 1 stands twice"),
-        ({"seeds": ["one"]}, "seeds, entry 1: takes a whole number"),
-        ({"holdout": 1}, "holdout takes a share"),
+        ({"seeds": ["one"]}, "seeds: takes an integer, at least 0, got 'one'"),
+        ({"holdout": 1}, "holdout: takes a number, at least 0, below 1, got 1"),
         ({"study": "../up"}, "takes a name of letters"),
         ({"measure": {"run": 3}}, "unknown key 'run'; did you mean 'runs'"),
-        ({"steps": 1}, "steps takes a whole number of at least 2"),
+        ({"steps": 1}, "steps: takes an integer, at least 2, got 1"),
     ],
 )
 def test_what_cannot_be_is_one_line(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -103,13 +109,41 @@ def test_what_cannot_be_is_one_line(changes: dict[str, Any], message: str, tmp_p
     assert "study.yaml" in str(refused.value)
 
 
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 10**7)
+    | st.floats()
+    | st.text(max_size=6)
+    | st.sampled_from(["l1", "50%"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["macs", "method", "x"]), inner),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(key=st.sampled_from([*GOOD, "measure", "transfer", "steps", "about", "input_size", "data_dir"]), value=VALUES)
+def test_whatever_a_value_is_it_is_read_or_refused_in_one_line(key: str, value: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        said = refusal(Path(folder), {**GOOD, key: value})
+    assert said is None or (len(said.splitlines()) == 1 and "study.yaml" in said)
+
+
+def refusal(folder: Path, document: dict[str, Any]) -> str | None:
+    try:
+        read(folder, document)
+    except InputError as error:
+        return str(error)
+    return None
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("study: [", "line 1: not a study"),
+        ("study: [", "line 1: not plain YAML"),
         ("study: a\nstudy: b", "'study' twice"),
         ("a: &x [1]\nb: *x", "an alias"),
-        ("!!python/object/apply:os.system [ls]", "not a study"),
+        ("!!python/object/apply:os.system [ls]", "could not determine a constructor"),
         ("", "empty"),
         ("- a", "takes `key: value` lines"),
     ],
@@ -144,5 +178,5 @@ def test_a_plan_that_cannot_be_is_refused_before_anything_is_done(
     monkeypatch.setenv("THINRESNET_CACHE", str(tmp_path))
     (study,) = read(tmp_path, {**GOOD, **changes})
     with pytest.raises(InputError, match=message) as refused:
-        Plan(study)
+        graph_of(study)
     assert "\n" not in str(refused.value)

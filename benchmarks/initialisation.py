@@ -1,15 +1,15 @@
-"""What training costs when a network is cropped, and when it is masked to the same densities.
+"""What training costs when a network is pruned at initialisation, and when it is masked to the same densities.
 
-    python benchmarks/crop.py
-    python benchmarks/crop.py --arch resnet50 --size 224 --batch 32 --rounds 5
+    python benchmarks/initialisation.py
+    python benchmarks/initialisation.py --arch resnet50 --size 224 --batch 32 --rounds 5
 
-SynExp crops the network to a share of its MACs; the densities of the crop become masks on the whole network (drawn
-weights, kept at zero through training); and there is the whole network without masks. Round by round, each trains a few
+SynExp prunes the network to a share of its MACs; the densities that this leaves become masks on the whole network
+(drawn weights, kept at zero through training); and there is the whole network without masks. Round by round, each trains a few
 steps of SGD on drawn images in a process of its own. Speed is images a second of the median step; memory is the largest
 resident set (on a GPU: what torch allocates) while training beyond what there was before the model was made. What is
 compared are medians of the ratios within a round.
 
-Writes crop.json into --output.
+Writes initialisation.json into --output.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-WAYS = ("dense", "masked", "cropped")
+WAYS = ("dense", "masked", "pruned")
 
 
 def main() -> None:
     """Measure, print, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", default="resnet20_cifar", help="the network (default: resnet20_cifar)")
-    parser.add_argument("--macs", default="25%", help="what the crop may cost (default: 25%%)")
+    parser.add_argument("--macs", default="25%", help="what the pruned network may cost (default: 25%%)")
     parser.add_argument("--size", type=int, default=32, help="side of the images in pixels (default: 32)")
     parser.add_argument("--batch", type=int, default=128, help="images in a batch (default: 128)")
     parser.add_argument("--steps", type=int, default=8, help="timed steps of each process (default: 8)")
@@ -75,17 +75,20 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
     from thinresnet.budget import Budget
     from thinresnet.networks import build, scale
-    from thinresnet.pruning.initialisation import criterion, crop, densities_left, masks
+    from thinresnet.pruning import method, prune
+    from thinresnet.pruning.initialisation.densities import densities_left
+    from thinresnet.pruning.initialisation.masking import masks
     from thinresnet.pruning.magnitude import keep_masks
 
     dense = scale(args.arch, input_size=(3, args.size, args.size))
-    cropped = crop(criterion("synexp"), dense, [Budget.parse("macs", args.macs)])
+    (outcome,) = prune(method("synexp"), dense, None, [[Budget.parse("macs", args.macs)]])
+    thin = outcome.pruned.network
     images = torch.randn(args.batch, *dense.input_size, device=args.device)
     targets = torch.arange(args.batch, device=args.device) % 10
     before_mib = _peak_mib(args.device)
-    model = build(cropped.network if args.child == "cropped" else dense, seed=0).to(args.device).train()
+    model = build(thin if args.child == "pruned" else dense, seed=0).to(args.device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    densities = densities_left(dense, cropped.network)
+    densities = densities_left(dense, thin)
     kept = keep_masks(model, masks(dense, densities, "weight", seed=0)) if args.child == "masked" else nullcontext()
     seconds = []
     with kept:
@@ -97,7 +100,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             if args.device != "cpu":
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - start)
-    cost = cropped.cost if args.child == "cropped" else cropped.dense_cost
+    cost = outcome.cost if args.child == "pruned" else outcome.dense_cost
     return {
         "way": args.child,
         "macs": cost[0],
@@ -127,7 +130,7 @@ def _report(args: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
             "memory": _ratio(rows, "memory_mib", way, other),
             "macs": _ratio(rows, "macs", way, other),
         }
-        for way, other in (("cropped", "masked"), ("cropped", "dense"), ("masked", "dense"))
+        for way, other in (("pruned", "masked"), ("pruned", "dense"), ("masked", "dense"))
     }
     result = {
         "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -138,7 +141,7 @@ def _report(args: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
         "runs": rows,
     }
     args.output.mkdir(parents=True, exist_ok=True)
-    target = args.output / "crop.json"
+    target = args.output / "initialisation.json"
     target.write_text(json.dumps(result, indent=2) + "\n")
     for name, own in ratios.items():
         speed, memory, macs = own["images_per_second"], own["memory"], own["macs"]

@@ -1,7 +1,7 @@
-"""Families: prune once, then scale the shape that was found to any budget. The rule is this project's own.
+"""Rescaled shapes: prune once, then scale the shape that was found to any budget. The rule is this project's own.
 
 Crowley et al. (arXiv:1810.04622) observe that the shapes which pruning finds scale; how they scale them could not be
-read. Here: p is the share of a group's channels that the reference kept, and the family's network of factor α keeps
+read. Here: p is the share of a group's channels that the reference kept, and the network of factor α keeps
 min(1, α·p) of the group, rounded down, never nothing. Groups inside blocks move, and those outside that the reference
 has cut itself; the rest of the residual stream stays whole. α is bisected to the budget; what rounding leaves of it
 goes, one step each, to the groups that rounding cut the most. At the reference's own cost the reference comes out.
@@ -17,20 +17,19 @@ from thinresnet.network import Network
 from thinresnet.networks.blueprint import blueprint
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.describe import describe
-from thinresnet.networks.fitting import Limits
 from thinresnet.networks.scaling import check_round_to, step_of
+from thinresnet.networks.search import Limits, largest_within, spend_in_order
 from thinresnet.networks.ties import Ties
 
-_BISECTIONS = 50
 Shares = Mapping[str, float]  # of a group's channels, by the group's name
 
 
-def family(reference: Network, budgets: Sequence[Budget], *, round_to: int = 1) -> Network:
-    """The network of the reference's family that is the largest within every budget.
+def rescaled(reference: Network, budgets: Sequence[Budget], *, round_to: int = 1) -> Network:
+    """The reference's shape, scaled to the largest network within every budget.
 
     Relative budgets are shares of the architecture as it is, as everywhere.
     """
-    return largest(reference, kept_shares(reference), budgets, what="family member", round_to=round_to)
+    return largest(reference, kept_shares(reference), budgets, what="rescaled network", round_to=round_to)
 
 
 def kept_shares(reference: Network) -> dict[str, float]:
@@ -61,40 +60,28 @@ def largest(like: Network, shares: Shares, budgets: Sequence[Budget], *, what: s
     limits = Limits(like.arch, budgets, macs_and_params(dense))
     if limits.allow(limits.dense):
         return dense
-    within = limits
-    while True:
-        widths = _largest_widths(ties, shares, within, round_to)
-        if widths is None:
-            raise limits.refuse(ties.cost(_widths(ties, shares, 0.0, round_to)), what)
-        network = describe(like.arch, channels=widths, input_size=like.input_size, **like.kwargs)
-        measured = macs_and_params(network)
-        if limits.allow(measured):
-            return network
-        # What the counter finds beyond the layers' closed form needs room, as in fitting.
-        expected = ties.cost(widths)
-        within = limits.tighter((measured[0] - expected[0], measured[1] - expected[1]))
+    groups = ties.groups
+    steps = {name: step_of(groups[name], round_to) for name in shares}
 
+    def spend(alpha: float, widths: dict[str, int], within: Limits) -> dict[str, int]:
+        def cut(name: str) -> float:
+            return (min(1.0, alpha * shares[name]) * groups[name].width - widths[name]) / steps[name]
 
-def _largest_widths(ties: Ties, shares: Shares, limits: Limits, round_to: int) -> dict[str, int] | None:
-    """The channel counts at the largest α that the limits allow, and what still fits; None if nothing does."""
-    low, high = 0.0, 1 / min(shares.values())
-    if not limits.allow(ties.cost(_widths(ties, shares, low, round_to))):
-        return None
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        fits = limits.allow(ties.cost(_widths(ties, shares, middle, round_to)))
-        low, high = (middle, high) if fits else (low, middle)
-    widths = _widths(ties, shares, low, round_to)
+        def wider(widths: dict[str, int], name: str) -> dict[str, int] | None:
+            more = widths[name] + steps[name]
+            return {**widths, name: more} if more <= groups[name].width else None
 
-    def cut(name: str) -> float:
-        group = ties.groups[name]
-        return (min(1.0, low * shares[name]) * group.width - widths[name]) / step_of(group, round_to)
+        return spend_in_order(widths, sorted(shares, key=cut, reverse=True), wider, ties.cost, within)
 
-    for name in sorted(shares, key=cut, reverse=True):
-        wider = {**widths, name: widths[name] + step_of(ties.groups[name], round_to)}
-        if wider[name] <= ties.groups[name].width and limits.allow(ties.cost(wider)):
-            widths = wider
-    return widths
+    return largest_within(
+        limits,
+        at=lambda alpha: _widths(ties, shares, alpha, round_to),
+        cost=ties.cost,
+        spend=spend,
+        network=lambda widths: describe(like.arch, channels=widths, input_size=like.input_size, **like.kwargs),
+        what=what,
+        high=1 / min(shares.values()),
+    ).network
 
 
 def _widths(ties: Ties, shares: Shares, alpha: float, round_to: int) -> dict[str, int]:

@@ -1,6 +1,6 @@
-"""What a study will cost before it is run: epochs, training MACs and hours, stage by stage and row by row.
+"""What a study will cost before it is run: epochs, training MACs and hours, by stage and by experiment.
 
-Training MACs are 3 × forward MACs × images seen, summed over all that a network hangs on, its dense parent included.
+Training MACs are 3 × forward MACs × images seen, summed over all that a network depends on, its dense parent included.
 Where a shape is found later, the limit of its budget stands for its MACs, so that these are upper bounds. Hours come
 from a short measurement of the dense network's training step on this machine; loading images is not in them.
 """
@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from thinresnet.networks import Network
-from thinresnet.studies.plan import FORWARD_AND_BACKWARD, Plan, Row, Stage
+import torch
+from torch.nn import functional
+
+from thinresnet.network import Network
+from thinresnet.networks import build
+from thinresnet.networks.cost import macs_and_params
+from thinresnet.result import FORWARD_AND_BACKWARD
+from thinresnet.studies.graph import StudyGraph
+from thinresnet.studies.stages import Stage
 
 _MEASURED_SECONDS = 3.0
 _FEWEST_STEPS = 3
@@ -33,37 +39,20 @@ class Entry:
     training_macs: int  # of all
 
 
-def entries(plan: Plan) -> list[Entry]:
-    """The stages of a plan, those of several seeds together."""
+def entries(graph: StudyGraph) -> list[Entry]:
+    """The stages of a study, those of several seeds together."""
     found: dict[str, list[Stage]] = {}
-    for stage in plan.stages.values():
-        found.setdefault(stage.name.removesuffix(f"-s{stage.spec.get('seed')}"), []).append(stage)
+    for stage in graph.stages.values():
+        found.setdefault(stage.name.removesuffix(f"-s{getattr(stage, 'seed', None)}"), []).append(stage)
     return [
         Entry(name, own[0].kind, len(own), own[0].epochs, sum(stage.training_macs for stage in own))
         for name, own in found.items()
     ]
 
 
-def total(plan: Plan) -> int:
-    """The training MACs of the whole study, each stage once."""
-    return sum(stage.training_macs for stage in plan.stages.values())
-
-
-def row_bill(row: Row) -> tuple[int, int]:
-    """Training MACs of one seed of a row: of all that it hangs on, and of its last training alone."""
-    final = row.finals[0]
-    return final.training_macs + sum(stage.training_macs for stage in final.before()), final.training_macs
-
-
 def seconds_per_mac(network: Network) -> float:
     """The time that one MAC of training takes here, by a few steps of the network on random images."""
-    import torch
-    from torch.nn import functional
-
-    from thinresnet.networks import build
-    from thinresnet.networks.cost import macs_and_params
-
-    macs = macs_and_params(network)[0]
+    macs = macs_and_params(network).macs
     batch_size = min(max(_STEP_MACS // macs, _FEWEST_IMAGES), _MOST_IMAGES)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = build(network, seed=0).to(device).train()
@@ -86,14 +75,14 @@ def seconds_per_mac(network: Network) -> float:
     return statistics.median(taken) / (FORWARD_AND_BACKWARD * macs * batch_size)
 
 
-def as_json(plan: Plan, seconds: float) -> dict[str, Any]:
-    """The plan for machines."""
+def as_json(graph: StudyGraph, seconds: float) -> dict[str, Any]:
+    """The study before it is run, for machines."""
     return {
-        "study": plan.study.name,
-        "training_macs": total(plan),
-        "hours": seconds * total(plan) / 3600,
+        "study": graph.study.name,
+        "training_macs": graph.training_macs,
+        "hours": seconds * graph.training_macs / 3600,
         "seconds_per_mac": seconds,
-        "notes": [*plan.notes, *missing(plan)],
+        "notes": graph.notes,
         "stages": [
             {
                 "name": stage.folder,
@@ -102,28 +91,18 @@ def as_json(plan: Plan, seconds: float) -> dict[str, Any]:
                 "training_macs": stage.training_macs,
                 "after": [source.stage.folder for source in stage.inputs.values()],
             }
-            for stage in plan.stages.values()
+            for stage in graph.stages.values()
         ],
-        "rows": [
+        "experiments": [
             {
-                "recipe": row.regime,
-                "protocol": row.protocol,
-                "method": row.pruner,
-                "budget": row.point,
-                "seeds": len(row.finals),
-                "bill": row_bill(row)[0],
-                "bill_alone": row_bill(row)[1],
+                "recipe": own.recipe,
+                "protocol": own.protocol,
+                "method": own.method,
+                "budget": own.point,
+                "seeds": len(own.finals),
+                "training_macs": own.training_macs,
+                "training_macs_with_search": own.training_macs_with_search,
             }
-            for row in plan.rows
+            for own in graph.experiments
         ],
     }
-
-
-def missing(plan: Plan) -> Iterator[str]:
-    """What was taken from the study's own words because the images are not here."""
-    for images in plan.data():
-        if images.missing:
-            yield (
-                f"{images.name} is not at hand: counted with the study's own {images.train:,} training images and "
-                f"{images.classes:,} classes ({images.missing})"
-            )

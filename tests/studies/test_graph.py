@@ -1,0 +1,246 @@
+"""The graph of stages: what is shared, what a change redoes, and training costs against figures worked by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import thinresnet
+from thinresnet.errors import InputError
+from thinresnet.networks import Network, count, scale
+from thinresnet.pruning.registry import methods
+from thinresnet.studies import training_cost
+from thinresnet.studies.graph import Experiment, StudyGraph
+from thinresnet.studies.graphs import graph_of, read_graphs
+from thinresnet.studies.protocols import PROTOCOLS
+from thinresnet.studies.reading import read_studies
+from thinresnet.studies.stages import Stage, Train
+
+IMAGES = 1294  # of the 1,438 of the embedded data, a tenth held out
+STUDY: dict[str, Any] = {
+    "study": "plan",
+    "arch": "resnet20_cifar",
+    "holdout": 0.1,
+    "recipes": {"short": {"recipe": "digits", "epochs": 10}},
+    "finetune": {"epochs": 3, "warmup_epochs": 0},
+    "budgets": [{"macs": "50%"}, {"macs": "25%"}],
+    "methods": ["l1", {"method": "slimming", "set": {"epochs": 2}}, {"method": "fisher", "set": {"images": 64}}],
+    "protocols": ["dense", "scaled-width", "prune-finetune", "scratch-e", "scratch-b"],
+    "seeds": [1, 2],
+}
+DENSE = count(scale("resnet20_cifar", input_size=(3, 8, 8))).macs
+
+
+def graph_from(folder: Path, **changes: Any) -> StudyGraph:
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump({**STUDY, **changes}, sort_keys=False), encoding="utf-8")
+    (found,) = read_graphs(path)
+    return found
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> StudyGraph:
+    return graph_from(tmp_path_factory.mktemp("study"))
+
+
+def row(graph: StudyGraph, protocol: str, method: str | None = None, budget: str | None = None) -> Experiment:
+    (found,) = [one for one in graph.experiments if (one.protocol, one.method, one.point) == (protocol, method, budget)]
+    return found
+
+
+def stages(graph: StudyGraph, kind: str, holding: str = "") -> list[Stage]:
+    return [stage for stage in graph.stages.values() if stage.kind == kind and holding in stage.name]
+
+
+def test_ten_methods_share_one_dense_parent(graph: StudyGraph) -> None:
+    dense = stages(graph, "train", "-dense-")
+    assert len(dense) == 2  # a seed
+    assert {source.stage for stage in stages(graph, "prune") for source in stage.inputs.values()} == set(dense)
+    # One training with a penalty serves both budgets; criteria prune to each on their own.
+    assert len(stages(graph, "prune", "slimming")) == 2
+    assert len(stages(graph, "prune", "l1")) == 4
+    # What fine-tuning, Scratch-E and Scratch-B go on from was pruned once.
+    three = ("prune-finetune", "scratch-e", "scratch-b")
+    finals = [row(graph, protocol, "l1", "macs50pct").finals[0] for protocol in three]
+    assert len({final.inputs["network"].stage for final in finals}) == 1
+    assert [set(final.inputs) for final in finals] == [{"network", "weights"}, {"network"}, {"network"}]
+    order = list(graph.stages.values())
+    for stage in order:
+        assert all(order.index(before) < order.index(stage) for before in stage.before())
+
+
+def test_training_costs_worked_by_hand(graph: StudyGraph) -> None:
+    half = DENSE // 2
+    training = 3 * IMAGES * DENSE * 10
+    assert cost_of(row(graph, "dense")) == (training, training)
+    width = count(network_of(row(graph, "scaled-width", None, "macs50pct"))).macs
+    assert width <= half
+    assert cost_of(row(graph, "scaled-width", None, "macs50pct")) == (3 * IMAGES * width * 10,) * 2
+    tuning = 3 * IMAGES * half * 3
+    # Dense parent, 64 images of the criterion through it, tuning.
+    assert cost_of(row(graph, "prune-finetune", "fisher", "macs50pct")) == (training + 3 * 64 * DENSE + tuning, tuning)
+    assert cost_of(row(graph, "prune-finetune", "slimming", "macs50pct"))[0] == training * 1.2 + tuning
+    assert cost_of(row(graph, "scratch-e", "l1", "macs50pct")) == (
+        training + 3 * IMAGES * half * 10,
+        3 * IMAGES * half * 10,
+    )
+    # Equal computation: 20 epochs at half the MACs.
+    final = row(graph, "scratch-b", "l1", "macs50pct").finals[0]
+    assert (final.epochs, final.training_macs) == (10 * DENSE // half, 3 * IMAGES * half * (10 * DENSE // half))
+    assert graph.training_macs == sum(stage.training_macs for stage in graph.stages.values())
+    assert sum(entry.times for entry in training_cost.entries(graph)) == len(graph.stages)
+
+
+def cost_of(found: Experiment) -> tuple[int, int]:
+    return found.training_macs_with_search, found.training_macs
+
+
+def network_of(found: Experiment) -> Network:
+    final = found.finals[0]
+    assert isinstance(final, Train)
+    assert isinstance(final.network, Network)
+    return final.network
+
+
+def test_scratch_b_may_be_capped(tmp_path: Path) -> None:
+    graph = graph_from(tmp_path, protocols=["scratch-b", "scratch-b-2x"], methods=["l1"], seeds=[1])
+    assert row(graph, "scratch-b", "l1", "macs25pct").finals[0].epochs == 10 * DENSE // (DENSE // 4)
+    assert row(graph, "scratch-b-2x", "l1", "macs25pct").finals[0].epochs == 20
+
+
+def test_a_change_redoes_what_hangs_on_it(graph: StudyGraph, tmp_path: Path) -> None:
+    def kept(**changes: Any) -> set[str]:
+        return {stage.name for key, stage in graph_from(tmp_path, **changes).stages.items() if key in graph.stages}
+
+    everything = {stage.name for stage in graph.stages.values()}
+    assert kept() == everything
+    assert kept(recipes={"short": {"recipe": "digits", "epochs": 10, "workers": 3}}) == everything
+    tuned = {name for name in everything if "-finetuned-" in name}
+    assert kept(finetune={"epochs": 4, "warmup_epochs": 0}) == everything - tuned
+    assert kept(recipes={"short": {"recipe": "digits", "epochs": 11}}) == {
+        name for name in everything if "scaled-width" in name and name.endswith("-time")
+    }
+    # A seed or a method more redoes nothing; a budget more only the methods that train on their way down.
+    assert kept(seeds=[1, 2, 3]) == everything
+    assert kept(methods=[*STUDY["methods"], "l2"]) == everything
+    more = kept(budgets=[*STUDY["budgets"], {"macs": "30%"}])
+    assert {name for name in everything - more if "slimming" not in name} == set()
+
+
+def test_stages_that_claim_one_name(tmp_path: Path) -> None:
+    # Slimming goes through both budgets at once, and so does, by its name, L1 at the second one.
+    alike = [{"method": "slimming", "set": {"epochs": 1}}, {"method": "l1", "label": "slimming-macs50pct"}]
+    with pytest.raises(InputError, match=r"two different stages claim the name .*; give the methods or recipes labels"):
+        graph_from(tmp_path, methods=alike, protocols=["prune-finetune"])
+
+
+def test_the_plan_for_machines_and_the_measured_step(graph: StudyGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_cost, "_MEASURED_SECONDS", 0.0)
+    seconds = training_cost.seconds_per_mac(graph.network(graph.study.setups[0]))
+    assert 0 < seconds < 1e-6
+    found = training_cost.as_json(graph, seconds)
+    assert found["hours"] == pytest.approx(seconds * found["training_macs"] / 3600)
+    assert len(found["stages"]) == len(graph.stages)
+    assert {row["protocol"] for row in found["experiments"]} == set(STUDY["protocols"])
+
+
+def test_without_the_images_the_study_says_how_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THINRESNET_CACHE", str(tmp_path))
+    graph = graph_from(
+        tmp_path,
+        recipes={"classic": "cifar-classic-160"},
+        classes=10,
+        images_train=50000,
+        holdout=0,
+        protocols=["dense"],
+    )
+    macs = count(scale("resnet20_cifar")).macs
+    assert graph.training_macs == 2 * 3 * 50000 * 160 * macs
+    (note,) = graph.notes
+    assert "50,000 training images" in note
+
+
+BASELINES = Path(thinresnet.__file__).parents[1] / "baselines"
+
+
+@pytest.fixture
+def nothing_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No images but the embedded ones."""
+    monkeypatch.setenv("THINRESNET_CACHE", str(tmp_path))
+
+
+@pytest.mark.usefixtures("nothing_at_hand")
+def test_the_founding_comparisons_state_the_published_epochs() -> None:
+    studies = {study.name: study for study in read_studies(BASELINES / "cifar10.yaml", protocols=list(PROTOCOLS))}
+    assert set(studies) == {"wrn40-2", "resnet56", "resnet110", "vgg16", "vgg16-guided"}
+    published = {"R56-A": 178, "R56-B": 220, "R110-A": 190, "R110-B": 260}
+    for name in ("resnet56", "resnet110"):
+        study = studies[name]
+        graph = graph_of(replace(study, protocols=("scratch-b",), setups=study.setups[:1]))
+        assert (graph.study.setups[0].label, len(graph.experiments)) == ("classic", 2)
+        for found in graph.experiments:
+            assert found.point is not None
+            assert {final.epochs for final in found.finals} == {published[found.point]}
+            assert len(found.finals) == 5
+
+
+@pytest.mark.usefixtures("nothing_at_hand")
+@pytest.mark.parametrize("name", ["digits", "cifar10", "cifar10-jpeg", "imagenet", "precrop", "precrop-cifar10-jpeg"])
+def test_every_study_that_comes_along_is_read(name: str) -> None:
+    studies = read_studies(BASELINES / f"{name}.yaml", protocols=list(PROTOCOLS))
+    used = {protocol for study in studies for protocol in study.protocols}
+    if name == "digits":
+        assert used == set(PROTOCOLS)
+        named = {pruner.method.name for study in studies for pruner in study.pruners}
+        assert named == set(methods())
+    else:
+        assert all(own.subject.classes and own.subject.images_train for study in studies for own in study.setups)
+
+
+def test_methods_at_initialisation_take_part_where_they_can(tmp_path: Path) -> None:
+    masking = ["at-init-weights", "at-init-filters", "at-init-masks"]
+    some = [
+        {"method": "synflow", "protocols": ["at-init-masks"]},
+        "synexp",
+        {"method": "synexp", "preconfig": True},
+    ]
+    graph = graph_from(tmp_path, methods=some, protocols=["at-init", *masking], budgets=[{"macs": "50%"}])
+    assert {(row.protocol, row.method) for row in graph.experiments} == {
+        ("at-init", "synexp"),
+        ("at-init", "synexp-preconfig"),
+        ("at-init-masks", "synflow"),
+        ("at-init-weights", "synexp"),
+        ("at-init-filters", "synexp"),
+    }
+    assert "synexp-preconfig takes no part in at-init-weights: no mask is denser than dense" in graph.notes
+    assert "synexp takes no part in at-init-masks: it finds densities without ranking weights" in graph.notes
+    # One pruning serves both granularities and all seeds: SynExp reads shapes only. A mask is drawn for each seed.
+    assert len(stages(graph, "prune", "-synexp-macs")) == 1
+    assert len(stages(graph, "mask", "-synexp-macs50pct-weights")) == 2
+    # Zeros are computed: a masked network's cost is the whole network's.
+    final = row(graph, "at-init-weights", "synexp", "macs50pct").finals[0]
+    assert final.training_macs == 3 * DENSE * 10 * IMAGES
+
+
+def test_plain_width_may_train_as_long_as_dense_costs(tmp_path: Path) -> None:
+    graph = graph_from(tmp_path, methods=[], protocols=["scaled-width", "scaled-width-b"])
+    short, long = (row(graph, name, None, "macs25pct") for name in ("scaled-width", "scaled-width-b"))
+    macs = count(network_of(long)).macs
+    assert (short.finals[0].epochs, long.finals[0].epochs) == (10, 10 * DENSE // macs)
+    assert long.timing is short.timing
+
+
+def test_a_method_may_take_part_in_some_protocols_only(tmp_path: Path) -> None:
+    some = ["l2", {"method": "l1", "protocols": ["scratch-e"]}]
+    graph = graph_from(tmp_path, methods=some, protocols=["prune-finetune", "scratch-e"])
+    assert {(row.protocol, row.method) for row in graph.experiments} == {
+        ("prune-finetune", "l2"),
+        ("scratch-e", "l1"),
+        ("scratch-e", "l2"),
+    }
+    with pytest.raises(InputError, match=r"methods, entry 1: .*unknown protocol 'rewind'"):
+        graph_from(tmp_path, methods=[{"method": "l1", "protocols": ["rewind"]}], protocols=["scratch-e"])

@@ -1,0 +1,110 @@
+"""Hashes are remembered as long as a file stays as it is, and no longer."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thinresnet.studies import hashes
+from thinresnet.studies.hashes import FolderHashes
+from thinresnet.studies.store import Store
+from thinresnet.training.provenance import file_sha256
+
+Finish = Callable[..., Any]
+CACHE = "cache/stage.json"
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of files that were read for their hashes."""
+    names: list[str] = []
+
+    def hashed(path: Path) -> str:
+        names.append(path.name)
+        return file_sha256(path)
+
+    monkeypatch.setattr(hashes, "file_sha256", hashed)
+    return names
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute after whatever was written."""
+    now = time.time_ns
+    monkeypatch.setattr(hashes.time, "time_ns", lambda: now() + 60 * 10**9)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    path = tmp_path / "stage" / "model.safetensors"
+    path.parent.mkdir()
+    path.write_bytes(b"weights")
+    return path
+
+
+def hashed(weights: Path) -> str:
+    """As a new process does it."""
+    known = FolderHashes(weights.parent, weights.parents[1] / CACHE)
+    found = known.sha256(weights)
+    known.keep()
+    return found
+
+
+@pytest.mark.usefixtures("later")
+def test_what_stays_as_it_is_is_read_once(weights: Path, read: list[str]) -> None:
+    assert hashed(weights) == hashed(weights) == file_sha256(weights)
+    assert read == ["model.safetensors"]
+
+
+@pytest.mark.usefixtures("later")
+@pytest.mark.parametrize("change", ["longer", "same size", "same size and time", "replaced"])
+def test_what_changed_is_read_again(weights: Path, read: list[str], change: str) -> None:
+    hashed(weights)
+    before = weights.stat()
+    if change == "longer":
+        weights.write_bytes(b"weights and more")
+    elif change == "replaced":
+        other = weights.with_name("other")
+        other.write_bytes(b"WEIGHTS")
+        os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+        other.replace(weights)
+    else:
+        weights.write_bytes(b"WEIGHTS")
+    if change == "same size and time":
+        os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert hashed(weights) == file_sha256(weights)
+    assert len(read) == 2
+
+
+def test_what_was_written_just_now_is_not_remembered(weights: Path, read: list[str]) -> None:
+    """A second change within the clock's tick would not show."""
+    assert hashed(weights) == hashed(weights)
+    assert len(read) == 2
+
+
+@pytest.mark.usefixtures("later")
+@pytest.mark.parametrize("content", ["", "[]", '{"model.safetensors": 3}', "\x00", '{"model.safetensors": [1]}'])
+def test_a_cache_that_is_no_cache_is_as_none(weights: Path, content: str) -> None:
+    cache = weights.parents[1] / CACHE
+    cache.parent.mkdir()
+    cache.write_text(content)
+    assert hashed(weights) == file_sha256(weights)
+
+
+@pytest.mark.usefixtures("later")
+def test_a_study_that_is_shown_again_reads_no_file(finish: Finish, read: list[str]) -> None:
+    graph, store = finish()
+    assert all(Store(store.root).finished(stage) for stage in graph.stages.values())
+    read.clear()
+    again = Store(store.root)
+    assert all(again.finished(stage) for stage in graph.stages.values())
+    assert read == []
+    stage = next(iter(graph.stages.values()))
+    (store.folder(stage) / "model.safetensors").write_bytes(b"WEIGHTS")
+    assert Store(store.root).state(stage).wrong == "model.safetensors was changed"
+    assert read == ["model.safetensors"]

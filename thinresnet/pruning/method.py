@@ -1,0 +1,68 @@
+"""What a pruning method is: one interface for those that act on a trained network, while training, and before it.
+
+A method is a frozen dataclass whose fields are its settings, in any file of this package: `registry.py` finds it there.
+It says what scores (`scores`), what trains while pruning (`train`) and what is removed (`run`); a criterion on a
+trained network overrides `scores` alone, one at initialisation (`initialisation/criterion.py`) `find`. Its docstring
+says which paper's definition it is, and its first line is what `thinresnet prune --list` shows.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from thinresnet.convert import check_fields
+from thinresnet.pruning.job import Job, Pruned
+from thinresnet.pruning.selection import Scores
+
+NEEDS = ("weights", "data", "gradients", "training")
+SCOPES = ("layer", "global")
+TRAINED, TRAINING, INITIALISATION = WHEN = ("trained network", "while training", "at initialisation")
+
+
+class Method:
+    """A pruning method; subclasses are frozen dataclasses, found by their name."""
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    when: ClassVar[str] = TRAINED  # of WHEN: what it acts on
+    needs: ClassVar[frozenset[str]] = frozenset({"weights"})  # of NEEDS
+    scope: ClassVar[str] = "layer"  # by default: the same fraction of every group, or one ranking of all channels
+    serves: ClassVar[str] = "any network"
+    removes: ClassVar[str] = "channels"  # or blocks, or weights (masks)
+    rewinds: ClassVar[bool] = False  # whether the weights that come out are those that training began with
+    grows: ClassVar[bool] = False  # at initialisation: whether a layer may become wider than it is (PreConfig)
+    ranks_weights: ClassVar[bool] = False  # at initialisation: whether it also says which single weights stay
+    reconstruction: ClassVar[str | None] = None  # what of it is ours, where the paper could not be read
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_fields(self)
+
+    def check(self, job: Job) -> None:
+        """Refuse (InputError) a network that the method cannot serve."""
+
+    def train(self, job: Job) -> None:
+        """What trains while pruning: changes `job.model` in place."""
+
+    def scores(self, job: Job) -> Scores:
+        """One figure a channel: the larger, the longer it is kept."""
+        raise NotImplementedError(f"{type(self).__name__} has neither scores nor a run of its own")
+
+    def run(self, job: Job) -> Iterator[Pruned]:
+        """What is removed: one smaller network for each of the job's targets, in their order."""
+        self.train(job)
+        scores = job.checked(self.scores(job))
+        for target in job.targets:
+            yield job.cut(target.select(job.channels, job.movable, scores))
+
+
+def settings_of(method: Method) -> dict[str, Any]:
+    """A method's settings as JSON values."""
+    return dict(vars(method))
+
+
+def summary(what: object) -> str:
+    """The first line of a docstring, which is what lists show."""
+    return str(inspect.getdoc(what)).splitlines()[0]

@@ -1,0 +1,273 @@
+"""What protocols build a graph with: the stages and experiments of one recipe of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from thinresnet.budget import Budget
+from thinresnet.network import Network
+from thinresnet.networks.cost import macs_and_params
+from thinresnet.pruning.method import Method
+from thinresnet.pruning.presets import preset
+from thinresnet.recipe import Recipe
+from thinresnet.studies.graph import Experiment, Images, StudyGraph
+from thinresnet.studies.stages import CostPoint, Guide, Mask, Prune, Rescale, Rewind, Source, Stage, Timing, Train
+from thinresnet.studies.study import Pruner, Study, TrainingSetup
+
+
+@dataclass(frozen=True)
+class PrunedShape:
+    """A pruner at a cost point: where each seed's shape will lie."""
+
+    pruner: Pruner
+    point: CostPoint
+    sources: Mapping[int, Source]
+    name: str
+
+    @property
+    def first(self) -> Source:
+        """The first seed's."""
+        return next(iter(self.sources.values()))
+
+
+@dataclass(frozen=True)
+class Builder:
+    """The stages and experiments of one recipe, added to a graph."""
+
+    graph: StudyGraph
+    setup: TrainingSetup
+
+    @property
+    def study(self) -> Study:
+        """What is compared."""
+        return self.graph.study
+
+    @property
+    def images(self) -> Images:
+        """What is trained on."""
+        return self.graph.images(self.setup)
+
+    @property
+    def network(self) -> Network:
+        """The dense network."""
+        return self.graph.network(self.setup)
+
+    @cached_property
+    def macs(self) -> int:
+        """MACs of the dense network."""
+        return self.graph.dense_cost(self.setup).macs
+
+    def budgets(self, point: CostPoint) -> tuple[Budget, ...]:
+        """What a network at this point may cost; for a paper's list, exactly its MACs."""
+        if point.to is None:
+            return point.budgets
+        return (Budget.parse("macs", macs_and_params(preset(point.to, self.network)).macs),)
+
+    def _macs_at(self, network: Network | Source, point: CostPoint | None) -> int:
+        """The MACs of a network, at most: where it is found later, those of its point, or the dense one's."""
+        if isinstance(network, Network):
+            return macs_and_params(network).macs
+        own = self.budgets(point) if point else ()
+        return min([self.macs, *(budget.limit(self.macs) for budget in own if budget.quantity == "macs")])
+
+    # Stages
+
+    def train(
+        self,
+        shape: str,
+        network: Network | Source,
+        seed: int,
+        *,
+        recipe: Recipe | None = None,
+        weights: Source | None = None,
+        at: CostPoint | None = None,
+        equal_computation: bool = False,
+        most_times: int | None = None,
+    ) -> Train:
+        """Training of a network by the setup's recipe, or another one.
+
+        `at` bounds the MACs of a network that is found later. `equal_computation` is Scratch-B, whose epochs follow
+        from that network's MACs, at most `most_times` the recipe's.
+        """
+        setup, images = self.setup, self.images
+        return self.graph.add(
+            Train(
+                name=_named(f"{setup.subject.arch}-{shape}-{images.name}-{setup.label}-s{seed}"),
+                recipe=recipe or setup.recipe,
+                recipe_name=setup.label,
+                shape=shape,
+                seed=seed,
+                dataset=images.name,
+                classes=images.classes,
+                images=images.train,
+                holdout=self.study.holdout,
+                network=network,
+                weights=weights,
+                equal_macs=self.macs if equal_computation else None,
+                most_times=most_times,
+                macs=self._macs_at(network, at),
+            )
+        )
+
+    def dense(self, seed: int) -> Train:
+        """The dense parent of a seed."""
+        return self.train("dense", self.network, seed)
+
+    def prune(self, parent: Train, pruner: Pruner, points: Sequence[CostPoint], seed: int, step: str = "") -> Prune:
+        """Pruning of a trained network to several points, loosest first; one output each, by the point's tag."""
+        tags = "-".join(point.tag for point in points)
+        name = f"{self.network.arch}-{pruner.label}-{tags}{step}-{self.images.name}-{self.setup.label}-s{seed}"
+        per_epoch = round(self.images.train * (1 - self.study.holdout))
+        return self.graph.add(
+            Prune(
+                name=_named(name),
+                method=pruner.method.name,
+                settings=pruner.settings,
+                scope=pruner.scope,
+                stream=pruner.stream,
+                seed=seed,
+                points=tuple(points),
+                parent=Source(parent),
+                data_dir=self.setup.recipe.data_dir,
+                macs=self.macs,
+                images_seen=images_seen(pruner.method, self.network, self.setup.recipe, per_epoch),
+            )
+        )
+
+    def prune_at_initialisation(self, pruner: Pruner, point: CostPoint, seed: int) -> Source:
+        """The channel counts that a method finds before anything is trained; those that need nothing know no seed."""
+        needs, label = pruner.method.needs, self.setup.label
+        name = f"{self.network.arch}-{pruner.label}-{point.tag}-{label}-pruned{f'-s{seed}' if needs else ''}"
+        looks = "data" in needs
+        stage = Prune(
+            name=_named(name),
+            method=pruner.method.name,
+            settings=pruner.settings,
+            grow=pruner.grow,
+            seed=seed if needs else 0,
+            points=(CostPoint(self.budgets(point)),),
+            parent=self.network,
+            recipe=self.setup.recipe if looks else None,
+            dataset=self.images.name if looks else None,
+            holdout=self.study.holdout if looks else 0.0,
+            macs=self.macs,
+            images_seen=0,
+        )
+        return Source(self.graph.add(stage), stage.points[0].tag)
+
+    def rescale(self, name: str, point: CostPoint, network: Source) -> Source:
+        """A found shape at another point."""
+        return Source(self.graph.add(Rescale(name=self._of_shape(name), budgets=self.budgets(point), network=network)))
+
+    def guide(self, name: str, point: CostPoint, references: Sequence[Source]) -> Source:
+        """The stages' shares of found shapes on this setup's network."""
+        stage = Guide(
+            name=self._of_shape(name), dense=self.network, budgets=self.budgets(point), network=tuple(references)
+        )
+        return Source(self.graph.add(stage))
+
+    def rewind(self, name: str, parent: Train, network: Source, seed: int) -> Source:
+        """What pruning kept, at its first weights."""
+        stage = Rewind(name=self._of_shape(name), seed=seed, parent=Source(parent), network=network)
+        return Source(self.graph.add(stage))
+
+    def mask(self, name: str, pruned: Source, granularity: str, seed: int) -> Source:
+        """The dense network at its first weights, with masks."""
+        stage = Mask(name=self._of_shape(name), network=self.network, granularity=granularity, seed=seed, pruned=pruned)
+        return Source(self.graph.add(stage))
+
+    def _of_shape(self, name: str) -> str:
+        return _named(f"{self.setup.subject.arch}-{name}-{self.setup.label}-shape")
+
+    def timing(self, name: str, network: Network | Source) -> Timing:
+        """Inference of a network against the dense one; once, and not a seed."""
+        return self.graph.add(
+            Timing(
+                name=_named(f"{self.setup.subject.arch}-{name}-{self.setup.label}-time"),
+                dense=self.network,
+                network=network,
+                batch_size=self.study.timing_batch,
+                runs=self.study.timing_runs,
+            )
+        )
+
+    # What protocols share
+
+    def pruners(self, protocol: str, why_not: Callable[[Pruner], str | None]) -> Iterator[Pruner]:
+        """The study's pruners that a protocol can go on from; the graph notes why others cannot."""
+        for pruner in self.study.pruners:
+            if pruner.protocols and protocol not in pruner.protocols:
+                continue
+            if reason := why_not(pruner):
+                self.graph.note(f"{pruner.label} takes no part in {protocol}: {reason}")
+            else:
+                yield pruner
+
+    def pruned(self, protocol: str, why_not: Callable[[Pruner], str | None]) -> Iterator[PrunedShape]:
+        """Every pruner that takes part at every point, and where the shapes of the seeds will lie.
+
+        A method that trains while it prunes does so once for all points that lie on one way down; for the others each
+        point is a stage of its own, so that a budget more redoes nothing.
+        """
+        for pruner in self.pruners(protocol, why_not):
+            once = "training" in pruner.method.needs
+            for points in self._ways_down() if once else [[point] for point in self.study.points]:
+                stages = {seed: self.prune(self.dense(seed), pruner, points, seed) for seed in self.study.seeds}
+                for point in points:
+                    sources = {seed: Source(stage, point.tag) for seed, stage in stages.items()}
+                    yield PrunedShape(pruner, point, sources, name=f"{pruner.label}-{point.tag}")
+
+    def _ways_down(self) -> list[list[CostPoint]]:
+        """The points in groups that one pruning can pass through: the same quantity, loosest first."""
+        dense = self.graph.dense_cost(self.setup)
+        alone: list[list[CostPoint]] = []
+        by_quantity: dict[str, list[CostPoint]] = {}
+        for point in self.study.points:
+            if len(point.budgets) == 1:
+                by_quantity.setdefault(point.budgets[0].quantity, []).append(point)
+            else:
+                alone.append([point])
+        for quantity, points in by_quantity.items():
+            points.sort(key=lambda point: point.budgets[0].limit(getattr(dense, quantity)), reverse=True)
+        return [*by_quantity.values(), *alone]
+
+    def experiment(
+        self,
+        protocol: str,
+        finals: Sequence[Stage],
+        *,
+        method: str | None = None,
+        point: CostPoint | None = None,
+        timing: Timing | None = None,
+    ) -> None:
+        """A row of the table; `method` is what found the network, where something did."""
+        tag, dense = point.tag if point else None, self.graph.dense_cost(self.setup)
+        self.graph.experiments.append(Experiment(self.setup.label, protocol, method, tag, dense, tuple(finals), timing))
+
+    def experiment_of(self, protocol: str, shape: PrunedShape, finals: Sequence[Stage]) -> None:
+        """A row about a network that was found, which is timed as the first seed has it."""
+        timing = self.timing(shape.name, shape.first)
+        self.experiment(protocol, finals, method=shape.pruner.label, point=shape.point, timing=timing)
+
+
+def images_seen(method: Method, dense: Network, recipe: Recipe, per_epoch: int) -> int:
+    """The images that a method sees while pruning, at most, as far as its settings tell.
+
+    That is `epochs` of training (the recipe's, where none are set), `updates` between removals of `channels`, or so
+    many `images` for a criterion.
+    """
+    if "training" in method.needs:
+        rounds: int = getattr(method, "rounds", 1)
+        updates = getattr(method, "updates", None)
+        if updates is not None:
+            removals = -(-sum(dense.channels.values()) // getattr(method, "channels", 1))
+            return int(removals * updates * recipe.batch_size * recipe.grad_accum_steps)
+        epochs = getattr(method, "epochs", None)
+        return rounds * per_epoch * (recipe.total_epochs if epochs is None else int(epochs))
+    return int(getattr(method, "images", 0)) if "data" in method.needs else 0
+
+
+def _named(name: str) -> str:
+    return name.replace("/", "_")

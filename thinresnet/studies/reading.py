@@ -1,0 +1,202 @@
+"""Reading a study: one YAML document that says what is compared.
+
+A file may hold several documents (`---` between them), each a study of its own. The dataclasses below are the keys that
+a document may have; what is not allowed is refused in one line that says where it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from thinresnet import recipe as recipes
+from thinresnet.budget import QUANTITIES, Budget
+from thinresnet.convert import NAME, convert, setting, unknown_name
+from thinresnet.errors import InputError
+from thinresnet.identity import differing
+from thinresnet.pruning.method import SCOPES
+from thinresnet.pruning.registry import method
+from thinresnet.studies.stages import CostPoint
+from thinresnet.studies.study import Pruner, Study, Subject, TrainingSetup
+from thinresnet.yamls import read_documents
+
+
+@dataclass(frozen=True)
+class _Budgets:
+    """An entry of `budgets`."""
+
+    macs: str | int | float = setting(None)
+    params: str | int | float = setting(None)
+    to: str = setting(None, pattern=NAME)
+
+    def __post_init__(self) -> None:
+        if self.to is not None and self.given:
+            raise InputError("`to` says the whole shape; leave out the budgets beside it")
+        if self.to is None and not self.given:
+            raise InputError("give a budget (macs: 50%, params: 0.5M) or a list of counts (to: R56-A)")
+
+    @property
+    def given(self) -> dict[str, str | int | float]:
+        found = {quantity: getattr(self, quantity) for quantity in QUANTITIES}
+        return {quantity: text for quantity, text in found.items() if text is not None}
+
+    @property
+    def point(self) -> CostPoint:
+        return CostPoint(tuple(Budget.parse(quantity, text) for quantity, text in self.given.items()), self.to)
+
+
+@dataclass(frozen=True)
+class _Method:
+    """An entry of `methods`."""
+
+    SHORTHAND: ClassVar[str] = "method"
+    method: str
+    set: dict[str, Any] = setting(dict)
+    scope: str | None = setting(None, choices=SCOPES)
+    stream: bool = False
+    preconfig: bool = False
+    label: str | None = setting(None, pattern=NAME)
+    protocols: tuple[str, ...] = setting((), distinct=True)
+
+    @property
+    def pruner(self) -> Pruner:
+        found = method(self.method, self.set)
+        if self.preconfig and not found.grows:
+            raise InputError(f"preconfig: {self.method} cannot give a layer more channels; leave it out")
+        label = self.label or (f"{self.method}-preconfig" if self.preconfig else self.method)
+        return Pruner(label, found, differing(found), self.scope, self.stream, self.preconfig, self.protocols)
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """`measure`: how inference is timed."""
+
+    batch_size: int = setting(1, low=1)
+    runs: int = setting(20, low=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Subject:
+    """What is trained, of a document and of its `transfer`."""
+
+    arch: str
+    kwargs: dict[str, Any] = setting(dict, arguments=True)
+    input_size: tuple[int, int, int] | None = None
+    dataset: str | None = None
+    data_dir: str | None = None
+    classes: int | None = setting(None, low=1)
+    images_train: int | None = setting(None, low=1)
+
+    @property
+    def subject(self) -> Subject:
+        data = {key: value for key in ("dataset", "data_dir") if (value := getattr(self, key)) is not None}
+        return Subject(self.arch, self.kwargs, self.input_size, self.classes, self.images_train, data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Document(_Subject):
+    """A whole document."""
+
+    study: str = setting(pattern=NAME)
+    about: str = ""
+    holdout: float = setting(0.0, low=0, below=1)
+    recipes: dict[str, str | dict[str, Any]] = setting(count=(1, 100))
+    finetune: dict[str, Any] = setting(dict)
+    budgets: tuple[_Budgets, ...] = ()
+    methods: tuple[_Method, ...] = ()
+    protocols: tuple[str, ...] = setting(count=(1, 100), distinct=True)
+    steps: int = setting(3, low=2)
+    seeds: tuple[int, ...] = setting((42,), low=0, count=(1, 1000), distinct=True)
+    measure: _Measure = setting(_Measure)
+    transfer: _Subject | None = None
+
+
+def read_studies(
+    path: Path, *, protocols: Sequence[str], changes: Mapping[str, Any] | None = None
+) -> tuple[Study, ...]:
+    """The studies of a file; `protocols` are the names there are, `changes` goes over every recipe (flags)."""
+    documents = read_documents(path, missing=f"{path}: no such file; baselines/*.yaml are studies")
+    if not documents:
+        raise InputError(f"{path}: empty; a study has the keys study, arch, recipes and protocols")
+    found = []
+    for number, given in enumerate(documents, start=1):
+        where = f"{path}" if len(documents) == 1 else f"{path}, document {number}"
+        document = convert(_Document, given, where, source="yaml")
+        found.append(_study(document, where, protocols, changes or {}))
+    names = [study.name for study in found]
+    if (twice := _twice(names)) is not None:
+        raise InputError(f"{path}: two documents are called {twice!r}; give each study a name of its own")
+    return tuple(found)
+
+
+def _study(document: _Document, where: str, protocols: Sequence[str], changes: Mapping[str, Any]) -> Study:
+    for name in document.protocols:
+        if name not in protocols:
+            raise unknown_name(f"{where}: protocols", "protocol", name, protocols)
+    points = tuple(_points(document, where))
+    pruners = tuple(_pruners(document, where))
+    if (twice := _twice([own.label for own in pruners])) is not None:
+        raise InputError(f"{where}: methods: {twice!r} stands twice; give one of them a label")
+    if (twice := _twice([point.tag for point in points])) is not None:
+        raise InputError(f"{where}: budgets: {twice!r} stands twice; leave one out")
+    return Study(
+        name=document.study,
+        about=document.about,
+        holdout=document.holdout,
+        setups=tuple(_setups(document, where, changes)),
+        points=points,
+        pruners=pruners,
+        protocols=document.protocols,
+        steps=document.steps,
+        seeds=document.seeds,
+        timing_batch=document.measure.batch_size,
+        timing_runs=document.measure.runs,
+        transfer=document.transfer.subject if document.transfer else None,
+    )
+
+
+def _points(document: _Document, where: str) -> Iterator[CostPoint]:
+    for number, entry in enumerate(document.budgets, start=1):
+        try:
+            yield entry.point
+        except InputError as error:
+            raise InputError(f"{where}: budgets, entry {number}: {error}") from None
+
+
+def _pruners(document: _Document, where: str) -> Iterator[Pruner]:
+    for number, entry in enumerate(document.methods, start=1):
+        try:
+            for name in entry.protocols:
+                if name not in document.protocols:
+                    raise unknown_name("protocols", "protocol", name, document.protocols, "those of the study")
+            yield entry.pruner
+        except InputError as error:
+            raise InputError(f"{where}: methods, entry {number}: {error}") from None
+
+
+def _setups(document: _Document, where: str, changes: Mapping[str, Any]) -> Iterator[TrainingSetup]:
+    subject = document.subject
+    for label, entry in document.recipes.items():
+        given = {"recipe": entry} if isinstance(entry, str) else entry
+        try:
+            if not NAME[0].fullmatch(label):
+                raise InputError(f"a recipe's label is {NAME[1]}")
+            name: Any = given.get("recipe")
+            finetune: Any = given.get("finetune", {})
+            if not isinstance(name, str) or not isinstance(finetune, dict):
+                raise InputError("takes a `recipe: NAME`, flags of the recipe, and `finetune: {flags}`")
+            flags = {key: value for key, value in given.items() if key not in ("recipe", "finetune")}
+            over = {**flags, **subject.recipe_changes, **changes}
+            recipe = recipes.load(name, over)
+            finetuning = recipes.load(name, {**over, **document.finetune, **finetune})
+            if recipe.initial_checkpoint or finetuning.initial_checkpoint:
+                raise InputError("initial_checkpoint: the protocols say what a training starts from; leave it out")
+        except InputError as error:
+            raise InputError(f"{where}: recipes: {label}: {error}") from None
+        yield TrainingSetup(label, recipe, finetuning, subject)
+
+
+def _twice(entries: Sequence[Hashable]) -> Hashable | None:
+    return next((entry for entry in entries if entries.count(entry) > 1), None)

@@ -1,0 +1,23 @@
+"""The documented defaults of stages: what is not hashed, so that a new field does not make finished work unknown.
+
+A field that stands here counts towards a stage's key only where it differs. A new field comes in with the value that
+means what was done before there was one; every key stays. Changing a value that stands here changes what existing keys
+mean: that takes a new `thinresnet.identity.FORMAT`, with which all keys change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+DEFAULTS: dict[str, Mapping[str, Any]] = {
+    "train": {"holdout": 0.0, "weights": None, "equal_macs": None, "most_times": None},
+    "prune": {
+        "settings": {}, "scope": None, "stream": False, "grow": False, "recipe": None, "dataset": None, "holdout": 0.0,
+    },
+    "rescale": {},
+    "guide": {},
+    "rewind": {},
+    "mask": {},
+    "time": {"batch_size": 1, "runs": 20},
+}  # fmt: skip

@@ -1,0 +1,72 @@
+"""Pruning to one or several cost points by a method of the registry: a trained network, or one at initialisation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from thinresnet.network import Network
+from thinresnet.pruning.folder import prune_to_folders
+from thinresnet.pruning.parent import Parent, read_parent
+from thinresnet.pruning.presets import preset
+from thinresnet.pruning.record import read_pruning
+from thinresnet.pruning.registry import method
+from thinresnet.pruning.session import How
+from thinresnet.recipe import Recipe
+from thinresnet.result import FORWARD_AND_BACKWARD
+from thinresnet.studies.stages.stage import CostPoint, Folders, Source, Stage, undecided
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Prune(Stage):
+    """Pruning: a folder for each cost point, the loosest first."""
+
+    kind: ClassVar[str] = "prune"
+
+    method: str
+    settings: Mapping[str, Any]
+    scope: str | None = None
+    stream: bool = False
+    grow: bool = False
+    seed: int
+    points: tuple[CostPoint, ...]
+    parent: Source | Network  # a network: at initialisation
+    recipe: Recipe | None = None  # at initialisation: how images are read, where the method looks at any
+    dataset: str | None = None  # as the recipe
+    holdout: float = 0.0  # as the recipe
+    data_dir: str | None = undecided(default=None)
+    macs: int = undecided()  # of the parent
+    images_seen: int = undecided()  # by the method, at most
+
+    @property
+    def training_macs(self) -> int:
+        """Forward and backward through the parent, whole or masked: nothing is saved before the cut."""
+        return FORWARD_AND_BACKWARD * self.macs * self.images_seen
+
+    def spent(self, folder: Path) -> int:
+        """What the pruning's record says."""
+        return read_pruning(folder).training_macs
+
+    def run(self, inputs: Folders, folder: Path, *, quiet: bool) -> dict[str, str]:
+        """Prune; points whose folders are whole stay as they are."""
+        chosen, parent = method(self.method, self.settings), self._parent(inputs)
+        to = next((point.to for point in self.points if point.to), None)
+        how = How(
+            budgets=tuple(point.budgets for point in self.points if not point.to),
+            to=preset(to, parent.network) if to else None,
+            to_name=to,
+            scope=self.scope,
+            stream=self.stream,
+            grow=self.grow,
+            seed=self.seed,
+        )
+        found = prune_to_folders(chosen, parent, how, output=folder)
+        return {point.tag: path.name for point, (path, _) in zip(self.points, found, strict=True)}
+
+    def _parent(self, inputs: Folders) -> Parent:
+        if isinstance(self.parent, Source):
+            return read_parent(str(inputs["parent"]), data_dir=None if self.data_dir is None else Path(self.data_dir))
+        recipe = None if self.recipe is None else self.recipe.replace(seed=self.seed)
+        return Parent(name=self.parent.arch, network=self.parent, recipe=recipe, holdout=self.holdout)

@@ -1,0 +1,48 @@
+"""Timing inference of a network against the dense one, on the machine that does it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from thinresnet.files import write_atomically
+from thinresnet.network import Network
+from thinresnet.networks import measure, read_network
+from thinresnet.recipe import Recipe
+from thinresnet.studies.stages.stage import Folders, Source, Stage
+from thinresnet.training.processes import start_accelerator
+from thinresnet.training.provenance import device_name
+
+TIMING = "timing.json"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Timing(Stage):
+    """The dense network and the other one in turns."""
+
+    kind: ClassVar[str] = "time"
+
+    dense: Network
+    network: Network | Source
+    batch_size: int = 1
+    runs: int = 20
+
+    def run(self, inputs: Folders, folder: Path, *, quiet: bool) -> dict[str, str]:
+        """Measure and write the record."""
+        network = self.network if isinstance(self.network, Network) else read_network(inputs["network"])
+        timings = measure([self.dense, network], batch_size=self.batch_size, runs=self.runs)
+        dense, other = ({key: value for key, value in asdict(own).items() if key != "network"} for own in timings)
+        record: dict[str, Any] = {
+            "batch_size": self.batch_size,
+            "runs": self.runs,
+            "device": device_name(start_accelerator(Recipe())),
+            "threads": torch.get_num_threads(),
+            "dense": dense,
+            "network": other,
+        }
+        write_atomically(folder / TIMING, json.dumps(record, indent=1) + "\n")
+        return {}
