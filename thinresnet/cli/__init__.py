@@ -19,7 +19,8 @@ import typer
 from typer.core import TyperGroup
 
 import thinresnet
-from thinresnet.errors import INPUT_EXIT_CODE, InputError, os_error_line
+from thinresnet.errors import FAILED_EXIT_CODE, INPUT_EXIT_CODE, InputError, os_error_line
+from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingError, TrainingInterruptedError
 
 STOPPED_EXIT_CODE = 130  # as shells say of Ctrl-C
 # Each verb (or group of verbs) and the file of this package that has it.
@@ -89,6 +90,10 @@ def main() -> None:
             app()
         except InputError as error:
             _end(str(error), INPUT_EXIT_CODE)
+        except TrainingInterruptedError as error:
+            _end(f"{error}; saved: the same command resumes from there", REQUEUE_EXIT_CODE)
+        except TrainingError as error:
+            _end(str(error), FAILED_EXIT_CODE)
         except OSError as error:
             _end(*os_error_line(error))
 
