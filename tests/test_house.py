@@ -10,7 +10,23 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "thinresnet"
-GROUND = {"budget", "charts", "errors", "files", "network", "policy", "recipe", "result", "runs", "stopping", ""}
+GROUND = {
+    "budget",
+    "charts",
+    "convert",
+    "errors",
+    "files",
+    "identity",
+    "network",
+    "policy",
+    "progress",
+    "recipe",
+    "result",
+    "runs",
+    "stopping",
+    "yamls",
+    "",
+}
 MAY_IMPORT = {
     "networks": GROUND,
     "pruning": GROUND | {"networks", "training"},

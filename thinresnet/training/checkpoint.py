@@ -18,7 +18,7 @@ import torch
 from thinresnet.convert import brief
 from thinresnet.errors import InputError
 from thinresnet.files import write_atomically
-from thinresnet.identity import RECIPE_DEFAULTS, RUN_DEFAULTS, differing
+from thinresnet.identity import FREE_IN_A_RUN, RECIPE_DEFAULTS, RUN_DEFAULTS, differing
 
 _PATTERN = "epoch*-step*.pt"
 
@@ -93,6 +93,6 @@ def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
     recipe = differing(identity.get("recipe", {}), RECIPE_DEFAULTS)
     return {
         **{f"network: {key}": value for key, value in identity.get("network", {}).items()},
-        **{f"recipe: {key}": value for key, value in recipe.items()},
+        **{f"recipe: {key}": value for key, value in recipe.items() if key not in FREE_IN_A_RUN},
         **differing(facts, RUN_DEFAULTS),
     }

@@ -17,7 +17,7 @@ import filelock
 
 from thinresnet.errors import InputError
 from thinresnet.files import read_object, write_atomically
-from thinresnet.identity import FORMAT, RUN_DEFAULTS, canonical_sha256, differing
+from thinresnet.identity import FORMAT, FREE_IN_A_RUN, RUN_DEFAULTS, canonical_sha256, differing
 from thinresnet.network import Network
 from thinresnet.recipe import Recipe
 from thinresnet.runs import NETWORK_FILE, RECIPE_FILE, SETTINGS_FILE
@@ -25,11 +25,6 @@ from thinresnet.stopping import TrainingError
 from thinresnet.training.checkpoint import check_identity
 
 _LOCK = ".lock"
-# What may differ between two sessions of one run without changing a bit of what comes out.
-_FREE = {
-    "data_dir", "dataset_download", "device_modules", "initial_checkpoint", "model", "model_kwargs", "num_classes",
-    "workers", "log_interval", "checkpoint_hist", "log_wandb",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -96,7 +91,7 @@ class RunFolder:
 
 def identity(recipe: Recipe, network: Network, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that decides the weights that come out and is not at its documented default, as plain JSON values."""
-    kept = {name: value for name, value in recipe.differing().items() if name not in _FREE}
+    kept = {name: value for name, value in recipe.differing().items() if name not in FREE_IN_A_RUN}
     facts = differing(settings, RUN_DEFAULTS)
     return {"format": FORMAT, "network": json.loads(network.to_json()), "recipe": kept, **facts}
 
