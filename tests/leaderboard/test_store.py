@@ -325,7 +325,7 @@ import thinresnet.leaderboard as room
 for module in pkgutil.iter_modules(room.__path__):
     importlib.import_module(f"{room.__name__}.{module.name}")
 import thinresnet.cli
-heavy = {"torch", "timm", "torchvision", "accelerate", "fvcore", "pandas", "altair", "itables", "numpy", "yaml"}
+heavy = {"torch", "timm", "torchvision", "accelerate", "fvcore", "pandas", "altair", "itables", "numpy"}
 print(sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
