@@ -1,7 +1,7 @@
 """What a budget is: an upper bound on a network's MACs or parameters, absolute or relative to the dense network.
 
 Standard library only. `2.05G`, `12M`, `131k` and `4089184256` are absolute; `50%` is relative. A budget is never
-rounded into: `Budget.limit` is the largest whole cost that does not exceed it.
+rounded into: `Budget.limit` is the largest integer cost that does not exceed it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Budget:
         return f"{self.quantity}{self.text.replace('%', 'pct')}"
 
     def limit(self, dense_cost: int) -> int:
-        """The largest whole cost allowed, for a dense network that costs `dense_cost`."""
+        """The largest integer cost allowed, for a dense network that costs `dense_cost`."""
         return math.floor(self.amount * dense_cost if self.relative else self.amount)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from thinresnet.cli import main
+from thinresnet.cli import counted, main
 from thinresnet.networks import build, read_network, save, scale
 
 
@@ -83,6 +83,21 @@ def test_what_was_counted_is_answered_again_without_torch(
         answer.write_text('{"asked": ')
     assert _run(monkeypatch, "count", str(file), "--json") == 0
     assert json.loads(capsys.readouterr().out)["macs"] < json.loads(first)["macs"]
+
+
+def test_an_answer_holds_for_the_code_that_gave_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache: Path, tmp_path: Path
+) -> None:
+    names = {file.name for file in counted.counting_files()}
+    assert {"cost.py", "tracer.py", "structures.py", "cifar.py", "network.py", "budget.py"} <= names
+    changed = tmp_path / "changed.py"
+    changed.write_text("first")
+    monkeypatch.setattr(counted, "counting_files", lambda: [changed])
+    for text in ("first", "first", "second"):
+        changed.write_text(text)
+        assert _run(monkeypatch, "count", "resnet20_cifar", "--json") == 0
+    assert len(list(cache.iterdir())) == 2
+    capsys.readouterr()
 
 
 def test_time_compares_with_dense(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

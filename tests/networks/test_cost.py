@@ -10,6 +10,7 @@ from torch import nn
 
 from thinresnet.errors import InputError
 from thinresnet.networks import build, count, scale
+from thinresnet.networks.cost import count_shapes
 
 
 def test_agrees_with_fvcores_own_totals() -> None:
@@ -46,6 +47,23 @@ def test_layers_add_up() -> None:
     cost = count(scale("efficientnet_b0", width=0.5))
     assert sum(layer.macs for layer in cost.layers) == cost.macs
     assert sum(layer.params for layer in cost.layers) == cost.params
+
+
+@pytest.mark.parametrize(
+    "arch",
+    ["resnet50", "ecaresnet26t", "resnetblur18", "densenet121", "mixnet_s", "convnextv2_atto", "shufflenet_v2_x1_0"],
+)
+def test_counting_from_shapes_is_counting(arch: str) -> None:
+    network = scale(arch, width=0.5, input_size=(3, 64, 64))
+    assert count_shapes(network, network.input_size) == count(network)
+
+
+def test_large_images_are_counted_from_shapes() -> None:
+    """A convolution's MACs are four times as many at twice the side; the classifier's stay."""
+    small, large = (count(scale("resnet50", input_size=(3, side, side))) for side in (2048, 4096))
+    classifier = 2048 * 1000
+    assert large.macs - classifier == 4 * (small.macs - classifier)
+    assert large.macs == 1_366_606_954_496
 
 
 def test_a_double_precision_model_and_a_compiled_one_are_counted() -> None:

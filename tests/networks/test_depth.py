@@ -86,7 +86,7 @@ def test_blocks_of_different_widths_keep_their_own() -> None:
     [
         ("vgg16_cifar", "no residual blocks"),
         ("densenet40_cifar", "no residual blocks"),
-        ("seresnet50", "'layer1.1' cannot leave.*attention"),
+        ("seresnet50", "'layer1.1' cannot be removed.*attention"),
         ("resnetv2_50x1_bit", "conv3, whose weights are standardised"),
     ],
 )
@@ -96,11 +96,11 @@ def test_what_has_no_such_blocks_is_refused(arch: str, message: str) -> None:
 
 
 def test_an_activation_that_is_not_idempotent_is_refused() -> None:
-    with pytest.raises(InputError, match=r"'layer1\.1' cannot leave: SiLU behind the sum"):
+    with pytest.raises(InputError, match=r"'layer1\.1' cannot be removed: SiLU behind the sum"):
         blocks_of(scale("resnet18", width=0.25, act_layer="silu", input_size=(3, 64, 64)))
 
 
 def test_only_blocks_that_can_leave_do() -> None:
     network = scale("resnet20_cifar")
-    with pytest.raises(InputError, match=r"'layer2\.0' is not a block that can leave"):
+    with pytest.raises(InputError, match=r"'layer2\.0' is not a block that can be removed"):
         without(build(network, seed=0), network, {"layer2.0"}, {})

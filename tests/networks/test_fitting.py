@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -95,6 +97,35 @@ def test_what_cannot_be_met_says_what_the_smallest_costs() -> None:
         fit("resnet18", [_macs("1k")])
     with pytest.raises(InputError, match="no depth scaling"):
         fit("resnet56_cifar", [_macs("1%")], scaling="depth")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"macs": "50%"},
+        {"macs": 20_275_520},
+        {"macs": _macs("50%")},
+        {"budgets": _macs("50%")},
+        {"budgets": [_macs("50%")]},
+    ],
+    ids=["text", "number", "budget", "one budget", "budgets"],
+)
+def test_budgets_in_every_form(given: dict[str, Any]) -> None:
+    assert fit("resnet20_cifar", **given) == fit("resnet20_cifar", [_macs("50%")])
+
+
+def test_budgets_of_both_quantities_by_name() -> None:
+    both = fit("resnet20_cifar", macs="50%", params="30%")
+    assert both == fit("resnet20_cifar", [_macs("50%"), _params("30%")])
+
+
+def test_budgets_that_do_not_say_of_what() -> None:
+    with pytest.raises(InputError, match=r"fit: '50%' does not say what it bounds; write macs=\"50%\""):
+        fit("resnet34", "50%")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"fit: \['50%'\] does not say what it bounds"):
+        fit("resnet34", ["50%"])  # type: ignore[list-item]
+    with pytest.raises(InputError, match=r"fit: macs='50%' was given a budget of params"):
+        fit("resnet34", macs=_params("50%"))
 
 
 def test_bad_requests() -> None:

@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 import torch_pruning
+import torchvision
 from torch import nn
 
 from thinresnet.errors import InputError
@@ -108,6 +109,11 @@ def test_what_no_channel_counts_explain_is_refused() -> None:
         read_off(model, "resnet20_cifar")
     with pytest.raises(InputError, match="which architecture"):
         read_off(nn.Sequential(nn.Conv2d(3, 4, 1)))
+
+
+def test_a_model_of_another_library_is_refused_by_the_layer_that_it_lacks() -> None:
+    with pytest.raises(InputError, match=r"read_off: the model has no conv_stem\.weight, as the architecture has"):
+        read_off(torchvision.models.mobilenet_v2(), "mobilenetv2_100")
 
 
 def test_a_folder_without_a_network(tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ from thinresnet.studies.baseline import Baseline, baselines
 
 BASELINES = Path(thinresnet.__file__).parents[1] / "baselines"
 FROZEN = {
-    "thinresnet-cifar10": ("d0f5a59195affde9", "a7f58149d8f4da4b"),
-    "thinresnet-cifar100": ("25ccca1898b948f5", "2f0435ad2dc51640"),
-    "thinresnet-imagenet": ("f7c35c741292a7f0", "b042e5aefcb9468e"),
+    "thinresnet-cifar10": ("c542b11012108d6e", "a7f58149d8f4da4b"),
+    "thinresnet-cifar100": ("04755bf9e55549f6", "2f0435ad2dc51640"),
+    "thinresnet-imagenet": ("4089f18fdc5c6423", "b042e5aefcb9468e"),
 }
 
 

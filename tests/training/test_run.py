@@ -21,7 +21,7 @@ from thinresnet import recipe as recipes
 from thinresnet.convert import setting
 from thinresnet.errors import InputError
 from thinresnet.identity import plain
-from thinresnet.training import checkpoint, display, provenance, tracking
+from thinresnet.training import checkpoint, display, outcome, provenance, tracking
 from thinresnet.training.run import RunFolder, identity, read_settings, readable_id
 
 NETWORK = networks.scale("resnet20_cifar", width=0.125, num_classes=10)
@@ -268,3 +268,15 @@ def test_the_first_signal_is_a_request_and_the_second_acts(number: signal.Signal
 def test_other_errors_of_the_disk_are_not_called_full(tmp_path: Path) -> None:
     with pytest.raises(PermissionError), stopping.full_disk_as_one_line(tmp_path):
         raise PermissionError(13, "Permission denied")
+
+
+def test_weights_to_start_from_are_named_without_folders(tmp_path: Path) -> None:
+    run = tmp_path / "resnet20-s1"
+    run.mkdir()
+    for file in (run / "model.safetensors", run / "network.json", tmp_path / "mine.pth"):
+        file.write_bytes(b"1")
+    for given, name in [(run, "resnet20-s1/model.safetensors"), (tmp_path / "mine.pth", "mine.pth")]:
+        initial = outcome.initial_checkpoint(str(given))
+        assert initial is not None
+        assert initial.to_json() == {"path": name, "sha256": initial.sha256}
+    assert outcome.initial_checkpoint("") is None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from thinresnet.budget import parse_budgets, short
+from thinresnet.cli.counted import remembered
 from thinresnet.cli.terminal import JsonFlag, print_json, print_table, progress, say
 from thinresnet.errors import InputError, nearest
 
@@ -105,7 +106,6 @@ def count_verb(
 
     Example: thinresnet count resnet50 --width 0.5
     """
-    from thinresnet.networks.counted import remembered
 
     def counted() -> dict[str, Any]:
         from thinresnet.networks import count

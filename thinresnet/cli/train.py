@@ -170,6 +170,8 @@ def choose_network(
 ) -> tuple[Callable[[int], Network], tuple[int, int, int], str]:
     """The network as a function of the number of classes, its input, and what its shape is called in the run's name."""
     from thinresnet import networks
+    from thinresnet.networks.blueprint import default_input_size
+    from thinresnet.networks.describe import check_arch, check_kwargs
 
     budgets = parse_budgets(vars(options))
     factors: dict[str, Any] = {
@@ -203,7 +205,9 @@ def choose_network(
     of_recipe: dict[str, Any] = {name: kwargs.pop(name) for name in ("width", "interior") if name in kwargs}
     if not ways:
         factors = of_recipe
-    size = input_of(networks.scale(arch, **kwargs).input_size)
+    check_arch(arch)
+    check_kwargs(arch, kwargs)
+    size = input_of(default_input_size(arch))
 
     def scaled(classes: int) -> Network:
         given = {**kwargs, "num_classes": classes, "input_size": size, "round_to": options.round_to}

@@ -24,9 +24,13 @@ from torch import Tensor, nn
 
 from thinresnet.errors import InputError
 from thinresnet.network import Network
-from thinresnet.networks.ties import Ties, find_ties, shapes_only
+from thinresnet.networks.ties import Ties, find_ties
+from thinresnet.networks.tracer import shapes_only
 
 DEFAULT_SIDE_PX = 224
+# A network beyond these is a typing error: it would fill the machine's memory, and its channels take minutes to follow.
+MOST_PARAMS = 20 * 10**9
+MOST_CHANNELS = 500_000  # of all layers together
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class _Shape:
 
 
 def blueprint(arch: str, kwargs: Mapping[str, Any], input_size: tuple[int, int, int]) -> Blueprint:
-    """How the architecture's channels hang together. Cached: building the same one again is common."""
+    """The architecture's ties and the layers that its constructor makes. Cached: building the same one again is common."""
     return _blueprint(arch, json.dumps(dict(kwargs), sort_keys=True), input_size)
 
 
@@ -54,9 +58,19 @@ def _blueprint(arch: str, kwargs_json: str, input_size: tuple[int, int, int]) ->
     kwargs = json.loads(kwargs_json)
     with _watch_layers() as made:
         model = create(arch, kwargs, input_size, device="meta")
+    _check_size(arch, model)
     names = {id(module): name for name, module in model.named_modules()}
     ties = find_ties(model, input_size, arch)
     return Blueprint(ties, tuple(names.get(id(layer)) for layer in made))
+
+
+def _check_size(arch: str, model: nn.Module) -> None:
+    """Refuse a network, which has no weights yet, that is too large to be traced."""
+    params = sum(parameter.numel() for parameter in model.parameters())
+    channels = sum(len(module.weight) for module in model.modules() if isinstance(module, (nn.Conv2d, nn.Linear)))
+    for number, what, most in ((params, "parameters", MOST_PARAMS), (channels, "channels", MOST_CHANNELS)):
+        if number > most:
+            raise InputError(f"{arch} would have {number:.3g} {what} with these keyword arguments; at most {most:.3g}")
 
 
 def default_input_size(arch: str) -> tuple[int, int, int]:
@@ -74,7 +88,16 @@ def create(arch: str, kwargs: Mapping[str, Any], input_size: tuple[int, int, int
     try:
         with torch.device(device):
             return timm.create_model(arch, pretrained=False, **options)
-    except (TypeError, ValueError, AssertionError, KeyError, RuntimeError, IndexError, AttributeError) as error:
+    except (
+        TypeError,
+        ValueError,
+        AssertionError,
+        KeyError,
+        RuntimeError,
+        IndexError,
+        AttributeError,
+        ArithmeticError,
+    ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         given = f" with {json.dumps(options)}" if options else ""
         raise InputError(f"{arch} cannot be made{given}: {reason}") from error

@@ -2,24 +2,29 @@
 
 MACs are multiply-accumulates of convolution and linear layers for one image, counted by fvcore, which calls them flops.
 ResNet-50 at 224 px: 4,089,184,256. fvcore's own total adds norms and pooling (4.1115 G); other tools print 4.12 G (with
-biases and activations) or 8.18 G (two operations a MAC) for the same network.
+biases and activations) or 8.18 G (two operations a MAC) for the same network. fvcore runs the network, which takes
+minutes on images of thousands of pixels: there the same layers are counted from shapes alone (a test compares both).
 """
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.hooks import RemovableHandle
 
 from thinresnet.budget import Costs
 from thinresnet.errors import InputError
 from thinresnet.network import Network
 from thinresnet.networks.blueprint import construct
+from thinresnet.networks.tracer import shapes_only
 
 with warnings.catch_warnings():  # fvcore imports what torch is about to retire, and that is not the user's concern
     warnings.simplefilter("ignore", FutureWarning)
@@ -27,6 +32,7 @@ with warnings.catch_warnings():  # fvcore imports what torch is about to retire,
 
 # fvcore's names of convolution and linear layers (addmm is a linear layer that was called as a function).
 _COUNTED = ("conv", "linear", "addmm")
+MOST_PIXELS_RUN = 512 * 512  # of an image that fvcore runs a network on
 _COUNTED_ALREADY: dict[tuple[str, tuple[int, ...]], Cost] = {}  # by hash and input size
 
 
@@ -61,7 +67,8 @@ def count(what: Network | nn.Module, input_size: tuple[int, int, int] | None = N
         own_size = input_size or what.input_size
         asked = what.sha256, tuple(own_size)
         if asked not in _COUNTED_ALREADY:
-            _COUNTED_ALREADY[asked] = _count(_hollow(what), own_size)
+            large = own_size[1] * own_size[2] > MOST_PIXELS_RUN
+            _COUNTED_ALREADY[asked] = count_shapes(what, own_size) if large else _count(_hollow(what), own_size)
         return _COUNTED_ALREADY[asked]
     model = getattr(what, "_orig_mod", what)  # a compiled model cannot be traced; the one it was made from can
     size = input_size or (getattr(model, "pretrained_cfg", None) or {}).get("input_size")
@@ -91,8 +98,44 @@ def _count(model: nn.Module, input_size: tuple[int, int, int]) -> Cost:
         params=sum(parameter.numel() for parameter in model.parameters()),
         activations=activations,
         input_size=input_size,
-        layers=tuple(_layer_costs(model, by_layer)),
+        layers=tuple(_layer_costs(model, {name: _counted(own) for name, own in by_layer.items()})),
     )
+
+
+def count_shapes(network: Network, input_size: tuple[int, int, int]) -> Cost:
+    """What `count` counts, from a forward pass on shapes."""
+    model = construct(network, device="meta")
+    macs: Counter[str] = Counter()
+    inside: list[str] = []
+    handles: list[RemovableHandle] = []
+
+    def enter(name: str) -> Callable[..., None]:
+        return lambda module, inputs: inside.append(name)
+
+    def leave(module: nn.Module, inputs: Any, output: Any) -> None:
+        name = inside.pop()
+        if isinstance(module, nn.Linear):
+            macs[name] += output.numel() * module.in_features
+
+    class Convolutions(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+            output = func(*args, **(kwargs or {}))
+            if func.overloadpacket.__name__ == "convolution":
+                macs[inside[-1]] += output.numel() * args[1][0].numel()
+            return output
+
+    for name, module in model.named_modules():
+        handles.append(module.register_forward_pre_hook(enter(name)))
+        handles.append(module.register_forward_hook(leave))
+    try:
+        with _undisturbed(model), shapes_only(model), Convolutions():
+            activations = _activations(model, torch.empty(1, *input_size, device="meta"))
+    finally:
+        for handle in handles:
+            handle.remove()
+    params = sum(parameter.numel() for parameter in model.parameters())
+    layers = tuple(_layer_costs(model, macs))
+    return Cost(macs.total(), params, activations, input_size, layers)
 
 
 def _activations(model: nn.Module, image: torch.Tensor) -> int:
@@ -117,10 +160,10 @@ def _counted(by_operator: Counter[str]) -> int:
     return int(sum(by_operator[name] for name in _COUNTED))
 
 
-def _layer_costs(model: nn.Module, by_layer: dict[str, Counter[str]]) -> Iterator[LayerCost]:
+def _layer_costs(model: nn.Module, by_layer: Mapping[str, int]) -> Iterator[LayerCost]:
     for name, module in model.named_modules():
         own = list(module.parameters(recurse=False))
-        macs = _counted(by_layer[name]) if not list(module.children()) else 0
+        macs = by_layer.get(name, 0) if not list(module.children()) else 0
         if own or macs:
             shape = tuple(module.weight.shape) if isinstance(getattr(module, "weight", None), torch.Tensor) else ()
             yield LayerCost(name, type(module).__name__, shape, macs, sum(parameter.numel() for parameter in own))

@@ -28,9 +28,10 @@ from thinresnet.network import Network
 from thinresnet.networks.blueprint import blueprint, construct
 from thinresnet.networks.build import build
 from thinresnet.networks.describe import describe
-from thinresnet.networks.ties import Labels, Role, Ties, find_ties
+from thinresnet.networks.labels import Labels
+from thinresnet.networks.ties import Role, Ties, find_ties
 
-STAYS = -1  # the number at positions where no channel stands: colours, classes, padding
+STAYS = -1  # the number at positions where no channel stands: input channels, classes, padding
 Kept = np.ndarray[Any, np.dtype[np.bool_]]
 
 

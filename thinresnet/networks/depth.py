@@ -1,8 +1,8 @@
-"""Depth surgery: the residual blocks that may leave, scales on their branches, and the network without some of them.
+"""Depth surgery: residual blocks that can be removed, scales on their branches, and the network without some of them.
 
 Behind the first block of a stage every shortcut is the identity: without its branch such a block hands on what it was
 given, and the stage is one block shorter. The shallower network is built by its architecture's own constructor and
-receives the weights of the blocks that are left, under their new numbers.
+receives the weights of the remaining blocks, under their new numbers.
 """
 
 from __future__ import annotations
@@ -15,39 +15,17 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from thinresnet.budget import Costs
 from thinresnet.errors import InputError
 from thinresnet.network import Network
+from thinresnet.networks import architectures
 from thinresnet.networks.blueprint import construct
 from thinresnet.networks.build import build
 from thinresnet.networks.cost import count
 from thinresnet.networks.describe import describe
+from thinresnet.networks.structures import ResidualBlock
 
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """A class of residual blocks."""
-
-    ends: tuple[str, ...]  # the last layer of the branch: the first of these that the block has
-    after: str | None = None  # the activation behind the sum
-
-
-# class of the network: the keyword that sets the blocks of each stage, and its classes of blocks
-_FAMILIES: dict[str, tuple[str, dict[str, _Kind]]] = {
-    "CifarResNet": ("depths", {"_BasicBlock": _Kind(("bn2",), "act2")}),
-    "CifarPreResNet": ("depths", {"_PreBlock": _Kind(("conv3", "conv2"))}),
-    "ResNet": ("layers", {"BasicBlock": _Kind(("bn2",), "act2"), "Bottleneck": _Kind(("bn3",), "act3")}),
-    "ResNetV2": (
-        "layers",
-        {
-            "PreActBasic": _Kind(("conv2",)),
-            "PreActBottleneck": _Kind(("conv3",)),
-            "Bottleneck": _Kind(("norm3",), "act3"),
-        },
-    ),
-    "ConvNeXt": ("depths", {"ConvNeXtBlock": _Kind(("mlp.fc2",))}),
-}
 
 
 @dataclass(frozen=True)
@@ -56,14 +34,14 @@ class Blocks:
 
     keyword: str  # of the architecture: how many blocks each stage has
     stages: tuple[tuple[str, ...], ...]
-    ends: Mapping[str, str]  # of each block that may leave: the last layer of its branch
+    ends: Mapping[str, str]  # of each block that can be removed: the last layer of its branch
 
     def owner(self, name: str) -> str | None:
         """The block that a layer, parameter or group of channels belongs to."""
         return next((block for stage in self.stages for block in stage if f"{name}.".startswith(f"{block}.")), None)
 
-    def left(self, named: Mapping[str, Value], gone: Collection[str]) -> dict[str, Value]:
-        """What is left of what has the names of layers, under those of the network without these blocks."""
+    def remaining(self, named: Mapping[str, Value], gone: Collection[str]) -> dict[str, Value]:
+        """What has the names of layers, without these blocks and under the names of the network without them."""
         names: dict[str, str] = {}
         for stage in self.stages:
             stay = [block for block in stage if block not in gone]
@@ -77,9 +55,10 @@ class Blocks:
 
 
 def blocks_of(network: Network) -> Blocks:
-    """The blocks of a network, thin or not; a network whose blocks cannot leave is refused."""
+    """The blocks of a network, thin or not; a network whose blocks cannot be removed is refused."""
     model = construct(network, device="meta")
-    keyword, kinds = _FAMILIES.get(type(model).__name__, ("", {}))
+    structure = architectures.STRUCTURES.get(type(model).__name__)
+    kinds = {} if structure is None else structure.blocks
     stages: dict[str, list[str]] = {}
     ends: dict[str, str] = {}
     for name, module in model.named_modules():
@@ -90,22 +69,22 @@ def blocks_of(network: Network) -> Blocks:
         if stage:
             ends[name] = f"{name}.{_end(network.arch, name, module, kind)}"
         stage.append(name)
-    if not stages:
+    if structure is None or not stages:
         raise InputError(
-            f"{network.arch} has no residual blocks that can leave; ResNets (basic, bottleneck, wide, pre-activation) "
-            "and ConvNeXts have"
+            f"{network.arch} has no residual blocks that can be removed; ResNets (basic, bottleneck, wide, "
+            "pre-activation) and ConvNeXts have"
         )
-    return Blocks(keyword, tuple(map(tuple, stages.values())), ends)
+    return Blocks(structure.keyword, tuple(map(tuple, stages.values())), ends)
 
 
-def block_costs(network: Network, blocks: Blocks) -> dict[str, tuple[int, int]]:
+def block_costs(network: Network, blocks: Blocks) -> dict[str, Costs]:
     """The MACs and parameters of each block."""
-    costs = {block: (0, 0) for stage in blocks.stages for block in stage}
+    costs = {block: Costs(0, 0) for stage in blocks.stages for block in stage}
     for layer in count(network).layers:
         block = blocks.owner(layer.name)
         if block is not None:
             macs, params = costs[block]
-            costs[block] = (macs + layer.macs, params + layer.params)
+            costs[block] = Costs(macs + layer.macs, params + layer.params)
     return costs
 
 
@@ -131,12 +110,12 @@ def shallower(network: Network, blocks: Blocks, gone: Collection[str]) -> Networ
     unknown = sorted(set(gone) - set(blocks.ends))
     if unknown:
         raise InputError(
-            f"{network.arch}: {unknown[0]!r} is not a block that can leave; these are: {', '.join(blocks.ends)}"
+            f"{network.arch}: {unknown[0]!r} is not a block that can be removed; these are: {', '.join(blocks.ends)}"
         )
     depths = [sum(block not in gone for block in stage) for stage in blocks.stages]
     return describe(
         network.arch,
-        channels=blocks.left(network.channels, gone),
+        channels=blocks.remaining(network.channels, gone),
         input_size=network.input_size,
         complete=True,
         **{**network.kwargs, blocks.keyword: depths},
@@ -154,16 +133,16 @@ def without(
     shallow = shallower(network, blocks, gone)
     like = next(model.parameters())
     result = build(shallow, seed=0).to(device=like.device, dtype=like.dtype).train(model.training)
-    result.load_state_dict(blocks.left(model.state_dict(), gone))
+    result.load_state_dict(blocks.remaining(model.state_dict(), gone))
     ends = {blocks.ends[block]: scale for block, scale in scales.items()}
     with torch.no_grad():
-        for end, scale in blocks.left(ends, gone).items():
+        for end, scale in blocks.remaining(ends, gone).items():
             for parameter in result.get_submodule(end).parameters():
                 parameter.mul_(scale)
     return shallow, result
 
 
-def _end(arch: str, name: str, block: nn.Module, kind: _Kind) -> str:
+def _end(arch: str, name: str, block: nn.Module, kind: ResidualBlock) -> str:
     """The last layer of a block's branch; refused where a scale on it would not be one on the branch."""
     end = next(end for end in kind.ends if end.partition(".")[0] in dict(block.named_children()))
     layer = type(block.get_submodule(end)).__name__
@@ -176,4 +155,4 @@ def _end(arch: str, name: str, block: nn.Module, kind: _Kind) -> str:
         reason = f"{after} behind the sum changes what a block without a branch hands on; ReLU does not"
     else:
         return end
-    raise InputError(f"{arch}: the block {name!r} cannot leave: {reason}")
+    raise InputError(f"{arch}: the block {name!r} cannot be removed: {reason}")

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import timm
 
 from thinresnet.errors import InputError, nearest
 from thinresnet.network import Network, check_input_size
-from thinresnet.networks.blueprint import blueprint, default_input_size
+from thinresnet.networks import architectures
+from thinresnet.networks.blueprint import MOST_PARAMS, blueprint, default_input_size
 
-# A network of more parameters than this is a slip of the keyboard, and would fill the machine's memory.
-MOST_PARAMS = 20 * 10**9
 # What timm.create_model takes for itself: files, downloads, wrappers. None of it is a property of an architecture.
 _NOT_KEYWORDS = frozenset(
     {
@@ -24,6 +23,17 @@ _NOT_KEYWORDS = frozenset(
         "dtype", "in_chans", "width", "weights", "progress",
     }
 )  # fmt: skip
+# What this project's own functions take beside the keyword arguments of an architecture.
+_OWN = frozenset(
+    {
+        "arch", "channels", "complete", "input_size", "interior", "growth", "resolution", "round_to", "scaling",
+        "budgets", "macs", "params", "seed",
+    }
+)  # fmt: skip
+# Beyond any network that was published, and still built and traced in seconds.
+MOST_OF_A_NUMBER = 10**5  # classes, a width
+MOST_BLOCKS = 1000  # of all stages together
+MOST_NUMBERS = 1000
 
 
 def describe(
@@ -51,7 +61,7 @@ def describe(
             known = [*ties.groups, *ties.aliases]
             raise InputError(f"channels: {arch} has no group {layer!r}{nearest(layer, known)}")
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise InputError(f"channels: {layer!r} is {count!r}; a count is a whole number of at least 1")
+            raise InputError(f"channels: {layer!r} is {count!r}; a count is an integer of at least 1")
         if group in named and widths[group] != count:
             raise InputError(
                 f"channels: {named[group]!r} ({widths[group]}) and {layer!r} ({count}) are tied; give them one count"
@@ -74,6 +84,7 @@ def describe(
 def checked(network: Network, where: str) -> Network:
     """A network whose form is right, if it is one of its architecture too; `where` begins a refusal."""
     try:
+        check_kwargs(network.arch, network.kwargs)  # first: their names must not be those of what `describe` takes
         return describe(
             network.arch,
             channels=network.channels,
@@ -113,16 +124,41 @@ def check_kwargs(arch: str, kwargs: Mapping[str, Any]) -> None:
     for key, value in kwargs.items():
         if value is None:
             raise InputError(f"kwargs: {key!r} of {arch} is null, which timm takes for its default; leave it out")
-        if key in _NOT_KEYWORDS:
+        if key in _NOT_KEYWORDS or key in _OWN:
             raise InputError(f"kwargs: {key!r} is not a property of an architecture; leave it out")
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError, RecursionError):
             raise InputError(f"kwargs: {key!r} of {arch} is {value!r:.80}; allowed are JSON values") from None
+        _check_size(arch, key, value)
+
+
+def _check_size(arch: str, key: str, value: Any) -> None:
+    """Refuse numbers by which a network would be too large to build, before anything is built."""
+    numbers = list(_numbers(value))
+    if len(numbers) > MOST_NUMBERS:
+        raise InputError(f"kwargs: {key!r} of {arch} has {len(numbers)} numbers; at most {MOST_NUMBERS} are read")
+    for number in numbers:
+        if abs(number) > MOST_OF_A_NUMBER:
+            raise InputError(f"kwargs: {key!r} of {arch} is {value!r:.80}; at most {MOST_OF_A_NUMBER} is built")
+    if key in architectures.DEPTHS and isinstance(value, list):
+        if not value or not all(type(count) is int and count >= 1 for count in value):
+            raise InputError(f"kwargs: {key!r} of {arch} is {value!r:.80}; it has at least 1 block for each stage")
+        if sum(value) > MOST_BLOCKS:
+            raise InputError(f"kwargs: {key!r} of {arch} is {value!r:.80}: {sum(value)} blocks; at most {MOST_BLOCKS}")
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """Every number inside a JSON value."""
+    if isinstance(value, (int, float)):
+        yield value
+    elif isinstance(value, (list, tuple, dict)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(inner)
 
 
 def check_factor(name: str, value: Any, largest: float = 16.0) -> float:
-    """A scale factor that a person may have typed."""
+    """A scale factor, checked."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise InputError(f"{name}: {value!r} is not a number")
     if not 0 < value <= largest:

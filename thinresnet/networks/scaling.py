@@ -1,6 +1,6 @@
 """Scaling: from an architecture to a thinner, shallower or lower-resolution network of the same kind.
 
-Rounding: a count of C channels at width w becomes the whole number nearest to w * C (halves up), never below 1; where a
+Rounding: a count of C channels at width w becomes the integer nearest to w * C (halves up), never below 1; where a
 group must be a multiple of something (grouped convolutions, equal halves, `round_to`) the nearest such multiple, never
 below one of them. A group narrower than `round_to` is left to its own unit, and scaling down never widens a group.
 """
@@ -8,13 +8,12 @@ below one of them. A group narrower than `round_to` is left to its own unit, and
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-from torch import nn
 
 from thinresnet.errors import InputError, nearest
 from thinresnet.network import Network, check_input_size
+from thinresnet.networks import architectures
 from thinresnet.networks.blueprint import blueprint, create, default_input_size
 from thinresnet.networks.describe import check_arch, check_factor, check_kwargs, describe
 from thinresnet.networks.ties import Group
@@ -60,7 +59,7 @@ def rounded(groups: Mapping[str, Group], factors: Mapping[str, float], round_to:
     counts = {}
     for name, group in groups.items():
         step = step_of(group, round_to)
-        # The tiny push makes halves that floats put just below the half (0.285 * 100 = 28.499…) round up all the same.
+        # 1e-9, so that halves that floats put just below the half (0.285 * 100 = 28.499…) round up as well.
         steps = max(1, math.floor(factors[name] * group.width / step + 0.5 + 1e-9))
         counts[name] = min(steps * step, group.width) if factors[name] <= 1 else steps * step
     return counts
@@ -74,7 +73,7 @@ def step_of(group: Group, round_to: int) -> int:
 
 def check_round_to(round_to: Any) -> None:
     if isinstance(round_to, bool) or not isinstance(round_to, int) or not 1 <= round_to <= 256:
-        raise InputError(f"round_to: {round_to!r}; it is a whole number from 1 to 256")
+        raise InputError(f"round_to: {round_to!r}; it is an integer from 1 to 256")
 
 
 def require_interior(arch: str, groups: Mapping[str, Group]) -> None:
@@ -82,56 +81,23 @@ def require_interior(arch: str, groups: Mapping[str, Group]) -> None:
         raise InputError(f"{arch} has no channels inside blocks (no residual stream to keep): scale its width")
 
 
-# Depth and growth: architectures that take their own structure as an argument ---------------------------------------
-
-
-def _stage_lengths(*names: str) -> Callable[[nn.Module], list[int]]:
-    def lengths(model: nn.Module) -> list[int]:
-        return [len(model.get_submodule(name)) for name in names]
-
-    return lengths
-
-
-def _densenet_blocks(model: nn.Module) -> list[int]:
-    return [len(block) for name, block in model.features.named_children() if name.startswith("denseblock")]
-
-
-# class name: the keyword that sets the blocks of each stage, and how many there are
-_DEPTHS: dict[str, tuple[str, Callable[[nn.Module], list[int]]]] = {
-    "ResNet": ("layers", _stage_lengths("layer1", "layer2", "layer3", "layer4")),
-    "ResNetV2": ("layers", lambda model: [len(stage.blocks) for stage in model.stages]),
-    "DenseNet": ("block_config", _densenet_blocks),
-    "ConvNeXt": ("depths", lambda model: [len(stage.blocks) for stage in model.stages]),
-    "CifarResNet": ("depths", lambda model: list(model.depths)),
-    "CifarPreResNet": ("depths", lambda model: list(model.depths)),
-    "CifarDenseNet": ("depths", lambda model: list(model.depths)),
-}
-_GROWING = ("DenseNet", "CifarDenseNet")
-
-
 def _structure(arch: str, kwargs: Mapping[str, Any], depth: float, growth: float) -> dict[str, Any]:
     """The keyword arguments that give this depth and growth."""
     if depth == growth == 1.0:
         return {}
     model = create(arch, kwargs, None, device="meta")
-    family = type(model).__name__
+    structure = architectures.STRUCTURES.get(type(model).__name__)
     changed: dict[str, Any] = {}
     if depth != 1.0:
-        if family not in _DEPTHS:
-            raise InputError(f"depth: {arch} takes no depth; those that do: {', '.join(sorted(_DEPTHS))}")
-        key, blocks = _DEPTHS[family]
-        changed[key] = [max(1, math.floor(depth * count + 0.5 + 1e-9)) for count in blocks(model)]
+        if structure is None:
+            known = ", ".join(sorted(architectures.STRUCTURES))
+            raise InputError(f"depth: {arch} takes no depth; those that do: {known}")
+        changed[structure.keyword] = [max(1, math.floor(depth * n + 0.5 + 1e-9)) for n in structure.depths(model)]
     if growth != 1.0:
-        if family not in _GROWING:
+        if structure is None or structure.growth_rate is None:
             raise InputError(f"growth: {arch} has no growth rate; DenseNets have")
-        changed["growth_rate"] = max(1, math.floor(growth * _growth_rate(model) + 0.5 + 1e-9))
+        changed["growth_rate"] = max(1, math.floor(growth * structure.growth_rate(model) + 0.5 + 1e-9))
     return changed
-
-
-def _growth_rate(model: nn.Module) -> int:
-    """How many channels one layer of a DenseNet adds: those of the last convolution of its first dense layer."""
-    layer = next(module for module in model.modules() if "DenseLayer" in type(module).__name__)
-    return int([conv for conv in layer.modules() if isinstance(conv, nn.Conv2d)][-1].out_channels)
 
 
 def check_way(way: str) -> None:

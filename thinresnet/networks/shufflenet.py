@@ -1,4 +1,4 @@
-"""torchvision's ShuffleNetV2 under timm's roof: one of the founding papers' networks, which timm does not have."""
+"""torchvision's ShuffleNetV2, registered with timm, which does not have it; one of the founding papers' networks."""
 
 from __future__ import annotations
 

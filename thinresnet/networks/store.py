@@ -114,6 +114,12 @@ def _lengths(ties: Ties, shapes: Mapping[str, tuple[int, ...]]) -> dict[Role, in
             continue
         layer, shape = ties.layers[name], shapes.get(f"{name}.weight")
         if not shape:
+            if layer.kind in ("conv", "depthwise", "linear"):
+                known = ", ".join(sorted(shapes)[:3])
+                raise InputError(
+                    f"read_off: the model has no {name}.weight, as the architecture has ({len(shapes)} tensors, among "
+                    f"them {known or 'none'}): it is made of other layers, or by another library"
+                )
             continue  # a norm without scale: its layer tells the same
         if side == "out":
             lengths[role] = shape[0]
