@@ -4,10 +4,10 @@
     python benchmarks/initialisation.py --arch resnet50 --size 224 --batch 32 --rounds 5
 
 SynExp prunes the network to a share of its MACs; the densities that this leaves become masks on the whole network
-(drawn weights, kept at zero through training); and there is the whole network without masks. Round by round, each trains a few
-steps of SGD on drawn images in a process of its own. Speed is images a second of the median step; memory is the largest
-resident set (on a GPU: what torch allocates) while training beyond what there was before the model was made. What is
-compared are medians of the ratios within a round.
+(drawn weights, kept at zero through training); and there is the whole network without masks. Round by round, each
+trains a few steps of SGD on drawn images in a process of its own. Speed is images a second of the median step; memory
+is the largest resident set (on a GPU: what torch allocates) while training beyond what there was before the model was
+made. What is compared are medians of the ratios within a round.
 
 Writes initialisation.json into --output.
 """

@@ -160,7 +160,7 @@ MISTAKES = [
     (["--params", "10"], "10"),
     (["--width", "nan"], "width"),
     (["--holdout", "1.5"], "--holdout 1.5"),
-    (["--loader", "tape"], "invalid choice: 'tape'"),
+    (["--loader", "tape"], "--loader tape: takes one of auto, memory"),
     (["--network", "nowhere.json"], "nowhere.json: cannot be read"),
     (["--resume", "nowhere"], "--resume nowhere: no run there"),
     (["--initial-checkpoint", "nowhere.safetensors"], "no such file"),

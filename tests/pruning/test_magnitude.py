@@ -212,9 +212,7 @@ def test_what_cannot_be_is_one_line(tmp_path: Path) -> None:
     standardised = scale("nf_resnet26", width=0.125, input_size=(3, 32, 32))
     with pytest.raises(InputError, match="standardises its weights"):
         prune(method("magnitude"), standardised, build(standardised, seed=0), [[Budget.parse("macs", "0.5%")]])
-    with pytest.raises(
-        InputError, match="^prune lottery-rounds: rounds: takes an integer, at least 2, at most 100, got 1"
-    ):
+    with pytest.raises(InputError, match=r"^prune lottery-rounds: rounds: takes an integer, at least 2, at most 100"):
         method("lottery-rounds", {"rounds": 1})
 
 

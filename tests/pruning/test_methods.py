@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from thinresnet.budget import Budget
+from thinresnet.budget import Budget, Costs
 from thinresnet.errors import InputError
-from thinresnet.networks import Network, build, count, describe, scale
+from thinresnet.networks import Network, build, count, describe, scale, search
 from thinresnet.pruning import methods, prune
 
 HALF = Budget.parse("macs", "50%")
@@ -76,3 +78,12 @@ def test_what_cannot_be_is_refused() -> None:
     nn.init.constant_(model.layer1[0].conv1.weight, float("nan"))
     with pytest.raises(InputError, match=r"layer1\.0\.conv1"):
         list(prune(methods()["l1"](), network, model, [[HALF]]))
+
+
+@pytest.mark.parametrize("name", ["l1", "uniform"])
+def test_a_search_ends_though_the_counter_never_settles(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, over = scale("resnet20_cifar"), itertools.count(1)
+    limit = 20_000_000
+    monkeypatch.setattr(search, "macs_and_params", lambda found: Costs(limit + next(over), 1))
+    with pytest.raises(InputError, match=f"grew in each of {search.MOST_ROUNDS} rounds"):
+        list(prune(methods()[name](), network, build(network, seed=0), [[Budget.parse("macs", limit)]]))

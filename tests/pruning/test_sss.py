@@ -16,7 +16,7 @@ from thinresnet.budget import Budget
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, build, count, describe, scale
 from thinresnet.networks.depth import block_costs, blocks_of, scaled
-from thinresnet.networks.fitting import Limits
+from thinresnet.networks.search import Limits
 from thinresnet.pruning import Pruned, method, prune
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.sss import Scales, SparseStructureSelection, _gone

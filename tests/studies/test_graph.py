@@ -10,15 +10,23 @@ import pytest
 import yaml
 
 import thinresnet
+from thinresnet import recipe as recipes
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, count, scale
-from thinresnet.pruning.registry import methods
+from thinresnet.pruning.registry import method, methods
+from thinresnet.studies import graphs as graphs_module
+from thinresnet.studies import protocol as protocol_module
+from thinresnet.studies import table as table_module
 from thinresnet.studies import training_cost
+from thinresnet.studies.builder import Builder, images_seen
 from thinresnet.studies.graph import Experiment, StudyGraph
 from thinresnet.studies.graphs import graph_of, read_graphs
+from thinresnet.studies.protocol import DENSE as DENSE_KIND
+from thinresnet.studies.protocol import protocol
 from thinresnet.studies.protocols import PROTOCOLS
 from thinresnet.studies.reading import read_studies
 from thinresnet.studies.stages import Stage, Train
+from thinresnet.studies.store import Store
 
 IMAGES = 1294  # of the 1,438 of the embedded data, a tenth held out
 STUDY: dict[str, Any] = {
@@ -221,9 +229,62 @@ def test_methods_at_initialisation_take_part_where_they_can(tmp_path: Path) -> N
     # One pruning serves both granularities and all seeds: SynExp reads shapes only. A mask is drawn for each seed.
     assert len(stages(graph, "prune", "-synexp-macs")) == 1
     assert len(stages(graph, "mask", "-synexp-macs50pct-weights")) == 2
+    # A layer that may grow has up to twice the channels on both sides; a budget of MACs bounds it still.
+    grown = row(graph, "at-init", "synexp-preconfig", "macs50pct").finals[0]
+    assert grown.training_macs == 3 * (DENSE // 2) * 10 * IMAGES
+    free = graph_from(tmp_path, methods=some[2:], protocols=["at-init"], budgets=[{"params": "50%"}])
+    assert (
+        row(free, "at-init", "synexp-preconfig", "params50pct").finals[0].training_macs == 3 * 4 * DENSE * 10 * IMAGES
+    )
     # Zeros are computed: a masked network's cost is the whole network's.
     final = row(graph, "at-init-weights", "synexp", "macs50pct").finals[0]
     assert final.training_macs == 3 * DENSE * 10 * IMAGES
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "images"),
+    [
+        ("synflow", {}, 0),
+        ("snip", {"batches": 3}, 3 * 128),
+        ("force", {"rounds": 5}, 5 * 128),
+        ("grasp", {"per_class": 4}, 2 * 10 * 4),
+        ("l1", {}, 0),
+        ("taylor", {"images": 300}, 300),
+        ("slimming", {"epochs": 3}, 3 * 1000),
+        ("lottery", {}, 0),
+        ("lottery-rounds", {"rounds": 4, "epochs": 2}, 4 * 2 * 1000),
+        ("fisher-tune", {"updates": 2, "channels": 8}, 50 * 2 * 128),
+    ],
+)
+def test_what_a_method_looks_at(name: str, settings: dict[str, Any], images: int) -> None:
+    dense = scale("resnet20_cifar")  # 400 channels in groups: 50 removals of 8
+    recipe = recipes.load("digits", {"batch_size": 128})
+    assert sum(dense.channels.values()) == 400
+    assert images_seen(method(name, settings), dense, recipe, 1000, 10) == images
+
+
+def test_a_protocol_is_one_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A toy: half the seeds of the dense network."""
+    monkeypatch.setattr(protocol_module, "PROTOCOLS", known := dict(PROTOCOLS))
+    for module in (graphs_module, table_module):
+        monkeypatch.setattr(module, "PROTOCOLS", known)
+
+    @protocol("one-seed", DENSE_KIND, "dense, one seed")
+    def toy(to: Builder) -> None:
+        """The whole network under the first seed."""
+        to.experiment("one-seed", [to.dense(to.study.seeds[0])])
+
+    graph = graph_from(tmp_path, protocols=["one-seed"])
+    assert [stage.name for stage in graph.stages.values()] == ["resnet20_cifar-dense-digits-short-s1"]
+    (summary,) = table_module.summaries(graph, Store(tmp_path / "runs"))
+    assert (summary.name, summary.kind, known["one-seed"].does) == (
+        "dense, one seed",
+        "dense",
+        "The whole network under the first seed.",
+    )
+    for kind, name in ((DENSE_KIND, "dense"), ("no kind", "new")):
+        with pytest.raises(ValueError, match=name):
+            protocol(name, kind, "x")(toy)
 
 
 def test_plain_width_may_train_as_long_as_dense_costs(tmp_path: Path) -> None:

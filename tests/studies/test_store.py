@@ -12,6 +12,7 @@ import pytest
 
 from thinresnet.studies import hashes
 from thinresnet.studies.hashes import FolderHashes
+from thinresnet.studies.stages import Prune, Train
 from thinresnet.studies.store import Store
 from thinresnet.training.provenance import file_sha256
 
@@ -94,6 +95,24 @@ def test_a_cache_that_is_no_cache_is_as_none(weights: Path, content: str) -> Non
     cache.parent.mkdir()
     cache.write_text(content)
     assert hashed(weights) == file_sha256(weights)
+
+
+def test_a_default_that_changed_since_is_noticed(finish: Finish, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, store = finish()
+    (trained, *_), (pruned, *_) = (
+        [stage for stage in graph.stages.values() if isinstance(stage, kind)] for kind in (Train, Prune)
+    )
+    assert store.state(trained).record["stage"]["recipe"]["momentum"] == 0.9
+    facts = Train.facts.fget
+    assert facts is not None
+    # An older version had another default, or did not have the flag at all.
+    changed = {**facts(trained), "recipe": {**facts(trained)["recipe"], "momentum": 0.8, "new_flag": 1}, "new_field": 2}
+    monkeypatch.setattr(Train, "facts", property(lambda stage: changed))
+    state = Store(store.root).state(trained)
+    assert state.wrong == "recipe: momentum was 0.9, now it is 0.8"
+    changed["recipe"]["momentum"] = 0.9
+    assert Store(store.root).finished(trained)
+    assert store.finished(pruned)
 
 
 @pytest.mark.usefixtures("later")

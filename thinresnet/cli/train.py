@@ -31,7 +31,6 @@ from thinresnet.stopping import (
 
 EMBEDDED = "digits"
 app = typer.Typer()
-_LOADERS = ("auto", "memory", "ffcv", "torch")
 _EPILOG = f"""exit codes:
   0   done (at once, if the run is complete already)
   2   something in the command or in a file has to be changed
@@ -246,7 +245,7 @@ def _add_own(parser: argparse.ArgumentParser) -> None:
     run = next(group for group in parser._action_groups if group.title == "recipe and run")
     run.add_argument("--output", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default: runs)")
     run.add_argument("--holdout", type=float, default=0.0, metavar="X", help="share of the training set held out (0)")
-    run.add_argument("--loader", choices=_LOADERS, default="auto", help="how images are read (default: auto)")
+    run.add_argument("--loader", default="auto", metavar="NAME", help="auto, memory, ffcv or torch (default: auto)")
     run.add_argument(
         "--checkpoint-minutes",
         type=float,

@@ -49,7 +49,7 @@ class _Shape:
 
 
 def blueprint(arch: str, kwargs: Mapping[str, Any], input_size: tuple[int, int, int]) -> Blueprint:
-    """The architecture's ties and the layers that its constructor makes. Cached: building the same one again is common."""
+    """The architecture's ties and the layers that its constructor makes. Cached: building one again is common."""
     return _blueprint(arch, json.dumps(dict(kwargs), sort_keys=True), input_size)
 
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from thinresnet.budget import QUANTITIES
 from thinresnet.convert import setting
 from thinresnet.networks.cutting import Kept, masked
 from thinresnet.pruning.gates import Gates, gated
@@ -19,7 +20,7 @@ from thinresnet.pruning.taylor import gate_derivatives
 from thinresnet.pruning.tuning import Tuning
 from thinresnet.training.loop import Batch
 
-_COSTS = ("none", "macs", "params")
+_COSTS = ("none", *QUANTITIES)
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,8 @@ def saved(job: Job, alive: Kept, cost: str) -> Scores:
     shares = np.ones(channels.total)
     if cost == "none":
         return shares
-    index = ("macs", "params").index(cost)
     counts = {group: int(alive[span].sum()) for group, span in channels.slices.items()}
+    index = QUANTITIES.index(cost)
     now = cost_of(channels, counts)[index]
     for group in job.movable:
         step = channels.steps[group]

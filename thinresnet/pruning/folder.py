@@ -5,7 +5,6 @@ A folder appears when it is complete, and the same call again leaves it as it is
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import math
@@ -37,6 +36,7 @@ from thinresnet.pruning.picture import draw
 from thinresnet.pruning.record import FILE, FORMAT, MASKS, OWN_MASKS, PICTURE, PruningRecord, read_pruning
 from thinresnet.pruning.session import How, Outcome, prune
 from thinresnet.recipe import Recipe
+from thinresnet.result import FORWARD_AND_BACKWARD
 from thinresnet.runs import NETWORK_FILE, RECIPE_FILE
 from thinresnet.stopping import TrainingError
 from thinresnet.training import provenance
@@ -45,7 +45,6 @@ from thinresnet.training.loop import evaluate
 from thinresnet.training.processes import start_accelerator
 from thinresnet.training.run import readable_id
 
-FORWARD_AND_BACKWARD = 3  # times the forward MACs
 # What a pruning is identified by beside these: a new field whose default says "as before" moves no folder. Another
 # default here is a new format.
 _DEFAULTS: dict[str, Any] = {
@@ -203,7 +202,7 @@ def _source_sha256(method: Method) -> str | None:
     path = Path(inspect.getfile(type(method))).resolve()
     if Path(thinresnet.__file__).resolve().parent in path.parents:
         return None
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return provenance.file_sha256(path)
 
 
 def _result(parent: Network, outcome: Outcome) -> dict[str, Any]:
@@ -232,7 +231,7 @@ def _result(parent: Network, outcome: Outcome) -> dict[str, Any]:
 
 def _costs(outcome: Outcome) -> dict[str, dict[str, int]]:
     costs = {"": outcome.cost, "parent_": outcome.parent_cost, "dense_": outcome.dense_cost}
-    return {of: {"macs": cost[0], "params": cost[1]} for of, cost in costs.items()}
+    return {of: cost._asdict() for of, cost in costs.items()}
 
 
 def _layers(parent: Network, thin: Network, asked: Asked) -> dict[str, dict[str, float]]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from thinresnet.budget import QUANTITIES, Budget
+from thinresnet.budget import QUANTITIES, Budget, Costs
 from thinresnet.convert import setting
 from thinresnet.errors import InputError, nearest
 from thinresnet.networks.build import build
@@ -30,7 +30,6 @@ from thinresnet.pruning.method import TRAINING, Method
 from thinresnet.runs import WEIGHTS_FILE
 
 Masks = dict[str, Tensor]  # by parameter: which weights are left
-Costs = tuple[int, int]  # MACs, parameters
 
 
 class _Masking(Method):
@@ -201,19 +200,19 @@ class Weights:
             self.macs[f"{name}.weight"] = layers[name].macs // module.weight.numel()
         if not self.parameters:
             raise InputError(f"prune {job.method}: {job.network.arch} has no convolutions")
-        self.whole: Costs = (cost.macs, cost.params)
-        macs, params = self._spent({name: weight.numel() for name, weight in self.parameters.items()})
-        self._fixed: Costs = (cost.macs - macs, cost.params - params)
+        self.whole = Costs(cost.macs, cost.params)
+        masked = self._spent({name: weight.numel() for name, weight in self.parameters.items()})
+        self._fixed = Costs(cost.macs - masked.macs, cost.params - masked.params)
 
     @property
     def least(self) -> Costs:
         """What a network with a single convolution weight costs at most."""
-        return self._fixed[0] + max(self.macs.values()), self._fixed[1] + 1
+        return Costs(self._fixed.macs + max(self.macs.values()), self._fixed.params + 1)
 
     def cost(self, masks: Masks) -> Costs:
         """What the network would cost if zeros were free."""
-        macs, params = self._spent({name: int(mask.sum()) for name, mask in masks.items()})
-        return self._fixed[0] + macs, self._fixed[1] + params
+        left = self._spent({name: int(mask.sum()) for name, mask in masks.items()})
+        return Costs(self._fixed.macs + left.macs, self._fixed.params + left.params)
 
     def eased(self, limits: Limits, share: float) -> Limits:
         """The limits on the way to these: after that share of equal rounds, each keeping the same share of weights."""
@@ -229,7 +228,7 @@ class Weights:
         """As many of the largest weights (of those alive) as the limits allow, over all layers."""
         for name, weight in self.parameters.items():
             if not bool(torch.isfinite(weight).all()):
-                raise InputError(f"prune {self._method}: {name!r} has a value that is not a finite number")
+                raise InputError(f"prune {self._method}: {name!r} has a non-finite value")
         # The bits of positive floats are ordered as the floats are: a threshold on them is found in 31 steps.
         bits = {name: weight.abs().float().view(torch.int32) for name, weight in self.parameters.items()}
         if alive is not None:
@@ -244,24 +243,24 @@ class Weights:
 
     def _with_equals(self, masks: Masks, equals: Masks, limits: Limits) -> Masks:
         """As many as fit of the weights that just missed the threshold, all equal: the first of them."""
-        spent = self.cost(masks)
-        room = [(index, limit - spent[index]) for index, limit in limits.limits]
+        spent = self.cost(masks)._asdict()
+        left = {quantity: most - spent[quantity] for quantity, most in limits.most.items()}
         for name, equal in equals.items():
-            prices = (self.macs[name], 1)
+            prices = {"macs": self.macs[name], "params": 1}
             wanted = int(equal.sum())
-            number = min([wanted, *(left // prices[index] for index, left in room if prices[index])])
+            number = min([wanted, *(unspent // prices[own] for own, unspent in left.items() if prices[own])])
             masks[name].view(-1)[equal.view(-1).nonzero()[:number, 0]] = True
-            room = [(index, left - number * prices[index]) for index, left in room]
+            left = {own: unspent - number * prices[own] for own, unspent in left.items()}
             if number < wanted:
                 break
         return masks
 
     def _spent(self, counts: Mapping[str, int]) -> Costs:
-        return sum(number * self.macs[name] for name, number in counts.items()), sum(counts.values())
+        return Costs(sum(number * self.macs[name] for name, number in counts.items()), sum(counts.values()))
 
 
 def _initial(job: Job, init: str) -> tuple[nn.Module, str]:
-    """The weights that training began with, and where they are from: as the training room makes them."""
+    """The weights that training began with, and where they are from: as training makes them."""
     seed = job.seed if job.recipe is None else job.recipe.seed
     path = init or (job.recipe.initial_checkpoint if job.recipe else "")
     model = build(job.network, seed=seed)

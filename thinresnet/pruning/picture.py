@@ -11,7 +11,7 @@ from thinresnet.budget import Budget, short
 from thinresnet.charts import COLOURS, write_chart
 from thinresnet.network import Network
 from thinresnet.networks.cutting import channels_of
-from thinresnet.networks.fitting import Limits
+from thinresnet.networks.search import Limits
 from thinresnet.pruning.initialisation.densities import densities_left
 from thinresnet.pruning.selection import Target
 from thinresnet.pruning.session import Outcome
@@ -89,6 +89,6 @@ def _cost(outcome: Outcome) -> str:
 
 def _uniform(parent: Network, outcome: Outcome) -> dict[str, int]:
     """The counts of the same groups if each gave up the same fraction, for the MACs that came out."""
-    cost = Budget.parse("macs", outcome.cost[0])
+    cost = Budget.parse("macs", outcome.cost.macs)
     limits = Limits(parent.arch, [cost], outcome.dense_cost)
     return Target(parent, limits=limits).counts(channels_of(parent), outcome.movable)

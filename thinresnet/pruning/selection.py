@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from thinresnet.budget import QUANTITIES, Costs
 from thinresnet.errors import InputError
 from thinresnet.network import Network
-from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.cutting import Channels, Kept
 from thinresnet.networks.describe import describe
-from thinresnet.networks.fitting import Limits
+from thinresnet.networks.search import Limits, largest_within, spend_in_order
+from thinresnet.networks.ties import Labels
 
-_BISECTIONS = 40
 Scores = np.ndarray[Any, np.dtype[np.float64]]  # one figure a channel
 Counts = dict[str, int]  # channels of each movable group
 
@@ -45,22 +45,9 @@ class Target:
         """How many channels of each movable group stay: by one ranking of `scores`, or the same fraction of each."""
         if self.limits is None:
             return {group: self.wanted.get(group, channels.count(group)) for group in movable}
-        limits = self.limits
-        by_rank = scores is not None and self.scope == "global"
-        while True:
-            if by_rank:
-                assert scores is not None
-                counts = _ranked_counts(channels, movable, scores, limits, self.round_to)
-            else:
-                counts = _even_counts(channels, movable, limits, self.round_to)
-            widths = _widths(channels, counts)
-            measured = macs_and_params(
-                describe(self.network.arch, channels=widths, input_size=self.network.input_size, **self.network.kwargs)
-            )
-            if self.limits.allow(measured):
-                return counts
-            expected = channels.ties.cost(widths)
-            limits = self.limits.tighter((measured[0] - expected[0], measured[1] - expected[1]))
+        if scores is not None and self.scope == "global":
+            return _ranked_counts(self.network, channels, movable, scores, self.limits, self.round_to)
+        return _even_counts(self.network, channels, movable, self.limits, self.round_to)
 
     def allows(self, channels: Channels, kept: Kept) -> bool:
         """Whether the network that keeps these channels is within the limits, by the closed form."""
@@ -70,7 +57,11 @@ class Target:
         """How far from the whole network (0) to the limits (1) the network that keeps these channels is."""
         assert self.limits is not None
         dense, cost = cost_of(channels, {}), channels.ties.cost(channels.widths(kept))
-        ways = [(dense[i] - cost[i]) / (dense[i] - limit) for i, limit in self.limits.limits if dense[i] > limit]
+        ways = [
+            (whole - now) / (whole - self.limits.most[quantity])
+            for quantity, whole, now in zip(QUANTITIES, dense, cost, strict=True)
+            if whole > self.limits.most.get(quantity, whole)
+        ]
         return min([1.0, *ways])
 
 
@@ -110,7 +101,7 @@ def smallest_counts(channels: Channels, movable: Sequence[str], round_to: int = 
     return {group: min(channels.count(group), step_of(channels, group, round_to)) for group in movable}
 
 
-def cost_of(channels: Channels, counts: Mapping[str, int]) -> tuple[int, int]:
+def cost_of(channels: Channels, counts: Mapping[str, int]) -> Costs:
     """MACs and parameters in closed form."""
     return channels.ties.cost(_widths(channels, counts))
 
@@ -120,54 +111,78 @@ def _widths(channels: Channels, counts: Mapping[str, int]) -> dict[str, int]:
     return {group: channels.width(group, count) for group, count in {**full, **counts}.items()}
 
 
-def _even_counts(channels: Channels, movable: Sequence[str], limits: Limits, round_to: int) -> Counts:
+def _network(network: Network, channels: Channels, counts: Counts) -> Network:
+    widths = _widths(channels, counts)
+    return describe(network.arch, channels=widths, input_size=network.input_size, **network.kwargs)
+
+
+def _even_counts(network: Network, channels: Channels, movable: Sequence[str], limits: Limits, round_to: int) -> Counts:
     """The same fraction of every group, the largest that the limits allow, and a step more where rounding cut most."""
     steps = {group: step_of(channels, group, round_to) for group in movable}
 
-    def counts(fraction: float) -> Counts:
+    def at(fraction: float) -> Counts:
         whole = {group: math.floor(fraction * channels.count(group) / step + 0.5) for group, step in steps.items()}
         return {group: min(max(1, whole[group]) * step, channels.count(group)) for group, step in steps.items()}
 
-    low, high = 0.0, 1.0
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if limits.allow(cost_of(channels, counts(middle))) else (low, middle)
-    found = counts(low)
-    lost = {group: (low * channels.count(group) - found[group]) / step for group, step in steps.items()}
-    for group in sorted(movable, key=lambda group: lost[group], reverse=True):
-        more = {**found, group: min(found[group] + steps[group], channels.count(group))}
-        found = more if limits.allow(cost_of(channels, more)) else found
-    return found
+    def cost(counts: Counts) -> Costs:
+        return cost_of(channels, counts)
+
+    def more(counts: Counts, group: str) -> Counts:
+        return {**counts, group: min(counts[group] + steps[group], channels.count(group))}
+
+    def spend(fraction: float, counts: Counts, within: Limits) -> Counts:
+        lost = {group: (fraction * channels.count(group) - counts[group]) / step for group, step in steps.items()}
+        order = sorted(movable, key=lambda group: lost[group], reverse=True)
+        return spend_in_order(counts, order, more, cost, within)
+
+    return largest_within(
+        limits,
+        at=at,
+        cost=cost,
+        spend=spend,
+        network=lambda counts: _network(network, channels, counts),
+        what="pruned network",
+    ).counts
 
 
-def _ranked_counts(channels: Channels, movable: Sequence[str], scores: Scores, limits: Limits, round_to: int) -> Counts:
+def _ranked_counts(
+    network: Network, channels: Channels, movable: Sequence[str], scores: Scores, limits: Limits, round_to: int
+) -> Counts:
     """What is left without the lowest ranked steps, as few as the limits ask for; then those that fit come back."""
     ladders = {group: _ladder(channels, group, scores, round_to) for group in movable}
     owners = np.repeat(np.arange(len(movable)), [len(ladder) for ladder in ladders.values()])
     # Stable: within a group, equal scores leave in the order of its ladder.
     order = owners[np.argsort(np.concatenate([[score for score, _ in own] for own in ladders.values()]), kind="stable")]
 
-    def counts(gone: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Counts:
+    def counts(gone: Labels) -> Counts:  # steps gone of each movable group
         return {
             group: channels.count(group) if not n else ladders[group][n - 1][1]
             for group, n in zip(movable, gone, strict=True)
         }
 
-    def first(count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        return np.bincount(order[:count], minlength=len(movable))
+    def cost(gone: Labels) -> Costs:
+        return cost_of(channels, counts(gone))
 
-    low, high = 0, len(order)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if limits.allow(cost_of(channels, counts(first(middle)))) else (middle + 1, high)
-    gone, full_up = first(low), set()
-    for owner in order[:low][::-1].tolist():
-        if owner not in full_up:
-            gone[owner] -= 1
-            if not limits.allow(cost_of(channels, counts(gone))):
-                gone[owner] += 1
-                full_up.add(owner)
-    return counts(gone)
+    def leaving(stay: float) -> Labels:  # the groups whose steps leave when so many stay, in the order of the ranking
+        return order[: len(order) - int(stay)]
+
+    def spend(stay: float, gone: Labels, within: Limits) -> Labels:
+        def back(gone: Labels, owner: int) -> Labels:
+            return np.where(np.arange(len(movable)) == owner, gone - 1, gone)
+
+        return spend_in_order(gone, leaving(stay)[::-1].tolist(), back, cost, within)
+
+    found = largest_within(
+        limits,
+        at=lambda stay: np.bincount(leaving(stay), minlength=len(movable)),
+        cost=cost,
+        spend=spend,
+        network=lambda gone: _network(network, channels, counts(gone)),
+        what="pruned network",
+        high=len(order),
+        steps=len(order),
+    )
+    return counts(found.counts)
 
 
 def _ladder(channels: Channels, group: str, scores: Scores, round_to: int) -> list[tuple[float, int]]:

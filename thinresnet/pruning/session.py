@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from thinresnet.budget import Budget, short
+from thinresnet.budget import Budget, Costs, short
 from thinresnet.errors import InputError, nearest
 from thinresnet.network import Network
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.cutting import Channels, channels_of
-from thinresnet.networks.fitting import Costs, Limits
 from thinresnet.networks.scaling import check_round_to, scale
+from thinresnet.networks.search import Limits
 from thinresnet.progress import Progress, silent
 from thinresnet.pruning.initialisation.allocation import search_space
 from thinresnet.pruning.job import Job, Pruned
@@ -167,7 +167,7 @@ def _outcomes(
     for pruned, target, own in zip(method.run(job), job.targets, budgets, strict=True):
         cost = macs_and_params(pruned.network)
         if pruned.masks is None and target.limits is not None and not target.limits.allow(cost):
-            raise RuntimeError(f"{method.name} went over its budget: {cost} against {target.limits.limits}")
+            raise RuntimeError(f"{method.name} went over its budget: {cost} against {target.limits.most}")
         yield Outcome(
             pruned=pruned,
             budgets=own,
@@ -212,8 +212,9 @@ def _limits(
         texts = " ".join(f"--{budget.quantity} {budget.text}" for budget in budgets)
         hint = "; --preconfig lets layers grow" if method.grows else ""
         raise InputError(
-            f"{texts}: the network costs no more already ({short(parent[0])} MACs, {short(parent[1])} parameters; "
-            f"{network.arch} dense: {short(dense[0])}, {short(dense[1])}); give a smaller budget{hint}"
+            f"{texts}: the network costs no more already ({short(parent.macs)} MACs, {short(parent.params)} "
+            f"parameters; {network.arch} dense: {short(dense.macs)}, {short(dense.params)}); give a smaller "
+            f"budget{hint}"
         )
     return limits
 
@@ -229,9 +230,8 @@ def _check_smallest(method: Method, limits: Limits, channels: Channels, movable:
 def _check_order(limits: Sequence[Limits]) -> None:
     """What leaves for a loose budget is gone for a tighter one."""
     for looser, tighter in itertools.pairwise(limits):
-        quantities = [index for index, _ in looser.limits]
-        if quantities != [index for index, _ in tighter.limits] or any(
-            after > before for (_, before), (_, after) in zip(looser.limits, tighter.limits, strict=True)
+        if looser.most.keys() != tighter.most.keys() or any(
+            after > looser.most[quantity] for quantity, after in tighter.most.items()
         ):
             raise InputError("prune: several budgets bound the same quantities and go from the loosest to the tightest")
 

@@ -9,15 +9,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from thinresnet.budget import Costs
 from thinresnet.convert import setting
 from thinresnet.network import Network
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.depth import Blocks, block_costs, blocks_of, scaled, shallower, without
-from thinresnet.networks.fitting import Limits
+from thinresnet.networks.search import Limits
 from thinresnet.pruning.job import Job, Pruned
 from thinresnet.pruning.method import TRAINING, Method
-
-Costs = tuple[int, int]  # MACs, parameters
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,8 @@ class SparseStructureSelection(Method):
     def run(self, job: Job) -> Iterator[Pruned]:
         """Train the scales, once for all targets; then choose."""
         blocks = blocks_of(job.network)
-        whole, costs = macs_and_params(job.network), block_costs(job.network, blocks)
+        whole = macs_and_params(job.network)
+        costs = {block: Costs(*cost) for block, cost in block_costs(job.network, blocks).items()}
         scales = self._train(job, blocks)
         for target in job.targets:
             assert target.limits is not None
@@ -96,7 +96,9 @@ class Scales:
 
 def _rest(whole: Costs, costs: Mapping[str, Costs], gone: Collection[str]) -> Costs:
     """What the network costs without these blocks."""
-    return whole[0] - sum(costs[block][0] for block in gone), whole[1] - sum(costs[block][1] for block in gone)
+    return Costs(
+        whole.macs - sum(costs[block].macs for block in gone), whole.params - sum(costs[block].params for block in gone)
+    )
 
 
 def _gone(whole: Costs, scales: Mapping[str, float], costs: Mapping[str, Costs], limits: Limits) -> set[str]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from thinresnet.budget import Budget
 from thinresnet.network import Network
 from thinresnet.networks.cost import macs_and_params
+from thinresnet.pruning.initialisation.allocation import MOST_GROWTH
 from thinresnet.pruning.method import Method
 from thinresnet.pruning.presets import preset
 from thinresnet.recipe import Recipe
@@ -19,7 +20,7 @@ from thinresnet.studies.study import Pruner, Study, TrainingSetup
 
 @dataclass(frozen=True)
 class PrunedShape:
-    """A pruner at a cost point: where each seed's shape will lie."""
+    """A pruner at a cost point: where each seed's shape will be."""
 
     pruner: Pruner
     point: CostPoint
@@ -65,12 +66,12 @@ class Builder:
             return point.budgets
         return (Budget.parse("macs", macs_and_params(preset(point.to, self.network)).macs),)
 
-    def _macs_at(self, network: Network | Source, point: CostPoint | None) -> int:
-        """The MACs of a network, at most: where it is found later, those of its point, or the dense one's."""
-        if isinstance(network, Network):
-            return macs_and_params(network).macs
-        own = self.budgets(point) if point else ()
-        return min([self.macs, *(budget.limit(self.macs) for budget in own if budget.quantity == "macs")])
+    def macs_at_most(self, pruner: Pruner, point: CostPoint) -> int:
+        """The MACs of what a pruner finds at a point: masked weights are computed, and layers may grow."""
+        if pruner.method.removes == "weights":
+            return self.macs
+        most = self.macs * (round(MOST_GROWTH**2) if pruner.grow else 1)
+        return min([most, *(own.limit(self.macs) for own in self.budgets(point) if own.quantity == "macs")])
 
     # Stages
 
@@ -82,16 +83,18 @@ class Builder:
         *,
         recipe: Recipe | None = None,
         weights: Source | None = None,
-        at: CostPoint | None = None,
+        at: tuple[Pruner, CostPoint] | None = None,
         equal_computation: bool = False,
         most_times: int | None = None,
     ) -> Train:
         """Training of a network by the setup's recipe, or another one.
 
-        `at` bounds the MACs of a network that is found later. `equal_computation` is Scratch-B, whose epochs follow
-        from that network's MACs, at most `most_times` the recipe's.
+        `at` bounds the MACs of a network that is found later: by which pruner, at which point. `equal_computation` is
+        Scratch-B, whose epochs follow from that network's MACs, at most `most_times` the recipe's.
         """
         setup, images = self.setup, self.images
+        found_later = self.macs if at is None else self.macs_at_most(*at)
+        macs = macs_and_params(network).macs if isinstance(network, Network) else found_later
         return self.graph.add(
             Train(
                 name=_named(f"{setup.subject.arch}-{shape}-{images.name}-{setup.label}-s{seed}"),
@@ -107,7 +110,7 @@ class Builder:
                 weights=weights,
                 equal_macs=self.macs if equal_computation else None,
                 most_times=most_times,
-                macs=self._macs_at(network, at),
+                macs=macs,
             )
         )
 
@@ -119,7 +122,6 @@ class Builder:
         """Pruning of a trained network to several points, loosest first; one output each, by the point's tag."""
         tags = "-".join(point.tag for point in points)
         name = f"{self.network.arch}-{pruner.label}-{tags}{step}-{self.images.name}-{self.setup.label}-s{seed}"
-        per_epoch = round(self.images.train * (1 - self.study.holdout))
         return self.graph.add(
             Prune(
                 name=_named(name),
@@ -132,9 +134,13 @@ class Builder:
                 parent=Source(parent),
                 data_dir=self.setup.recipe.data_dir,
                 macs=self.macs,
-                images_seen=images_seen(pruner.method, self.network, self.setup.recipe, per_epoch),
+                images_seen=self._images_seen(pruner),
             )
         )
+
+    def _images_seen(self, pruner: Pruner) -> int:
+        images = round(self.images.train * (1 - self.study.holdout))
+        return images_seen(pruner.method, self.network, self.setup.recipe, images, self.images.classes)
 
     def prune_at_initialisation(self, pruner: Pruner, point: CostPoint, seed: int) -> Source:
         """The channel counts that a method finds before anything is trained; those that need nothing know no seed."""
@@ -153,7 +159,7 @@ class Builder:
             dataset=self.images.name if looks else None,
             holdout=self.study.holdout if looks else 0.0,
             macs=self.macs,
-            images_seen=0,
+            images_seen=self._images_seen(pruner),
         )
         return Source(self.graph.add(stage), stage.points[0].tag)
 
@@ -196,7 +202,7 @@ class Builder:
     # What protocols share
 
     def pruners(self, protocol: str, why_not: Callable[[Pruner], str | None]) -> Iterator[Pruner]:
-        """The study's pruners that a protocol can go on from; the graph notes why others cannot."""
+        """The study's pruners that take part in a protocol; the graph notes why others cannot."""
         for pruner in self.study.pruners:
             if pruner.protocols and protocol not in pruner.protocols:
                 continue
@@ -206,9 +212,9 @@ class Builder:
                 yield pruner
 
     def pruned(self, protocol: str, why_not: Callable[[Pruner], str | None]) -> Iterator[PrunedShape]:
-        """Every pruner that takes part at every point, and where the shapes of the seeds will lie.
+        """Every pruner that takes part at every point, and where the shapes of the seeds will be.
 
-        A method that trains while it prunes does so once for all points that lie on one way down; for the others each
+        A method that trains while it prunes does so once for all points on one way down; for the others each
         point is a stage of its own, so that a budget more redoes nothing.
         """
         for pruner in self.pruners(protocol, why_not):
@@ -252,21 +258,28 @@ class Builder:
         self.experiment(protocol, finals, method=shape.pruner.label, point=shape.point, timing=timing)
 
 
-def images_seen(method: Method, dense: Network, recipe: Recipe, per_epoch: int) -> int:
+def images_seen(method: Method, dense: Network, recipe: Recipe, images: int, classes: int) -> int:
     """The images that a method sees while pruning, at most, as far as its settings tell.
 
-    That is `epochs` of training (the recipe's, where none are set), `updates` between removals of `channels`, or so
-    many `images` for a criterion.
+    That is `epochs` of training over so many images (the recipe's epochs, where none are set), `updates` between
+    removals of `channels`, so many `images` or `batches`, or `per_class` for a gradient and for its product.
     """
+
+    def setting(name: str, default: int) -> int:
+        found = getattr(method, name, default)
+        return default if found is None else int(found)
+
+    batch = recipe.batch_size * recipe.grad_accum_steps
+    if "training" in method.needs and hasattr(method, "updates"):
+        removals = -(-sum(dense.channels.values()) // setting("channels", 1))
+        return removals * setting("updates", 0) * batch
     if "training" in method.needs:
-        rounds: int = getattr(method, "rounds", 1)
-        updates = getattr(method, "updates", None)
-        if updates is not None:
-            removals = -(-sum(dense.channels.values()) // getattr(method, "channels", 1))
-            return int(removals * updates * recipe.batch_size * recipe.grad_accum_steps)
-        epochs = getattr(method, "epochs", None)
-        return rounds * per_epoch * (recipe.total_epochs if epochs is None else int(epochs))
-    return int(getattr(method, "images", 0)) if "data" in method.needs else 0
+        return setting("rounds", 1) * images * setting("epochs", recipe.total_epochs)
+    if "data" in method.needs and hasattr(method, "batches"):
+        return setting("rounds", 1) * setting("batches", 1) * recipe.batch_size
+    if "data" in method.needs:
+        return setting("images", 0) + 2 * classes * setting("per_class", 0)
+    return 0
 
 
 def _named(name: str) -> str:

@@ -31,10 +31,10 @@ def check(graph: StudyGraph, protocols: Sequence[Protocol]) -> None:
     study = graph.study
     for protocol in protocols:
         for need in protocol.needs:
-            there, said = _NEEDS[need]
+            there, named = _NEEDS[need]
             if not there(study):
                 raise InputError(
-                    f"study {study.name}: the protocol {protocol.name!r} needs {said}, which are not given"
+                    f"study {study.name}: the protocol {protocol.name!r} needs {named}, which are not given"
                 )
     for setup in study.setups:
         for pruner in study.pruners:

@@ -1,7 +1,7 @@
 """Hashes of files, remembered as long as nothing about a file has changed: reading 100 MB of weights once is enough.
 
 A file is known by its size, its times of change and its inode. As in git, a file that was changed just before it was
-hashed is not remembered: a second change within the clock's tick would not show. What is remembered stands in a file
+hashed is not remembered: a second change within the clock's tick would not show. What is remembered is in a file
 beside the stages; without it, or where it cannot be written or read, files are hashed again.
 """
 

@@ -149,7 +149,7 @@ def _prune_finetune(to: Builder) -> None:
     """Pruned in one go, then fine-tuned from the weights that are left."""
     for shape in to.pruned("prune-finetune", _finetunes):
         finals = [
-            _finetuned(to, f"{shape.name}-finetuned", source, seed, shape.point)
+            _finetuned(to, f"{shape.name}-finetuned", source, seed, shape.pruner, shape.point)
             for seed, source in shape.sources.items()
         ]
         to.experiment_of("prune-finetune", shape, finals)
@@ -172,13 +172,13 @@ def _prune_finetune_iterative(to: Builder) -> None:
                     pruned = to.prune(trained, pruner, [step], seed, step=f"-step{number}")
                     last[seed] = Source(pruned, step.tag)
                     shape = f"{pruner.label}-{point.tag}-step{number}-finetuned"
-                    trained = _finetuned(to, shape, last[seed], seed, step)
+                    trained = _finetuned(to, shape, last[seed], seed, pruner, step)
                 finals.append(trained)
             to.experiment_of(name, PrunedShape(pruner, point, last, f"{pruner.label}-{point.tag}-iterative"), finals)
 
 
-def _finetuned(to: Builder, shape: str, source: Source, seed: int, point: CostPoint) -> Train:
-    return to.train(shape, source, seed, recipe=to.setup.finetuning, weights=source, at=point)
+def _finetuned(to: Builder, shape: str, source: Source, seed: int, pruner: Pruner, point: CostPoint) -> Train:
+    return to.train(shape, source, seed, recipe=to.setup.finetuning, weights=source, at=(pruner, point))
 
 
 def _steps(to: Builder, point: CostPoint) -> list[CostPoint]:
@@ -208,7 +208,7 @@ def _scratch(name: str, *, equal_computation: bool, most_times: int | None) -> A
                     f"{shape.name}-{name}",
                     source,
                     seed,
-                    at=shape.point,
+                    at=(shape.pruner, shape.point),
                     equal_computation=equal_computation,
                     most_times=most_times,
                 )
@@ -239,7 +239,15 @@ def _rewind(to: Builder) -> None:
             start = source
             if not shape.pruner.method.rewinds:
                 start = to.rewind(f"{shape.name}-start-s{seed}", to.dense(seed), source, seed)
-            finals.append(to.train(f"{shape.name}-rewind", start, seed, weights=start, at=shape.point))
+            finals.append(
+                to.train(
+                    f"{shape.name}-rewind",
+                    start,
+                    seed,
+                    weights=start,
+                    at=(shape.pruner, shape.point),
+                )
+            )
         to.experiment_of("rewind", shape, finals)
 
 
@@ -256,7 +264,7 @@ def _rescaled(to: Builder) -> None:
         for point in others if found.point is first else ():
             name = f"{found.name}-rescaled-{point.tag}"
             sources = {seed: to.rescale(f"{name}-s{seed}", point, source) for seed, source in found.sources.items()}
-            finals = [to.train(name, source, seed, at=point) for seed, source in sources.items()]
+            finals = [to.train(name, source, seed, at=(found.pruner, point)) for seed, source in sources.items()]
             to.experiment_of("rescaled", PrunedShape(found.pruner, point, sources, name), finals)
 
 
@@ -290,7 +298,7 @@ def _transfer(to: Builder) -> None:
 def _guide(to: Builder, protocol_name: str, found: PrunedShape) -> None:
     name = f"{found.name}-{protocol_name}"
     shape = to.guide(name, found.point, list(found.sources.values()))
-    finals = [to.train(name, shape, seed, at=found.point) for seed in to.study.seeds]
+    finals = [to.train(name, shape, seed, at=(found.pruner, found.point)) for seed in to.study.seeds]
     guided = PrunedShape(found.pruner, found.point, dict.fromkeys(to.study.seeds, shape), name)
     to.experiment_of(protocol_name, guided, finals)
 
@@ -305,7 +313,7 @@ def _at_init(to: Builder) -> None:
         for point in to.study.points:
             name = f"{pruner.label}-{point.tag}-init"
             sources = {seed: to.prune_at_initialisation(pruner, point, seed) for seed in to.study.seeds}
-            finals = [to.train(name, source, seed, at=point) for seed, source in sources.items()]
+            finals = [to.train(name, source, seed, at=(pruner, point)) for seed, source in sources.items()]
             to.experiment_of("at-init", PrunedShape(pruner, point, sources, name), finals)
 
 

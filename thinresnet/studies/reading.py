@@ -1,7 +1,7 @@
 """Reading a study: one YAML document that says what is compared.
 
 A file may hold several documents (`---` between them), each a study of its own. The dataclasses below are the keys that
-a document may have; what is not allowed is refused in one line that says where it stands.
+a document may have; what is not allowed is refused in one line that says where.
 """
 
 from __future__ import annotations
@@ -138,9 +138,9 @@ def _study(document: _Document, where: str, protocols: Sequence[str], changes: M
     points = tuple(_points(document, where))
     pruners = tuple(_pruners(document, where))
     if (twice := _twice([own.label for own in pruners])) is not None:
-        raise InputError(f"{where}: methods: {twice!r} stands twice; give one of them a label")
+        raise InputError(f"{where}: methods: {twice!r} is given twice; give one of them a label")
     if (twice := _twice([point.tag for point in points])) is not None:
-        raise InputError(f"{where}: budgets: {twice!r} stands twice; leave one out")
+        raise InputError(f"{where}: budgets: {twice!r} is given twice; leave one out")
     return Study(
         name=document.study,
         about=document.about,

@@ -130,7 +130,7 @@ class _Running:
         self.running: dict[Future[Answer], tuple[Stage, int]] = {}
         self._work = sum(stage.training_macs for stage in self.waiting)
         self._worked = 0
-        self._begun = time.monotonic()
+        self._start_time = time.monotonic()
         if self._started:
             self._say(f"{self._started} of {self.count} stages are finished already")
 
@@ -144,7 +144,7 @@ class _Running:
             for future in wait(self.running, return_when=FIRST_COMPLETED).done:
                 self._end(future)
         for stage in self.waiting:
-            self.failed.setdefault(stage.name, "what it goes on from could not be done")
+            self.failed.setdefault(stage.name, "what it depends on could not be done")
         return self.failed
 
     def _next(self) -> Stage | None:
@@ -156,17 +156,17 @@ class _Running:
         return ready[0] if ready and not self.running else None
 
     def _start(self, stage: Stage) -> None:
-        """Hand it out, unless it turns out to be finished: what it goes on from may have been done again to the bit."""
+        """Hand it out, unless it turns out to be finished: what it depends on may have been done again to the bit."""
         self.waiting.remove(stage)
         self._started += 1
         if self.store.finished(stage):
-            self._say(f"[{self._started}/{self.count}] {stage.name}: is as it was")
+            self._say(f"[{self._started}/{self.count}] {stage.name}: unchanged")
             self._work -= stage.training_macs
             return
         if wrong := self.store.state(stage).wrong:
             self._say(f"{stage.folder}: {wrong}: done again")
             self.store.clear(stage)
-        self._say(f"[{self._started}/{self.count}] {stage.name}: begun")
+        self._say(f"[{self._started}/{self.count}] {stage.name}: started")
         inputs = {role: str(self.store.path(source).resolve()) for role, source in stage.inputs.items()}
         folder = str(self.store.folder(stage).resolve())
         future = self.workers.submit(Work(stage, inputs, folder, self.workers.quiet))
@@ -189,7 +189,7 @@ class _Running:
         if not self._worked or not self._work:
             return ""
         share = self._worked / self._work
-        left = (time.monotonic() - self._begun) * (1 - share) / share
+        left = (time.monotonic() - self._start_time) * (1 - share) / share
         return f"; {share:.0%} of the training to do, about {duration(left)} left"
 
     def _say(self, text: str) -> None:

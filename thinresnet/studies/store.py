@@ -1,7 +1,7 @@
 """Where stages are kept, and whether what is there is what was written.
 
 A stage's folder is finished when it has `stage.json`, written last, with the hash of every file and of what the stage
-went on from. A folder whose files are not those any more (changed by hand, cut off) is noticed, said, and done again.
+depends on. A folder whose files are not those any more (changed by hand, cut off) is noticed, said, and done again.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Store:
             "key": stage.key,
             "kind": stage.kind,
             "name": stage.name,
-            "stage": stage.identity,
+            "stage": stage.facts,
             "inputs": self._inputs(stage),
             "files": self._hashes(folder),
             **said,
@@ -90,7 +90,7 @@ class Store:
         self._look_again()
 
     def _look_again(self) -> None:
-        """At all that was not finished: what it goes on from may be there now."""
+        """At all that was not finished: what it depends on may be there now."""
         self._known = {key: state for key, state in self._known.items() if state.record is not None}
 
     def _look(self, stage: Stage) -> State:
@@ -100,21 +100,23 @@ class Store:
         try:
             record = json.loads((folder / FILE).read_text(encoding="utf-8"))
             whole = isinstance(record, dict) and record["format"] == FORMAT and record["key"] == stage.key
-            if not whole or not isinstance(record["files"], dict) or not isinstance(record["outputs"], dict):
+            if not whole or not all(isinstance(record[key], dict) for key in ("stage", "files", "outputs")):
                 return State(None, f"{FILE} is not this stage's")
         except (OSError, ValueError, KeyError):
             return State(None, f"{FILE} cannot be read")
+        if wrong := _changed_fact(record["stage"], stage.facts):
+            return State(None, wrong)
         found = self._hashes(folder)
         if wrong := _difference(record["files"], found):
             return State(None, wrong)
         if not all(self.finished(source.stage) for source in stage.inputs.values()):
             return State(None)  # nothing is wrong with it if the same comes out again
         if record["inputs"] != self._inputs(stage):
-            return State(None, "what it goes on from is not what it was")
+            return State(None, "what it depends on has changed")
         return State(record)
 
     def _inputs(self, stage: Stage) -> dict[str, Any]:
-        """The content of what a stage goes on from."""
+        """The content of what a stage depends on."""
         return {role: self._handed_on(source) for role, source in stage.inputs.items()}
 
     def _handed_on(self, source: Source) -> dict[str, str]:
@@ -148,4 +150,16 @@ def _difference(written: Mapping[str, str], found: Mapping[str, str]) -> str:
         if found.get(name) != written.get(name):
             how = "is missing" if name not in found else "is new" if name not in written else "was changed"
             return f"{name} {how}"
+    return ""
+
+
+def _changed_fact(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first fact that both know and that is not what it was, in words: a default has changed; nothing if none."""
+    for name in sorted({*recorded} & {*now}):
+        before, after = recorded[name], now[name]
+        if isinstance(before, dict) and isinstance(after, dict):
+            if changed := _changed_fact(before, after):
+                return f"{name}: {changed}"
+        elif before != after:
+            return f"{name} was {before!r}, now it is {after!r}"
     return ""

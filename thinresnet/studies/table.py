@@ -247,7 +247,7 @@ def _limit(graph: StudyGraph, experiment: Experiment) -> Costs:
 
 
 def _cost_with_search(store: Store, final: Stage) -> int:
-    """Training MACs of a stage and of all that it goes on from, each stage once."""
+    """Training MACs of a stage and of all that it depends on, each stage once."""
     spent: dict[str, int] = {}
     for source in Source(final).chain():
         stage = source.stage

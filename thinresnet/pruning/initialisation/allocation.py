@@ -22,9 +22,9 @@ import numpy as np
 from thinresnet.errors import InputError
 from thinresnet.network import Network
 from thinresnet.networks.blueprint import blueprint
-from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.describe import describe
-from thinresnet.networks.fitting import LARGEST_FACTOR, Limits
+from thinresnet.networks.fitting import LARGEST_FACTOR
+from thinresnet.networks.search import Limits, largest_factor, largest_within
 from thinresnet.pruning.initialisation.densities import Figures, Integers, Layers, layers_of
 from thinresnet.pruning.initialisation.quadratic import CostForms, SearchSpace
 
@@ -32,8 +32,6 @@ MOST_UNUSED = 0.01
 # Where layers may grow: against the width that plain scaling reaches at the same budget (or the network's own, if that
 # is more). Without a bound SynExp makes the last stage's stream many times wider and its blocks thinner instead.
 MOST_GROWTH = 2.0
-_BISECTIONS = 60
-_ROUNDS = 4  # of finding counts and measuring; more than one only where the counter finds what no layer explains
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def search_space(network: Network, limits: Limits, *, grow: bool) -> tuple[Searc
     layers = layers_of(network)
     forms = CostForms(ties, dict(network.channels), layers)
     low = np.minimum(0.0, np.log(forms.steps / forms.channels))
-    space = SearchSpace(forms, limits.limits, low, np.zeros_like(low))
+    space = SearchSpace(forms, limits, low, np.zeros_like(low))
     if not grow and not (low < 0).any():
         raise InputError(f"prune: {network.arch} has no channels that may go")
     smallest = ties.cost(forms.widths(np.minimum(forms.steps, forms.channels)))
@@ -64,20 +62,25 @@ def search_space(network: Network, limits: Limits, *, grow: bool) -> tuple[Searc
 
 
 def allocate(network: Network, limits: Limits, space: SearchSpace, factors: Figures) -> Allocation:
-    """The network of rounded counts, measured by the one counter; what that finds besides the layers is left free."""
-    within = limits
-    ties = blueprint(network.arch, network.kwargs, network.input_size).ties
-    scaled = dict(zip(space.forms.names, np.exp(at_budget(space, factors)).tolist(), strict=True))
-    for _ in range(_ROUNDS):
-        widths = space.forms.widths(rounded_counts(space, factors))
-        thin = describe(network.arch, channels=widths, input_size=network.input_size, **network.kwargs)
-        cost = macs_and_params(thin)
-        if limits.allow(cost):
-            return Allocation(thin, scaled)
-        expected = ties.cost(widths)
-        within = within.tighter((cost[0] - expected[0], cost[1] - expected[1]))
-        space = replace(space, limits=within.limits)
-    raise InputError(f"prune: {network.arch} costs more than its layers explain, by an amount that does not settle")
+    """The network of rounded counts, measured by the one counter."""
+    low, high = _shifts(space, factors)
+
+    def network_of(channels: Figures) -> Network:
+        widths = space.forms.widths(channels.astype(np.int64))
+        return describe(network.arch, channels=widths, input_size=network.input_size, **network.kwargs)
+
+    found = largest_within(
+        limits,
+        at=lambda shift: space.channels(_moved(space, factors, shift)),
+        cost=space.costs,
+        spend=lambda shift, channels, within: _rounded(replace(space, limits=within), channels).astype(float),
+        network=network_of,
+        what="pruned network",
+        low=low,
+        high=high,
+    )
+    scaled = np.exp(_moved(space, factors, found.factor))
+    return Allocation(found.network, dict(zip(space.forms.names, scaled.tolist(), strict=True)))
 
 
 def nearest_factors(forms: CostForms, layers: Layers, densities: Figures) -> Figures:
@@ -94,23 +97,29 @@ def nearest_factors(forms: CostForms, layers: Layers, densities: Figures) -> Fig
 
 def at_budget(space: SearchSpace, factors: Figures) -> Figures:
     """The factors times one number, the largest that the budgets allow, each within its bounds."""
+    low, high = _shifts(space, factors)
+    shift = largest_factor(lambda shift: space.allows(space.channels(_moved(space, factors, shift))), low, high)
+    return _moved(space, factors, low if shift is None else shift)
 
-    def moved(shift: float) -> Figures:
-        return np.clip(factors + shift, space.low, space.high)
 
-    low, high = float((space.low - factors).min()), float((space.high - factors).max())
-    if space.allows(space.channels(moved(high))):
-        return moved(high)
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if space.allows(space.channels(moved(middle))) else (low, middle)
-    return moved(low)
+def _moved(space: SearchSpace, factors: Figures, shift: float) -> Figures:
+    """The factors times one number (all are logarithms), each within its bounds."""
+    return np.clip(factors + shift, space.low, space.high)
+
+
+def _shifts(space: SearchSpace, factors: Figures) -> tuple[float, float]:
+    """The numbers at which every factor is at its lower, and at its upper bound."""
+    return float((space.low - factors).min()), float((space.high - factors).max())
 
 
 def rounded_counts(space: SearchSpace, factors: Figures) -> Integers:
     """Channels of each group by the rule that the module's docstring states."""
+    return _rounded(space, space.channels(at_budget(space, factors)))
+
+
+def _rounded(space: SearchSpace, channels: Figures) -> Integers:
     forms = space.forms
-    ideal = space.channels(at_budget(space, factors)) / forms.steps
+    ideal = channels / forms.steps
     most = np.rint(space.channels(space.high) / forms.steps).astype(np.int64)
     counts = np.clip(np.floor(ideal + 0.5).astype(np.int64), 1, most)
     for _ in range(int((counts - 1).sum())):  # at most until every group has one step left
@@ -128,8 +137,7 @@ def _filled(space: SearchSpace, counts: Integers, ideal: Figures, most: Integers
     counts = counts.copy()
     steps = space.forms.steps.astype(np.float64)
     while _unused(space, counts) > enough:
-        costs = space.forms.costs_after(counts * steps, steps)
-        fits = np.all([costs[index] <= limit for index, limit in space.limits], axis=0) & (counts < most)
+        fits = (space.spent(space.forms.costs_after(counts * steps, steps)) <= 1).all(0) & (counts < most)
         if not fits.any():
             break
         counts[int(np.argmax(np.where(fits, ideal / (counts + 1), -1.0)))] += 1
@@ -138,5 +146,4 @@ def _filled(space: SearchSpace, counts: Integers, ideal: Figures, most: Integers
 
 def _unused(space: SearchSpace, counts: Integers) -> float:
     """The share of the tightest budget that is left."""
-    costs = space.forms.costs((counts * space.forms.steps).astype(float))
-    return float(min(1 - costs[index] / limit for index, limit in space.limits))
+    return float(1 - space.spent(space.forms.costs((counts * space.forms.steps).astype(float))).max())

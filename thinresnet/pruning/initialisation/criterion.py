@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from thinresnet.budget import QUANTITIES
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.ties import NORMS
 from thinresnet.pruning.initialisation.allocation import Allocation, allocate, nearest_factors, search_space
@@ -25,8 +26,6 @@ from thinresnet.pruning.job import Asked, Job, Pruned
 from thinresnet.pruning.method import INITIALISATION, Method
 from thinresnet.pruning.selection import Target
 from thinresnet.training.loop import Batch
-
-QUANTITIES = ("macs", "params")
 
 
 @dataclass
@@ -127,7 +126,7 @@ class Criterion(Method):
         assert target.limits is not None, "methods at initialisation are given budgets"
         space, layers = search_space(job.network, target.limits, grow=job.grow)
         whole = macs_and_params(job.network)
-        shares = {QUANTITIES[index]: most / whole[index] for index, most in target.limits.limits}
+        shares = {quantity: most / whole[QUANTITIES.index(quantity)] for quantity, most in target.limits.most.items()}
         task = Task(
             job, Allowance(layers, shares if job.grow else {name: min(1.0, share) for name, share in shares.items()})
         )

@@ -15,22 +15,21 @@ from thinresnet.pruning.initialisation.densities import Figures
 from thinresnet.pruning.initialisation.quadratic import SearchSpace
 
 _OPTIONS = {"ftol": 1e-14, "maxiter": 1000}  # of the mean log density; a few hundred iterations do for 120 groups
+_DECIMALS = 6  # of what the search ends at: groups that are alike round alike, on every machine
 _PRECISION_REACHED = 8  # SLSQP: no step of floating point lowers the objective any more
 
 
 def largest_product(space: SearchSpace) -> Figures:
     """The logarithms of factors with the largest sum of log densities, within the budgets and each group's bounds."""
     gains = space.forms.shares.mean(0)
-    quantities = [index for index, _ in space.limits]
-    most = np.log([float(limit) for _, limit in space.limits])
 
     def below(factors: Figures) -> Figures:
-        return most - np.log(space.forms.costs(space.channels(factors))[quantities])
+        return -np.log(space.spent(space.forms.costs(space.channels(factors))))
 
     def slopes(factors: Figures) -> Figures:
         channels = space.channels(factors)
-        costs = space.forms.costs(channels)[quantities]
-        return -(space.forms.slopes(channels) * channels)[quantities] / costs[:, None]
+        spent, more = space.spent(space.forms.costs(channels)), space.spent(space.forms.slopes(channels) * channels)
+        return -more / spent[:, None]
 
     found = minimize(
         lambda factors: -gains @ factors,
@@ -43,4 +42,4 @@ def largest_product(space: SearchSpace) -> Figures:
     )
     if not (found.success or found.status == _PRECISION_REACHED):
         raise InputError(f"prune: the search for the best densities did not converge: {found.message}")
-    return np.asarray(found.x, dtype=np.float64)
+    return np.asarray(np.round(found.x, _DECIMALS), dtype=np.float64)

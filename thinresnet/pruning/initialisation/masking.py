@@ -1,6 +1,6 @@
-"""Masks of given densities, so that a network can be trained dense layer by dense layer, filter by filter or cropped.
+"""Masks of given densities, by single weights or by filters.
 
-The densities of a crop (`densities_left`) as masks on the whole network: the two differ in granularity alone.
+The densities of a thinner network (`densities_left`) as masks on the whole one: the two differ in granularity alone.
 """
 
 from __future__ import annotations

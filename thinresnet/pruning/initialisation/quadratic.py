@@ -6,11 +6,12 @@ channels of the groups, with a one in front for what is fixed. At integers they 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from thinresnet.budget import QUANTITIES, Costs
+from thinresnet.networks.search import Limits
 from thinresnet.networks.ties import Role, Ties
 from thinresnet.pruning.initialisation.densities import Figures, Integers, Layers
 
@@ -97,14 +98,21 @@ class SearchSpace:
     """Among which channel counts the search goes: budgets, and how far each group may shrink and grow."""
 
     forms: CostForms
-    limits: Sequence[tuple[int, int]]  # which cost (0 MACs, 1 parameters), and its most
+    limits: Limits
     low: Figures  # logarithms of the least and the largest factor on each group's channels
     high: Figures
 
     def allows(self, channels: Figures) -> bool:
         """Whether these counts cost no more than the budgets."""
-        costs = self.forms.costs(channels)
-        return all(costs[index] <= most for index, most in self.limits)
+        return self.limits.allow(self.costs(channels))
+
+    def costs(self, channels: Figures) -> Costs:
+        """MACs and parameters; to a thousandth, as the smallest counts come back inexact from their logarithms."""
+        return Costs(*np.round(self.forms.costs(channels), 3).tolist())
+
+    def spent(self, costs: Figures) -> Figures:
+        """Costs (MACs and parameters along the first axis) as shares of the budgets, one row a budget."""
+        return np.stack([costs[QUANTITIES.index(quantity)] / most for quantity, most in self.limits.most.items()])
 
     def channels(self, factors: Figures) -> Figures:
         """Counts, not rounded, at these logarithms of factors."""

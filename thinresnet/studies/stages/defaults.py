@@ -1,7 +1,7 @@
 """The documented defaults of stages: what is not hashed, so that a new field does not make finished work unknown.
 
-A field that stands here counts towards a stage's key only where it differs. A new field comes in with the value that
-means what was done before there was one; every key stays. Changing a value that stands here changes what existing keys
+A field in this table counts towards a stage's key only where it differs. A new field comes in with the value that
+means what was done before there was one; every key stays. Changing a value in this table changes what existing keys
 mean: that takes a new `thinresnet.identity.FORMAT`, with which all keys change.
 """
 

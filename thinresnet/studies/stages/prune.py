@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from thinresnet.network import Network
 from thinresnet.pruning.folder import prune_to_folders
+from thinresnet.pruning.method import settings_of
 from thinresnet.pruning.parent import Parent, read_parent
 from thinresnet.pruning.presets import preset
 from thinresnet.pruning.record import read_pruning
@@ -44,6 +45,11 @@ class Prune(Stage):
     def training_macs(self) -> int:
         """Forward and backward through the parent, whole or masked: nothing is saved before the cut."""
         return FORWARD_AND_BACKWARD * self.macs * self.images_seen
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """With every setting of the method."""
+        return {**super().facts, "settings": settings_of(method(self.method, self.settings))}
 
     def spent(self, folder: Path) -> int:
         """What the pruning's record says."""

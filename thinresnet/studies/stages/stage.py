@@ -1,7 +1,7 @@
 """What a stage is: one piece of a study's work, known by the content of what it does.
 
 A stage trains, prunes, shapes, masks or times one network. Its key is the hash of the fields that decide what comes
-out, as far as they differ from the documented defaults, and of the keys of the stages that it goes on from: ten methods
+out, as far as they differ from the documented defaults, and of the keys of the stages that it depends on: ten methods
 share one dense parent, a changed recipe redoes only what depends on it, and a new field changes no key. A stage is
 plain values and other stages, so that it can be pickled and done by another process or machine that sees the folders.
 """
@@ -11,18 +11,18 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 from thinresnet.budget import Budget
-from thinresnet.identity import FORMAT, canonical_sha256, differing
+from thinresnet.identity import FORMAT, canonical_sha256, differing, plain
 from thinresnet.network import Network
 from thinresnet.recipe import Recipe
 from thinresnet.studies.stages.defaults import DEFAULTS
 
-Folders = Mapping[str, Path]  # of the stages that one goes on from, by role
+Folders = Mapping[str, Path]  # of the stages that one depends on, by role
 
 
 def undecided(**options: Any) -> Any:
@@ -56,7 +56,7 @@ class Source:
     output: str = ""
 
     def chain(self) -> Iterator[Source]:
-        """This and everything that it goes on from; again where two ways lead to it."""
+        """This and everything that it depends on; again where two ways lead to it."""
         yield self
         for before in self.stage.inputs.values():
             yield from before.chain()
@@ -64,7 +64,7 @@ class Source:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Stage(ABC):
-    """One piece of work; subclasses are frozen dataclasses. Fields that hold a `Source` are what it goes on from."""
+    """One piece of work; subclasses are frozen dataclasses. Fields that hold a `Source` are what it depends on."""
 
     kind: ClassVar[str]
     name: str = undecided()
@@ -92,7 +92,7 @@ class Stage(ABC):
 
     @cached_property
     def inputs(self) -> dict[str, Source]:
-        """What it goes on from, by role."""
+        """What it depends on, by role."""
         found: dict[str, Source] = {}
         for one in fields(self):
             value = getattr(self, one.name)
@@ -105,8 +105,16 @@ class Stage(ABC):
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What decides what comes out, as JSON values, without what is at its documented default."""
-        decide = [one.name for one in fields(self) if one.metadata.get("decides", True)]
-        return differing({name: as_json(getattr(self, name)) for name in decide}, DEFAULTS[self.kind])
+        return differing({name: as_json(value) for name, value in self._deciding.items()}, DEFAULTS[self.kind])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What decides what comes out, defaults included: recorded, so that a default that changes later is noticed."""
+        return {name: as_json(value, defaults=True) for name, value in self._deciding.items()}
+
+    @property
+    def _deciding(self) -> dict[str, Any]:
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.metadata.get("decides", True)}
 
     @cached_property
     def key(self) -> str:
@@ -128,12 +136,13 @@ class Stage(ABC):
                     yield stage
 
 
-def as_json(value: Any) -> Any:
-    """A field as JSON values; of a recipe what it is known by, of a stage its key."""
+def as_json(value: Any, *, defaults: bool = False) -> Any:
+    """A field as JSON values: of a recipe what decides, with what is at its default or without, of a stage its key."""
     if isinstance(value, Source):
         return [value.stage.key, value.output]
     if isinstance(value, Recipe):
-        return {name: own for name, own in value.differing().items() if name not in _FREE}
+        found = plain(asdict(value)) if defaults else value.differing()
+        return {name: own for name, own in found.items() if name not in _FREE}
     if isinstance(value, Network):
         content = json.loads(value.to_json())
         return {name: own for name, own in content.items() if name != "format"}

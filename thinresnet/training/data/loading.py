@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -29,7 +30,6 @@ from thinresnet.training.data.memory import MemoryLoader, UnevenError
 from thinresnet.training.data.plan import Plan, share
 from thinresnet.training.data.torch_loader import TorchLoader
 
-LOADERS = ("auto", "memory", "torch", "ffcv")
 DEFAULT_CROP_PCT = 0.875  # timm's
 # Held on the training device by every process: CIFAR takes 0.2 GB, ImageNet at 64 pixels would take 16.
 _LARGEST_IN_MEMORY = 2 * 2**30
@@ -197,7 +197,8 @@ def open_data(
     sizes = recipe.train_img_sizes or (size,)
     plan = Plan(len(kept), recipe.batch_size, recipe.seed, process_index, process_count, max(1.0, recipe.aug_repeats))
     _check_crops(recipe, dataset.train, sizes)
-    name, opened = _choose(loader, recipe, dataset, sizes, device, process_count, progress, cache_dir or cache_folder())
+    request = Request(recipe, dataset, sizes, device, process_count, progress, cache_dir or cache_folder())
+    name, opened = _open(loader, request)
 
     normalise = Normalise.of(recipe)
     # timm's transforms did the policy and the jitter already, image by image.
@@ -247,32 +248,50 @@ def _check_crops(recipe: Recipe, images: Images, sizes: tuple[int, ...]) -> None
             )
 
 
-def _choose(
-    wanted: str,
-    recipe: Recipe,
-    dataset: Dataset,
-    sizes: tuple[int, ...],
-    device: torch.device,
-    process_count: int,
-    progress: Progress,
-    cache: Path,
-) -> tuple[str, Loader]:
+@dataclass(frozen=True)
+class Request:
+    """What a loader is opened with."""
+
+    recipe: Recipe
+    dataset: Dataset
+    sizes: tuple[int, ...]  # of training images, pixels
+    device: torch.device
+    process_count: int
+    progress: Progress
+    cache: Path
+
+    @property
+    def workers(self) -> int:
+        """Loader processes or threads of this process: no more than its share of the cores."""
+        return min(self.recipe.workers, max(1, (os.cpu_count() or 1) // self.process_count))
+
+    @property
+    def batched(self) -> bool:
+        """Whether the recipe's policy has a form for whole batches, on the device."""
+        return on_device(parse_policy(self.recipe.aa) if self.recipe.aa else None)
+
+
+# A loader is one file, and one line here; "auto" takes the fastest of them that can serve.
+OPENERS: dict[str, Callable[[Request], Loader]] = {
+    "memory": lambda to: MemoryLoader(to.recipe, to.dataset.train, to.dataset.test, to.device, to.progress, to.cache),
+    "ffcv": lambda to: FfcvLoader(to.recipe, to.dataset, to.device, to.workers, to.progress, to.cache),
+    "torch": lambda to: TorchLoader(to.recipe, to.dataset.train, to.dataset.test, to.sizes, to.device, to.workers),
+}
+LOADERS = ("auto", *OPENERS)
+_IN_BATCHES = ("memory", "ffcv")
+
+
+def _open(wanted: str, to: Request) -> tuple[str, Loader]:
     """The loader asked for, or the fastest that can serve this recipe and these images."""
-    policy = parse_policy(recipe.aa) if recipe.aa else None
-    if wanted in ("memory", "ffcv") and not on_device(policy):
-        raise InputError(f"--loader {wanted}: has no batched form of aa {recipe.aa}; use --loader torch")
-    batched = on_device(policy)
-    if wanted == "memory" or (wanted == "auto" and batched and _small_and_even(dataset, device)):
-        try:
-            return "memory", MemoryLoader(recipe, dataset.train, dataset.test, device, progress, cache)
-        except UnevenError:
-            if wanted == "memory":
-                raise
-    workers = min(recipe.workers, max(1, (os.cpu_count() or 1) // process_count))
-    files = dataset.train.files is not None
-    if wanted == "ffcv" or (wanted == "auto" and batched and files and beton.available()):
-        return "ffcv", FfcvLoader(recipe, dataset, device, workers, progress, cache)
-    return "torch", TorchLoader(recipe, dataset.train, dataset.test, sizes, device, workers)
+    if wanted in _IN_BATCHES and not to.batched:
+        raise InputError(f"--loader {wanted}: has no batched form of aa {to.recipe.aa}; use --loader torch")
+    if wanted != "auto":
+        return wanted, OPENERS[wanted](to)
+    if to.batched and _small_and_even(to.dataset, to.device):
+        with suppress(UnevenError):
+            return "memory", OPENERS["memory"](to)
+    name = "ffcv" if to.batched and to.dataset.train.files is not None and beton.available() else "torch"
+    return name, OPENERS[name](to)
 
 
 def _small_and_even(dataset: Dataset, device: torch.device) -> bool:
