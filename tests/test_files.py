@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from thinresnet.errors import InputError
-from thinresnet.files import read_object, replacing, write_atomically
+from thinresnet.files import building, publish, read_object, remove_unfinished, replacing, write_atomically
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_replaces_and_leaves_nothing_beside(tmp_path: Path) -> None:
@@ -90,3 +94,49 @@ def test_what_is_no_regular_file_is_refused_and_stays(tmp_path: Path) -> None:
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write_and_nothing_else_does(tmp_path: Path) -> None:
+    for name in (".file.txt.dead0000.part", ".other.txt.dead0000.part", "x.part", ".file.txt"):
+        (tmp_path / name).write_text("half")
+    write_atomically(tmp_path / "file.txt", "new")
+    assert names(tmp_path) == [".file.txt", ".other.txt.dead0000.part", "file.txt", "x.part"]
+    remove_unfinished(tmp_path)
+    assert names(tmp_path) == [".file.txt", "file.txt", "x.part"]
+
+
+def test_what_is_being_written_is_let_be(tmp_path: Path) -> None:
+    with replacing(tmp_path / "file.txt") as part:
+        part.write_text("first")
+        write_atomically(tmp_path / "file.txt", "second")
+        remove_unfinished(tmp_path)
+        assert part.read_text() == "first"
+    assert (tmp_path / "file.txt").read_text() == "first"
+    assert names(tmp_path) == ["file.txt"]
+
+
+def test_a_folder_is_built_out_of_sight_by_one_process_at_a_time(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "built"
+    with building(folder) as part:
+        (part / "x").write_text("one")
+        assert not folder.exists()
+        with pytest.raises(InputError, match="another process is writing it"), building(folder):
+            pass
+        publish(part, folder)
+    assert (folder / "x").read_text() == "one"
+    left = folder.with_name(".built.part")
+    left.mkdir()
+    (left / "y").write_text("of a killed process")
+    with building(folder) as part:
+        assert list(part.iterdir()) == []
+        (part / "x").write_text("two")
+        publish(part, folder)
+    assert [path.name for path in folder.iterdir()] == ["x"]
+    assert (folder / "x").read_text() == "two"
+    assert names(folder.parent) == ["built"]
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "ü" * 127])
+def test_the_longest_names_are_written(tmp_path: Path, name: str) -> None:
+    write_atomically(tmp_path / name, "x")
+    assert names(tmp_path) == [name]

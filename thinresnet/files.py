@@ -5,8 +5,11 @@ Standard library only.
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +19,8 @@ from typing import Any
 from thinresnet.errors import InputError
 
 LARGEST_JSON_BYTES = 64 << 20
+_PART = ".part"  # ends the names of what is not finished
+_LONGEST_STEM = 200
 
 
 @contextmanager
@@ -30,9 +35,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         kind = "a folder" if target.is_dir() else "a device, pipe or socket"
         raise InputError(f"{path}: is {kind}, not a file that can be written; give the name of a file")
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-    os.close(handle)
-    part = Path(name)
+    remove_unfinished(target.parent, of=target.name)
+    handle, part = _new_part(target)
     try:
         yield part
         # mkstemp makes files private; a result is as readable as any other file of the user, or as the one it replaces.
@@ -43,6 +47,88 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         _sync_folder(target.parent)
     finally:
         part.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def remove_unfinished(folder: Path, *, of: str = "") -> None:
+    """Remove what killed writers left in a folder, of one file or of all; what is being written is let be.
+
+    A writer locks what it writes, and the system drops the lock when the writer dies, however it dies.
+    """
+    for path in folder.glob(f".{glob.escape(_short(of))}*{_PART}"):
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except OSError:
+            continue  # somebody is writing it, or it is gone
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def building(folder: Path) -> Iterator[Path]:
+    """A hidden folder beside `folder` to work in; `publish` gives it its name, so that it appears whole or not at all.
+
+    Another process that builds the same folder is refused; what a killed one left is removed.
+    """
+    part = folder.with_name(f".{_short(folder.name)}{_PART}")
+    part.mkdir(parents=True, exist_ok=True)
+    handle = os.open(part, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for left in part.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    except BlockingIOError:
+        os.close(handle)
+        raise InputError(f"{folder}: another process is writing it; wait for it, or name another folder") from None
+    try:
+        yield part
+    finally:
+        if _is_open_at(handle, part):
+            shutil.rmtree(part, ignore_errors=True)
+        os.close(handle)
+
+
+def publish(part: Path, folder: Path) -> None:
+    """Give what was built its name; an older folder of that name gives way."""
+    if folder.exists():
+        old = folder.with_name(f".{_short(folder.name)}.old{_PART}")
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+        part.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        part.rename(folder)
+    _sync_folder(folder.parent)
+
+
+def _new_part(target: Path) -> tuple[int, Path]:
+    """An empty file beside the target, open and locked for as long as this process lives."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{_short(target.name)}.", suffix=_PART)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks: nobody else can lock it either
+            return handle, Path(name)
+        if _is_open_at(handle, Path(name)):
+            return handle, Path(name)
+        os.close(handle)  # another writer took it for a dead one's, before it was locked
+
+
+def _is_open_at(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _short(name: str) -> str:
+    """As much of a name as leaves room for what is put around it: names have at most 255 bytes."""
+    return os.fsdecode(os.fsencode(name)[:_LONGEST_STEM]) if len(os.fsencode(name)) > _LONGEST_STEM else name
 
 
 def cache_folder() -> Path:

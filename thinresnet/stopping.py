@@ -58,6 +58,25 @@ def stop_on_signals() -> Iterator[StopRequest]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def end_on_signals(line: str, code: int) -> Iterator[None]:
+    """Within the block SIGTERM and Ctrl-C end the process with a line and a code, unless an inner block handles them."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        print(line, file=sys.stderr)
+        sys.exit(code)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def stop_with_parent() -> None:
     """Be sent SIGTERM, on which a training saves its state, when the parent process ends. On Linux only."""
     if sys.platform == "linux":

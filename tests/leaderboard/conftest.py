@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from thinresnet import recipe as recipes
 from thinresnet.leaderboard.papers import parse_bib, render_bib
 from thinresnet.leaderboard.schema import Entry, parse
 from thinresnet.leaderboard.store import render
+from thinresnet.network import Network
 
 BIB = """@inproceedings{lin2020hrank,
   title = {{HRank}: Filter Pruning using High-Rank Feature Map},
@@ -136,3 +140,34 @@ def run_result() -> Callable[..., dict[str, object]]:
         }
 
     return result_of
+
+
+@pytest.fixture(scope="session")
+def write_run() -> Callable[..., None]:
+    """Writes a run folder whose network, recipe and metrics are those of its result; hashes are made to fit."""
+
+    def write(folder: Path, result: dict[str, object]) -> None:
+        folder.mkdir(parents=True)
+        # Results that differ in a hash get files that differ.
+        network = Network(str(result["arch"]), {"of": str(result["network_sha256"])}, (3, 8, 8), {"conv1": 8})
+        recipe = recipes.load(
+            "digits", {"seed": result["seed"], "lr": 0.1 + len(set(str(result["recipe_hash"]))) / 100}
+        )
+        result = {**result, "network_sha256": network.sha256, "recipe_hash": recipe.hash}
+        (folder / "result.json").write_text(json.dumps(result))
+        (folder / "network.json").write_text(network.to_json())
+        (folder / "recipe.yaml").write_text(recipe.to_yaml())
+        (folder / "model.safetensors").write_bytes(b"weights")
+        with (folder / "metrics.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(
+                ["epoch", "updates", "images_seen", "test_loss", "test_top1", "test_ema_loss", "test_ema_top1"]
+            )
+            for epoch in (1, result["epochs"]):
+                figures = [f"loss_{part}" for part in ("test", "test_ema")], ["correct1_test", "correct1_test_ema"]
+                losses, correct = ([result.get(name) for name in names] for names in figures)
+                top1 = [100 * c / int(str(result["images_test"])) if isinstance(c, int) else "" for c in correct]
+                of_parts = [value for pair in zip(losses, top1, strict=True) for value in pair]
+                writer.writerow([epoch, result["updates"], result["images_seen"], *of_parts])
+
+    return write

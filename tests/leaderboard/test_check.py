@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -153,7 +153,10 @@ def test_the_papers_are_checked_too(board: Path) -> None:
 
 
 def test_a_measured_row_is_worked_out_again_from_its_evidence(
-    board: Path, make: Callable[..., Entry], run_result: Callable[..., dict[str, object]]
+    board: Path,
+    make: Callable[..., Entry],
+    run_result: Callable[..., dict[str, object]],
+    write_run: Callable[..., None],
 ) -> None:
     from thinresnet.leaderboard.measured import cells_of
 
@@ -164,9 +167,8 @@ def test_a_measured_row_is_worked_out_again_from_its_evidence(
     assert [problem.column for problem in check(board)] == ["evidence"]
     for result in results:
         folder = board.parent / "baselines/results/x" / str(result["run"])
-        folder.mkdir(parents=True)
-        (folder / "result.json").write_text(json.dumps(result))
+        write_run(folder, result)
     assert check(board) == []
-    altered = run_result(seed=3, correct=350)
-    (board.parent / "baselines/results/x" / str(altered["run"]) / "result.json").write_text(json.dumps(altered))
+    shutil.rmtree(folder)
+    write_run(folder, run_result(seed=3, correct=350))
     assert [problem.column for problem in check(board)] == ["top1_printed", "top1_std"]

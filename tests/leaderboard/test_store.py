@@ -326,7 +326,7 @@ for module in pkgutil.iter_modules(room.__path__):
     if module.name not in ("figure", "page", "rowfiles"):  # what draws, and what reads files of rows
         importlib.import_module(f"{room.__name__}.{module.name}")
 import thinresnet.cli
-heavy = {"torch", "timm", "torchvision", "accelerate", "fvcore", "pandas", "altair", "itables", "numpy", "yaml"}
+heavy = {"torch", "timm", "torchvision", "accelerate", "fvcore", "pandas", "altair", "itables", "numpy"}
 print(sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

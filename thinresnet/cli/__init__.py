@@ -8,20 +8,18 @@ the keyboard are answered without torch. What a user got wrong becomes one line 
 from __future__ import annotations
 
 import importlib
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 import thinresnet
-from thinresnet.errors import INPUT_EXIT_CODE, InputError, os_error_line
+from thinresnet.errors import FAILED_EXIT_CODE, INPUT_EXIT_CODE, InputError, os_error_line
+from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingError, TrainingInterruptedError, end_on_signals
 
 STOPPED_EXIT_CODE = 130  # as shells say of Ctrl-C
+_STOPPED = "thinresnet: stopped; files are whole or as they were: give the command again to do it anew"
 # Each verb (or group of verbs) and the file of this package that has it.
 VERBS = {
     "networks": "networks",
@@ -86,31 +84,18 @@ def _options(
 
 def main() -> None:
     """The console script."""
-    with _stopping_in_a_line():
+    # Where nothing catches a signal to save its state, the verb is over.
+    with end_on_signals(_STOPPED, STOPPED_EXIT_CODE):
         try:
             app()
         except InputError as error:
             _end(str(error), INPUT_EXIT_CODE)
+        except TrainingInterruptedError as error:
+            _end(f"{error}; saved: the same command resumes from there", REQUEUE_EXIT_CODE)
+        except TrainingError as error:
+            _end(str(error), FAILED_EXIT_CODE)
         except OSError as error:
             _end(*os_error_line(error))
-
-
-@contextmanager
-def _stopping_in_a_line() -> Iterator[None]:
-    """Where nothing catches a signal to save its state, the verb is over; files are replaced whole or not at all."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
-        yield
-        return
-
-    def stop(number: int, frame: object) -> None:
-        _end("stopped; files are whole or as they were: give the command again to do it anew", STOPPED_EXIT_CODE)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _end(line: str, code: int) -> NoReturn:

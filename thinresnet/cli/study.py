@@ -60,7 +60,7 @@ def run_verb(
     if dry_run:
         _print_costs(graphs, as_json)
         return
-    from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingInterruptedError
+    from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingInterruptedError, end_on_signals
     from thinresnet.studies.run import Processes, ThisProcess, Workers, run
 
     workers: Workers
@@ -71,7 +71,8 @@ def run_verb(
     else:
         workers = ThisProcess() if jobs == 1 else Processes(jobs)
     failed: dict[str, str] = {}
-    with closing(workers):
+    stopped = "thinresnet: stopped; finished stages stay: the same command goes on"
+    with closing(workers), end_on_signals(stopped, REQUEUE_EXIT_CODE):
         for graph in graphs:
             try:
                 failed |= run(graph, output / graph.study.name, workers, console(stderr=True))

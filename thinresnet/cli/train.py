@@ -18,7 +18,7 @@ from thinresnet import base_width
 from thinresnet import recipe as recipes
 from thinresnet.budget import QUANTITIES, parse_budgets
 from thinresnet.cli import flags
-from thinresnet.errors import InputError, nearest
+from thinresnet.errors import InputError, nearest, os_error_line
 from thinresnet.network import Network
 from thinresnet.recipe import Recipe
 from thinresnet.result import Result
@@ -27,6 +27,7 @@ from thinresnet.stopping import (
     REQUEUE_EXIT_CODE,
     TrainingError,
     TrainingInterruptedError,
+    end_on_signals,
     stop_with_launcher,
 )
 
@@ -61,9 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     visible = os.environ.get("RANK", "0") == "0"
     stop_with_launcher()
     try:
-        result, embedded = _train(arguments, visible=visible)
-        if visible:
-            _close(result, embedded=embedded)
+        # Before the first update and after the last one nothing has to be saved for the same command to go on.
+        with end_on_signals("train.py: stopped; the same command goes on", REQUEUE_EXIT_CODE):
+            result, embedded = _train(arguments, visible=visible)
+            if visible:
+                _close(result, embedded=embedded)
     except InputError as error:
         return _end(f"train.py: {error}", 2, visible=visible)
     except TrainingInterruptedError as error:
@@ -71,6 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _end(line, REQUEUE_EXIT_CODE, visible=visible)
     except TrainingError as error:
         return _end(f"train.py: {error}", FAILED_EXIT_CODE, visible=visible)
+    except OSError as error:
+        line, code = os_error_line(error)
+        return _end(f"train.py: {line}", code, visible=visible)
     return 0
 
 

@@ -20,6 +20,7 @@ from thinresnet import base_width
 from thinresnet.convert import one_of
 from thinresnet.errors import InputError
 from thinresnet.leaderboard import weights
+from thinresnet.leaderboard.evidence import check_evidence
 from thinresnet.leaderboard.schema import DATASETS, NAMES, Entry, Fault, format_row
 from thinresnet.result import Result, without_folders
 from thinresnet.runs import EVALUATION_FILE, IMPORTED_FILE, METRICS_FILE, NETWORK_FILE, RECIPE_FILE, RESULT_FILE
@@ -193,6 +194,7 @@ def _read_result(folder: Path) -> dict[str, Any]:
             f"{path}: classes: takes {DATASETS[result.dataset].classes} for {result.dataset}, got {result.classes}; "
             "a part of a dataset needs a name of its own"
         )
+    check_evidence(folder, result)
     return result.to_json()
 
 

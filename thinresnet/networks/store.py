@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import safetensors
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialized
 from torch import Tensor, nn
 
 from thinresnet.errors import InputError
-from thinresnet.files import replacing, write_atomically
+from thinresnet.files import write_atomically
 from thinresnet.network import Network, check_input_size
 from thinresnet.networks.blueprint import blueprint, construct, default_input_size
 from thinresnet.networks.describe import check_arch, check_kwargs, describe, read_network
@@ -30,8 +31,9 @@ def save(folder: str | os.PathLike[str], network: Network, model: nn.Module, wei
     state = _plain(model).state_dict()
     check_fit(network, shapes_of(state), "the model")
     write_atomically(Path(folder) / NETWORK_FILE, network.to_json())
-    with replacing(Path(folder) / weights) as part:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, part)
+    # safetensors' own file writer says a full disk in words of its own; bytes fail as any other file does.
+    content = serialized({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
+    write_atomically(Path(folder) / weights, content)
 
 
 def load(folder: str | os.PathLike[str], weights: str = WEIGHTS_FILE) -> tuple[Network, nn.Module]:
@@ -46,7 +48,17 @@ def load_weights(model: nn.Module, network: Network, path: str | os.PathLike[str
     """Put a safetensors file into a model of `network`; a file that does not fit changes nothing."""
     state = read_weights(path)
     check_fit(network, shapes_of(state), str(path))
+    _check_types(_plain(model).state_dict(), state, str(path))
     _plain(model).load_state_dict(state)
+
+
+def _check_types(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], where: str) -> None:
+    """Refuse weights that torch would cast without a word: integers, booleans, complex numbers."""
+    for name, tensor in expected.items():
+        if tensor.is_floating_point() != found[name].is_floating_point() or found[name].is_complex():
+            wanted = "floating-point numbers" if tensor.is_floating_point() else "integers"
+            got = str(found[name].dtype).removeprefix("torch.")
+            raise InputError(f"{where}: {name} holds {got}; it takes {wanted}")
 
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:

@@ -1,14 +1,15 @@
 """From a parent to new run folders, one a budget: network, weights, what was removed, what it cost, a picture.
 
-`pruning.json` is written last: a folder that has it is complete, and the same call again leaves it as it is.
+A folder appears when it is complete, and the same call again leaves it as it is.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from torch import Tensor, nn
 import thinresnet
 from thinresnet import networks
 from thinresnet.budget import Budget
-from thinresnet.files import write_atomically
+from thinresnet.errors import InputError
+from thinresnet.files import building, publish, write_atomically
 from thinresnet.identity import differing
 from thinresnet.network import Network
 from thinresnet.networks.cost import count
@@ -36,6 +38,7 @@ from thinresnet.pruning.session import How, Outcome, prune
 from thinresnet.recipe import Recipe
 from thinresnet.result import FORWARD_AND_BACKWARD
 from thinresnet.runs import NETWORK_FILE, RECIPE_FILE
+from thinresnet.stopping import TrainingError
 from thinresnet.training import provenance
 from thinresnet.training.data import Data
 from thinresnet.training.loop import evaluate
@@ -94,19 +97,25 @@ def prune_to_folders(
         if folders and all(_is_done(folder, method) for folder in folders):
             yield from ((folder, read_pruning(folder)) for folder in folders)
             return
-        model = parent.model(how.seed, accelerator.device) if "weights" in method.needs else None
-        before = _holdout(work, model)
-        for folder, own, outcome in zip(folders, known, _pruned(work, model, progress), strict=True):
-            record = PruningRecord(
-                run=folder.name,
-                **own,
-                **_result(parent.network, outcome),
-                holdout_before=before,
-                holdout_pruned=_holdout(work, outcome.pruned.model),
-                **_provenance(work),
-            )
-            _write(folder, work, outcome, record)
-            yield folder, record
+        if twice := next((folder for folder in folders if folders.count(folder) > 1), None):
+            raise InputError(f"{twice}: the same budget is given twice; give it once")
+        with ExitStack() as stack:
+            parts = [stack.enter_context(building(folder)) for folder in folders]
+            model = parent.model(how.seed, accelerator.device) if "weights" in method.needs else None
+            before = _holdout(work, model)
+            outcomes = _pruned(work, model, progress)
+            for folder, part, own, outcome in zip(folders, parts, known, outcomes, strict=True):
+                record = PruningRecord(
+                    run=folder.name,
+                    **own,
+                    **_result(parent.network, outcome),
+                    holdout_before=before,
+                    holdout_pruned=_holdout(work, outcome.pruned.model),
+                    **_provenance(work),
+                )
+                _write(part, work, outcome, record)
+                publish(part, folder)
+                yield folder, record
 
 
 def write_masks(path: Path, masks: Mapping[str, Tensor]) -> None:
@@ -254,6 +263,11 @@ def _holdout(work: _Work, model: nn.Module | None) -> dict[str, Any] | None:
     training = model.training
     score = evaluate(work.accelerator, model, work.data.holdout, work.data.num_classes)
     model.train(training)
+    if not math.isfinite(score.loss):
+        raise TrainingError(
+            f"{work.parent.name}, {work.method.name}: failed: non-finite loss on the held-out images; look at the "
+            "weights that are pruned, or prune less"
+        )
     return {**asdict(score), "top1": score.top1, "top5": score.top5}
 
 

@@ -13,15 +13,24 @@ from torch import nn
 
 from thinresnet import networks
 from thinresnet import recipe as recipes
+from thinresnet.convert import convert, setting
 from thinresnet.errors import InputError
 from thinresnet.files import read_object
 from thinresnet.network import Network
 from thinresnet.networks.build import as_network
+from thinresnet.pruning.record import FILE, read_pruning
 from thinresnet.recipe import Recipe
 from thinresnet.runs import RECIPE_FILE, RESULT_FILE, SETTINGS_FILE, WEIGHTS_FILE
 from thinresnet.training.data import Data, open_data
 from thinresnet.training.display import show_preparation
 from thinresnet.training.provenance import file_sha256
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What is read of a run.json."""
+
+    holdout: float = setting(low=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -109,9 +118,18 @@ def read_parent(
         network=as_network(path) if path.exists() else networks.scale(what),
         weights=weights or own,
         recipe=None if source is None else recipes.load(source, changes),
-        holdout=float(_said(path / SETTINGS_FILE).get("holdout", 0.0)) if is_run else holdout or 0.0,
+        holdout=_held_out(path) if is_run else holdout or 0.0,
         result=_said(path / RESULT_FILE) or None if is_run else None,
     )
+
+
+def _held_out(folder: Path) -> float:
+    """The share of the training set that a run has never seen."""
+    if not (folder / SETTINGS_FILE).exists() and (folder / FILE).exists():
+        return read_pruning(folder).holdout
+    path = folder / SETTINGS_FILE
+    found = read_object(path, missing=f"{path}: no such file; it says what was held out of training: put it back")
+    return convert(_Settings, found, str(path), unknown="ignore").holdout
 
 
 def _said(path: Path) -> dict[str, Any]:

@@ -110,6 +110,17 @@ class Training:
             self.save()
             if stop and progress.epoch < self.epochs:
                 raise TrainingInterruptedError(f"stopped after epoch {progress.epoch} of {self.epochs}")
+        self._check_scores()
+
+    def _check_scores(self) -> None:
+        """A run that ends with a loss that is not finite has failed, now and whenever the command is given again."""
+        for part, score in self.progress.scores.items():
+            if score is not None and not math.isfinite(score["loss"]):
+                raise TrainingError(
+                    f"{self.run.path}: failed: non-finite loss of {part.replace('_', ', ')} after the last epoch "
+                    f"({METRICS_FILE} has all epochs); a lower --lr, a longer warm-up or --clip-grad may help (that is "
+                    "then another run)"
+                )
 
     def _train_epoch(self, display: Display, tracking: Tracking) -> bool:
         """The rest of an epoch; returns whether a stop was asked for near its end."""
@@ -241,6 +252,7 @@ class Training:
         sums = [from_each(self.accelerator, value) for value in (progress.epoch_loss, progress.epoch_images)]
         progress.seconds_total = self._seconds_before + time.perf_counter() - self._begun
         if self.accelerator.is_main_process:
+            self.run.check_place()
             scaler = self.accelerator.scaler
             state = {
                 "model": self.raw.state_dict(),
@@ -254,9 +266,13 @@ class Training:
             checkpoint.save(
                 self.run.checkpoints, self.run.identity, state, epoch=progress.epoch, step=progress.step, kept=kept
             )
-            self.run.write_table(METRICS_FILE, progress.rows)
-            self.run.write_table(TIMING_FILE, progress.timings)
+            self.write_tables()
         self._saved = self._clock = time.perf_counter()
+
+    def write_tables(self) -> None:
+        """Write metrics.csv and timing.csv as the progress has them, and so as the newest checkpoint has."""
+        self.run.write_table(METRICS_FILE, self.progress.rows)
+        self.run.write_table(TIMING_FILE, self.progress.timings)
 
     def load(self) -> list[str]:
         """Load the newest whole checkpoint of the run; returns lines to show about it."""

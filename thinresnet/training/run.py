@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,7 +21,10 @@ from thinresnet.identity import FORMAT, FREE_IN_A_RUN, RUN_DEFAULTS, canonical_s
 from thinresnet.network import Network
 from thinresnet.recipe import Recipe
 from thinresnet.runs import NETWORK_FILE, RECIPE_FILE, SETTINGS_FILE
+from thinresnet.stopping import TrainingError
 from thinresnet.training.checkpoint import check_identity
+
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class RunFolder:
 
     def lock(self) -> AbstractContextManager[object]:
         """Held by the main process while it trains: two runs in one folder would ruin each other."""
-        lock = filelock.FileLock(self.checkpoints / ".lock", blocking=False)
+        lock = filelock.FileLock(self.checkpoints / _LOCK, blocking=False)
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             return lock.acquire()
@@ -61,10 +65,25 @@ class RunFolder:
         if (self.path / SETTINGS_FILE).exists():
             check_identity(self.path, read_settings(self.path).get("defined_by", {}), self.identity)
 
+    def check_place(self) -> None:
+        """Refuse to go on in a folder that was moved away: the rest of the run would go into another one."""
+        if not (self.checkpoints / _LOCK).exists():
+            raise TrainingError(
+                f"{self.path}: was moved or deleted while training; move it back, or resume where it is now: "
+                "train.py --resume RUN"
+            )
+
+    def remove_checkpoints(self) -> None:
+        """Of a complete run; a process that was killed before it came to that leaves them all."""
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
     def write_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Replace a CSV table by all of its rows, so that it never holds more than the state that goes with it."""
+        if not rows:
+            (self.path / name).unlink(missing_ok=True)
+            return
         text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
         write_atomically(self.path / name, text.getvalue())

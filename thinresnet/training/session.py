@@ -18,6 +18,7 @@ from torch import nn
 
 from thinresnet import networks
 from thinresnet.errors import InputError
+from thinresnet.files import remove_unfinished
 from thinresnet.identity import plain
 from thinresnet.network import Network
 from thinresnet.networks.blueprint import blueprint
@@ -165,7 +166,12 @@ def _completed(job: _Job, folder: Path) -> Result:
     """The result in the run's folder, after training where there is none yet."""
     run = RunFolder(folder, job.identity)
     run.check()
-    if not (folder / RESULT_FILE).exists():
+    complete = (folder / RESULT_FILE).exists()
+    if job.accelerator.is_main_process:
+        remove_unfinished(folder)
+        if complete:
+            run.remove_checkpoints()
+    if not complete:
         with ExitStack() as stack:
             _finish(job, _trained(job, run, stack))
     elif job.visible:
@@ -183,6 +189,7 @@ def _trained(job: _Job, run: RunFolder, stack: ExitStack) -> Training:
     stack.enter_context(full_disk_as_one_line(run.path))
     if accelerator.is_main_process:
         stack.enter_context(run.lock())
+        remove_unfinished(run.checkpoints)
     stop_request = stack.enter_context(stop_on_signals())
     training = Training(
         accelerator,
@@ -199,6 +206,7 @@ def _trained(job: _Job, run: RunFolder, stack: ExitStack) -> Training:
     if accelerator.is_main_process:
         kept = {"recipe_name": options.recipe_name, "shape": job.shape, "holdout": options.holdout}
         run.begin(recipe, job.network, kept)
+        training.write_tables()
     display = Display(visible=job.visible, epochs=training.epochs, updates_per_epoch=training.updates_per_epoch)
     for note in notes:
         display.note(note)
@@ -215,6 +223,7 @@ def _finish(job: _Job, training: Training) -> None:
     peak_memory_mib = max(from_each(job.accelerator, _peak_memory_mib(job.accelerator.device)))
     if job.accelerator.is_main_process:
         folder = training.run.path
+        training.run.check_place()
         networks.save(folder, job.network, training.raw)
         if training.ema is not None:
             networks.save(folder, job.network, training.ema.module, weights=EMA_WEIGHTS_FILE)
@@ -227,7 +236,7 @@ def _finish(job: _Job, training: Training) -> None:
             peak_memory_mib=peak_memory_mib,
             command=job.options.command,
         ).write()
-        shutil.rmtree(training.run.checkpoints, ignore_errors=True)
+        training.run.remove_checkpoints()
     job.accelerator.wait_for_everyone()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 
 from thinresnet.errors import InputError
 from thinresnet.recipe import Recipe
-from thinresnet.training.data.datasets import open_dataset
+from thinresnet.training.data.datasets import open_dataset, read_image
 
 Folder = Callable[..., Path]
 
@@ -146,3 +147,74 @@ def test_a_broken_image_is_named_by_its_path(folder: Folder, damage: str, monkey
         found.read(found.files.index(bad))
     assert str(caught.value).startswith(f"{bad}: not an image that can be decoded")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "dtype", "top"),
+    [(".png", np.uint16, 65_535), (".tif", np.uint16, 65_535), (".tif", np.int32, 2**31 - 1)],
+)
+def test_wider_integers_are_scaled_to_eight_bits(tmp_path: Path, suffix: str, dtype: type, top: int) -> None:
+    ramp = np.linspace(0, top, 256).astype(dtype)[None].repeat(2, axis=0)
+    path = tmp_path / f"ramp{suffix}"
+    Image.fromarray(ramp).save(path)
+    if dtype is np.int32:  # a range that is not known
+        with pytest.raises(InputError, match=r"ramp.tif: .*no defined range"):
+            read_image(path)
+        signed, unsigned = (b"\x53\x01\x03\x00\x01\x00\x00\x00" + bytes([kind, 0]) for kind in (2, 1))  # SampleFormat
+        path.write_bytes(path.read_bytes().replace(signed, unsigned))
+        expected = np.arange(256) // 2
+    else:
+        expected = np.arange(256)
+    read = np.asarray(read_image(path)).astype(int)
+    assert read.shape == (2, 256, 3)
+    assert np.abs(read - expected[None, :, None]).max() <= 1
+    assert (read[..., 0] == read[..., 2]).all()
+
+
+def test_a_wide_pgm_is_scaled_by_its_own_largest_value(tmp_path: Path) -> None:
+    values = np.array([0, 500, 1000], dtype=">u2")
+    path = tmp_path / "x.ppm"
+    path.write_bytes(b"P5 3 1 1000\n" + values.tobytes())
+    assert np.asarray(read_image(path))[0, :, 0].tolist() == [0, 128, 255]
+
+
+def test_floating_point_images_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "float.tif"
+    Image.fromarray(np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4)).save(path)
+    with pytest.raises(InputError, match=r"float\.tif: .*floating-point.*8 bits"):
+        read_image(path)
+
+
+def test_each_real_file_counts_once_whatever_links_lead_to_it(folder: Folder, tmp_path: Path) -> None:
+    root = folder()
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(root / "train" / "class0", elsewhere)
+    inside = root / "train" / "class0"
+    for name in ("one", "two"):
+        (inside / name).symlink_to(elsewhere)
+    (inside / "again.jpg").symlink_to("000.jpg")
+    assert len(opened(root).train) == 36 + 12
+
+
+@pytest.mark.parametrize("leads_to", [".", "..", "../class1/../class0"])
+def test_a_link_to_a_folder_above_it_is_refused(folder: Folder, leads_to: str) -> None:
+    root = folder()
+    (root / "train" / "class0" / "loop").symlink_to(leads_to)
+    assert "train/class0/loop: a link to a folder that it lies in" in said(root)
+
+
+def test_links_in_a_circle_are_refused(folder: Folder, tmp_path: Path) -> None:
+    root = folder()
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "back").symlink_to(root / "train" / "class0")
+    (root / "train" / "class0" / "away").symlink_to(tmp_path / "far")
+    assert "away/back: a link to a folder that it lies in" in said(root)
+
+
+def test_pipes_and_broken_links_are_refused_at_once(folder: Folder) -> None:
+    root = folder()
+    os.mkfifo(root / "train" / "class0" / "x.png")
+    assert "class0/x.png: a broken link, or no regular file" in said(root)
+    (root / "train" / "class0" / "x.png").unlink()
+    (root / "train" / "class0" / "y.png").symlink_to("nowhere")
+    assert "class0/y.png: a broken link, or no regular file" in said(root)

@@ -116,13 +116,39 @@ def read_image(path: Path) -> Image.Image:
     """Decode a file, or name it in the refusal."""
     try:
         with Image.open(path) as image:
-            rgb: Image.Image = image.convert("RGB")
-            return rgb
+            return _in_rgb(image)
     except FileNotFoundError:
         raise InputError(f"{path}: no such image; was it removed since the start?") from None
     except Exception as error:  # Pillow's decoders raise many kinds for a broken file
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"{path}: not an image that can be decoded ({reason}); remove or replace the file") from None
+
+
+def _in_rgb(image: Image.Image) -> Image.Image:
+    """8 bits a channel; Pillow's own conversion cuts values off above 255 and makes 0 or 1 of what is below."""
+    rgb: Image.Image
+    if image.mode == "F" or image.mode.startswith("I"):
+        bits = _bits_a_pixel(image)
+        values = np.asarray(image).astype(np.int64) & ((1 << bits) - 1)
+        scaled = (values * 255 + (1 << bits) // 2) // ((1 << bits) - 1)
+        rgb = Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
+    else:
+        rgb = image.convert("RGB")
+    return rgb
+
+
+def _bits_a_pixel(image: Image.Image) -> int:
+    """The width of the unsigned integers of a grey image; what has no defined range is refused."""
+    if image.mode.startswith("I") and image.format in ("PNG", "PPM"):
+        return 16  # of a PPM Pillow scales every range above 255 to this
+    tags: Any = getattr(image, "tag_v2", {})
+    bits, kind = (tags.get(tag, (default,)) for tag, default in ((258, 1), (339, 1)))  # BitsPerSample, SampleFormat
+    if image.mode == "F" or image.format != "TIFF" or kind != (1,) or len(bits) != 1:
+        what = "floating-point" if image.mode == "F" else "signed or unknown"
+        raise ValueError(
+            f"its {what} values ({image.format}, mode {image.mode}) have no defined range; save it in 8 bits"
+        )
+    return int(bits[0])
 
 
 def _digits() -> Dataset:
@@ -205,14 +231,32 @@ def _list_images(folder: Path, classes: dict[str, int]) -> Images:
     for name, number in classes.items():
         if not (folder / name).is_dir():
             continue
-        found = sorted(
-            Path(parent, file)
-            for parent, _, inside in os.walk(folder / name, followlinks=True)
-            for file in inside
-            if file.lower().endswith(SUFFIXES) and not file.startswith(".")
-        )
+        found = sorted(_images_below(folder / name))
         if not found:
             raise InputError(f"{folder / name}: a class without images ({' '.join(SUFFIXES)}); remove it or fill it")
         files += found
         targets += [number] * len(found)
     return Images(np.asarray(targets, np.int64), files=files)
+
+
+def _images_below(top: Path) -> list[Path]:
+    """The images in a folder and the folders in it, each real file once; a link may lead elsewhere, but not back up."""
+    files: dict[str, Path] = {}
+    seen: set[str] = set()
+    waiting: list[tuple[Path, tuple[str, ...]]] = [(top, (os.path.realpath(top),))]
+    while waiting:
+        folder, above = waiting.pop()
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+            path = Path(entry.path)
+            real = os.path.realpath(path) if entry.is_symlink() else f"{above[-1]}{os.sep}{entry.name}"
+            if entry.is_dir():
+                if any(f"{parent}{os.sep}".startswith(f"{real}{os.sep}") for parent in above):
+                    raise InputError(f"{path}: a link to a folder that it lies in; remove the link")
+                if real not in seen:
+                    seen.add(real)
+                    waiting.append((path, (*above, real)))
+            elif entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith("."):
+                if not entry.is_file():
+                    raise InputError(f"{path}: a broken link, or no regular file (a pipe, a device); remove it")
+                files.setdefault(real, path)
+    return sorted(files.values())
