@@ -22,11 +22,12 @@ def optional_part(name: str, present: bool, how: str) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests against timm's own train.py, which no package carries, run where `TIMM_TRAIN` names one."""
-    if "TIMM_TRAIN" not in os.environ:
-        beside = [item for item in items if item.get_closest_marker("real_timm")]
-        config.hook.pytest_deselected(items=beside)
-        items[:] = [item for item in items if item not in beside]
+    """Tests that need what no package carries run where a variable names it: timm's train.py, public weights."""
+    for variable, marker in (("TIMM_TRAIN", "real_timm"), ("THINRESNET_WEIGHTS", "real_weights")):
+        if variable not in os.environ:
+            beside = [item for item in items if item.get_closest_marker(marker)]
+            config.hook.pytest_deselected(items=beside)
+            items[:] = [item for item in items if item not in beside]
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from thinresnet import identity
 from thinresnet.convert import brief, check_fields, convert, fields_of, setting
 from thinresnet.errors import InputError, nearest
 from thinresnet.policy import parse_policy
-from thinresnet.yamls import PlainLoader as PlainLoader  # for studies, until they read through thinresnet.yamls
 from thinresnet.yamls import read_document
 
 Scalar = bool | int | float | str

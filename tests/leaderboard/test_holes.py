@@ -1,84 +1,103 @@
-"""Missing runs: what each would judge, counted by hand, and that running it would indeed judge that."""
+"""Missing runs: wide gaps first, then what nothing judges, counted by hand; and that a run there closes them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
-from thinresnet.leaderboard.holes import holes
+from thinresnet.errors import InputError
+from thinresnet.leaderboard.bar import Bar
+from thinresnet.leaderboard.holes import ABOVE, BELOW, NONE, WIDE, Hole, holes
 from thinresnet.leaderboard.schema import Entry
-from thinresnet.leaderboard.store import default_board, read_board
-from thinresnet.leaderboard.verdicts import Bar
+from thinresnet.leaderboard.store import read_board
 
 Make = Callable[..., Entry]
-DENSE_G = 4.089184256
+BOARD = Path(__file__).parents[2] / "leaderboard.csv"
+BARE = {"dense_top1_printed": "", "cost_printed_g": "", "dense_cost_printed_g": ""}
 
 
-def point(make: Make, name: str, macs: str, top1: str = "75", **cells: str) -> Entry:
-    return make(
-        id=name, dense_top1_printed="", dense_cost_printed_g="", cost_printed_g=macs, top1_printed=top1, **cells
-    )
+@pytest.fixture
+def board(make: Make) -> list[Entry]:
+    def network(name: str, macs: str, top1: str, **cells: str) -> Entry:
+        return make(id=name, **{**BARE, "cost_printed_g": macs, "top1_printed": top1, **cells})
 
-
-def test_the_run_that_judges_most_comes_first_and_the_next_counts_what_is_left(make: Make) -> None:
-    reference = point(make, "ref", "1.00", "70", family="scaled")
-    rows = [
-        reference,
-        # A run at 1.80 G is near up to 2.00 G; one at 1.90 up to 2.11: four against three, then one is left.
-        *(point(make, f"point-{number}", macs) for number, macs in enumerate(["1.80", "1.85", "1.90", "2.00", "2.05"])),
-        point(make, "beaten", "1.90", "69"),  # judged by the cheap reference already
-        point(make, "near", "1.05", "72"),  # judged: 1.00 is near
-        point(make, "cheap", "0.50", "60"),  # nothing costs as little
-        point(make, "scratch", "1.90", family="scratch"),
-        point(make, "measured", "1.90", source="measured"),
-        point(make, "unknown", "1.90", cost_unit="unknown"),
+    return [
+        network("ref-1", "1", "70", family="scaled"),
+        network("ref-4", "4", "78", family="scaled"),
+        network("in-gap", "2", "72"),
+        network("in-gap-too", "3", "79", arch="resnet34"),
+        network("below", "0.5", "60"),
+        network("far-below", "0.4", "50"),
+        network("below-clears", "0.5", "71"),
+        network("above", "5", "79"),
+        network("above-loses", "5", "77"),
+        network("alone", "3", "70", arch="vgg16"),
+        network("unknown", "3", "70", cost_unit="unknown"),
+        network("scratch", "3", "70", family="scratch"),
     ]
-    found = holes(rows, Bar(rows))
-    assert [(hole.cost, [verdict.entry.id for verdict in hole.judges]) for hole in found] == [
-        (1.80, ["point-0", "point-1", "point-2", "point-3"]),
-        (0.50, ["cheap"]),
-        (2.05, ["point-4"]),
+
+
+def test_what_each_run_would_serve(board: list[Entry]) -> None:
+    found = holes(board, Bar(board))
+    said = [(hole.kind, hole.archs, [verdict.entry.id for verdict in hole.verdicts], hole.cost) for hole in found]
+    assert said == [
+        (WIDE, ("resnet50", "resnet34"), ["in-gap", "in-gap-too"], pytest.approx(2)),
+        (BELOW, ("resnet50",), ["below", "far-below"], 0.4),
+        (ABOVE, ("resnet50",), ["above"], 5.0),
+        (NONE, ("vgg16",), ["alone"], 3.0),
     ]
-    assert found[0].share == pytest.approx(1.80 / DENSE_G)
-    assert [str(figure) for figure in found[0].top1] == ["75", "75"]
+    assert found[0].factor == 4.0
+    assert found[0].top1 == (Decimal(72), Decimal(79))
+    assert found[0].share is None
+    assert found[1].share == pytest.approx(0.4 / 4.089184256)
 
 
-def test_only_what_is_asked_for(make: Make) -> None:
-    rows = [
-        point(make, "one", "1.0"),
-        point(make, "two", "1.0", arch="resnet34"),
-        point(make, "three", "0.1", arch="resnet56_cifar", dataset="cifar10"),
-    ]
-    bar = Bar(rows)
-    assert [hole.arch for hole in holes(rows, bar, dataset="imagenet")] == ["resnet34", "resnet50"]
-    assert [hole.dataset for hole in holes(rows, bar, arch="resnet56_cifar")] == ["cifar10"]
-    assert holes(rows, bar, budget="parameters") == []
+def test_a_choice_of_networks_references_and_budget(board: list[Entry]) -> None:
+    bar = Bar(board)
+    assert {hole.kind for hole in holes(board, bar, arch="vgg16")} == {NONE}
+    assert holes(board, bar, dataset="cifar10") == []
+    same = holes(board, bar, references="same architecture")
+    assert [hole.archs for hole in same if hole.kind == NONE] == [("resnet34",), ("vgg16",)]
+    assert holes(board, bar, budget="params") == []
+    with pytest.raises(InputError, match="--on both: a hole is a place on one cost"):
+        holes(board, bar, budget="both")
 
 
-def test_the_missing_run_would_judge_what_it_says() -> None:
-    board = read_board(default_board())
-    first = holes(board, Bar(board), dataset="imagenet", arch="resnet50")[0]
-    assert len(first.judges) >= 10
-    scaled = replace(
-        first.judges[0].entry,
-        id="the-run",
-        family="scaled",
-        accuracy_unit="accuracy",
-        top1_printed=Decimal("77.7"),
-        cost_unit="macs",
-        cost_printed_g=Decimal(f"{first.cost:.9f}"),
-        dense_cost_printed_g=None,
-        cost_cut_pct=None,
-        cost_kept_pct=None,
-        speedup_x=None,
-        test_resolution=None,
-        teacher="",
-        extra_data="",
-        flags=(),
-    )
-    bar = Bar([*board, scaled])
-    assert all(not verdict.settled for verdict in first.judges)
-    assert all(bar.verdict(verdict.entry, first.family).settled for verdict in first.judges)
+def _with_a_run(board: list[Entry], hole: Hole, top1: str) -> list[Hole]:
+    template = next(entry for entry in board if entry.arch == hole.archs[0])
+    run = replace(
+        template, id="run", family="scaled", accuracy_unit="accuracy", cost_unit="macs", flags=(), teacher="",
+        dataset=hole.dataset, cost_printed_g=Decimal(hole.cost), top1_printed=Decimal(top1), extra_data="",
+        dense_cost_printed_g=None, cost_kept_pct=None, cost_cut_pct=None, speedup_x=None, test_resolution=None,
+    )  # fmt: skip
+    return holes([*board, run], Bar([*board, run]), dataset=hole.dataset)
+
+
+def test_running_it_closes_the_gap(board: list[Entry]) -> None:
+    first = holes(board, Bar(board))[0]
+    assert not [hole for hole in _with_a_run(board, first, "75") if hole.kind == WIDE]
+    lowest = next(hole for hole in holes(board, Bar(board)) if hole.kind == BELOW)
+    assert BELOW not in {hole.kind for hole in _with_a_run(board, lowest, "40")}
+
+
+def test_the_boards_holes() -> None:
+    board = read_board(BOARD)
+    found = holes(board, Bar(board))
+    kinds = [hole.kind for hole in found]
+    assert kinds == sorted(kinds, key=lambda kind: kind != WIDE)
+    for hole in found:
+        assert hole.verdicts
+        assert 0 < hole.cost < math.inf
+        if hole.kind == WIDE:
+            assert hole.factor is not None
+            assert hole.factor > 2
+            assert all(verdict.wide for verdict in hole.verdicts)
+        else:
+            assert all(verdict.outcome == "unjudged" for verdict in hole.verdicts)
+    served = [verdict.entry.id for hole in found for verdict in hole.verdicts]
+    assert len(served) == len(set(served))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -16,12 +16,15 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from thinresnet.leaderboard.bar import Bar
 from thinresnet.leaderboard.cite import BASELINE
+from thinresnet.leaderboard.matrix import matrix
 from thinresnet.leaderboard.page import page
 from thinresnet.leaderboard.papers import Paper, bib_beside, read_bib
+from thinresnet.leaderboard.references import ANY_PLAIN_CNN, Assumptions, may_be_the_bar
 from thinresnet.leaderboard.schema import Entry
 from thinresnet.leaderboard.store import default_board, read_board
-from thinresnet.leaderboard.verdicts import ANY_PLAIN_CNN, Bar, headline, may_be_the_bar
+from thinresnet.leaderboard.verdicts import all_verdicts, judge
 
 Make = Callable[..., Entry]
 HOSTILE = "</script><script>window.hacked=1</script><img src=http://evil.example/x onerror=window.hacked=2>"
@@ -101,27 +104,36 @@ def seen_rows(tab: Any) -> list[int]:
     return found
 
 
-def test_chart_table_and_headline_work_without_a_network(whole: Path, chromium: str) -> None:
-    board = read_board(default_board())
+def judged(board: list[Entry], **assumptions: str) -> dict[str, str]:
+    """The outcome of every row that is no reference."""
     bar = Bar(board)
-    with opened(chromium, whole) as (tab, said, asked):
-        assert tab.text_content("#says") == headline(board, bar).says
-        tab.select_option("#against", ANY_PLAIN_CNN)
-        assert tab.text_content("#says") == headline(board, bar, family=ANY_PLAIN_CNN).says
-        tab.select_option("#against", "plain ResNets")
+    return {row.id: judge(bar, row, Assumptions(**assumptions)).outcome for row in board if not may_be_the_bar(row)}
 
-        chosen = [
-            number for number, entry in enumerate(board) if (entry.dataset, entry.arch) == ("imagenet", "resnet50")
-        ]
-        assert set(chosen) <= set(seen_rows(tab))
-        marks = tab.locator("#chart .mark-symbol path")
-        drawn = sum(
-            1
-            for number in chosen
-            if not may_be_the_bar(board[number]) and board[number].top1 and board[number].macs_g is not None
-        )
-        # Papers, the knots of the bar, and the ring that is waiting for a row.
-        assert drawn < marks.count() < drawn + 40
+
+def test_matrix_chart_and_table_work_without_a_network(whole: Path, chromium: str) -> None:
+    board = read_board(default_board())
+    with opened(chromium, whole) as (tab, said, asked):
+        found = matrix(board, Bar(board))
+        cells = [cell for cell in found.cells if cell.assumptions.budget == "macs"]
+        shown = [row.inner_text().split() for row in tab.locator("#matrix tbody tr").all()]
+        for words, cell in zip(shown, cells, strict=True):
+            counts = [str(each) for each in (cell.loses, cell.ties, cell.clears, cell.unjudged)]
+            assert words[-5:-1] == counts
+        assert re.match(r"[0-9]+ to [0-9]+ of [0-9]+", tab.inner_text("#big"))
+
+        # One cell chosen in the matrix: the chart, the table and the address follow.
+        tab.click("#matrix button[aria-label='any plain CNN, any recipe, own resolution']")
+        assert tab.input_value("#against") == ANY_PLAIN_CNN
+        assert "against=any+plain+CNN&resolution=own" in tab.url
+        outcomes = judged(board, references=ANY_PLAIN_CNN, resolution="own")
+        tab.select_option("#verdict", "loses")
+        chosen = {
+            number
+            for number, row in enumerate(board)
+            if (row.dataset, row.arch) == ("imagenet", "resnet50") and outcomes.get(row.id) == "loses"
+        }
+        assert set(seen_rows(tab)) == chosen
+        tab.click("#reset")
 
         # Sort: every value that is there, largest first, then smallest first, unknown ones last.
         for way in (1, -1):
@@ -132,52 +144,84 @@ def test_chart_table_and_headline_work_without_a_network(whole: Path, chromium: 
             assert values[: len(known)] == known
         assert tab.get_attribute("th[data-key=top1]", "aria-sort") == "ascending"
 
-        # Filter: words in any order, in method, paper or note.
+        # Filter: words in any order, in method, paper or note; the axes stay where they are.
+        axis = tab.locator("#chart .tick").all_inner_texts()
         tab.fill("#search", "pruning depgraph")
-        found = seen_rows(tab)
-        assert found
-        assert all(board[number].method == "DepGraph" or "depgraph" in board[number].paper for number in found)
-        assert tab.text_content("#count") == f"{len(found)} of {len(board)} rows"
-        tab.check("#whole")
-        assert len(seen_rows(tab)) > len(found)
-        tab.uncheck("#whole")
+        assert seen_rows(tab)
+        assert all(board[n].method == "DepGraph" or "depgraph" in board[n].paper for n in seen_rows(tab))
+        assert tab.locator("#chart .tick").all_inner_texts() == axis
+        tab.fill("#search", "")
+        tab.fill("#from", "2021")
+        tab.fill("#to", "2022")
+        papers = read_bib(bib_beside(default_board()))
+        assert {papers[board[number].paper].year for number in seen_rows(tab)} == {2021, 2022}
+        tab.click("#reset")
 
         # Hover: the mark's own numbers; choose it: its source, then its row.
-        mark = marks.last
+        mark = tab.locator("#chart .point:not(.faint)").last
         mark.hover(force=True)
         tab.wait_for_selector("#tip:not([hidden])")
-        assert "DepGraph" in tab.inner_text("#tip")
         assert "top-1" in tab.inner_text("#tip")
         mark.click(force=True)
         assert "found in" in tab.inner_text("#picked")
         tab.click("#picked button:has-text('Show it in the table')")
-        row = tab.locator("tr.here")
+        row = tab.locator("tr.here[data-row]")
         assert row.locator("button").get_attribute("aria-expanded") == "true"
-        assert tab.evaluate("document.activeElement === document.querySelector('tr.here button')")
         assert "BibTeX" in tab.inner_text("tr.details-row")
 
         # Everything else that can be switched, on every kind of data.
-        tab.fill("#search", "")
-        tab.check("input[value=params]")
-        assert tab.text_content("#says") == headline(board, bar, budget="parameters").says
-        tab.check("input[value=ratio]")
+        for axis_name in ("params", "ratio", "both"):
+            tab.check(f"input[value={axis_name}]")
         tab.uncheck("#log")
         tab.uncheck("[data-family=pruned]")
         assert not any(board[number].family == "pruned" for number in seen_rows(tab))
+        tab.click("#reset")
         for dataset in tab.locator("#dataset option").all_inner_texts():
             tab.select_option("#dataset", dataset)
             assert {board[number].dataset for number in seen_rows(tab)} == {dataset}
         tab.emulate_media(color_scheme="dark")
-        tab.wait_for_timeout(300)
         assert asked == [whole.as_uri()]
         assert said == []
+
+
+def test_an_address_brings_back_what_was_chosen(whole: Path, chromium: str) -> None:
+    board = read_board(default_board())
+    number, row = next((n, row) for n, row in enumerate(board) if row.arch == "resnet56_cifar" and row.top1)
+    with opened(chromium, whole) as (tab, said, _):
+        for address in (f"#{row.id}", f"#row={row.id}&axis=ratio&log=&recipes=classical", "#row=nothing&axis=evil"):
+            tab.goto("about:blank")
+            tab.goto(whole.as_uri() + address)
+            tab.wait_for_selector("html[data-ready]")
+            if "nothing" in address:
+                assert (tab.input_value("#arch"), tab.is_checked("input[value=macs]")) == ("resnet50", True)
+                continue
+            assert (tab.input_value("#dataset"), tab.input_value("#arch")) == (row.dataset, row.arch)
+            assert tab.locator(f"tr.here[data-row='{number}']").count() == 1
+        tab.goto("about:blank")
+        tab.goto(f"{whole.as_uri()}#paper={row.paper}")
+        tab.wait_for_selector(f"#paper-{row.paper}[open] li")
+        results = sum(each.paper == row.paper for each in board)
+        assert tab.locator(f"#paper-{row.paper} li").count() == results
+        assert said == []
+
+
+def test_what_is_shown_comes_as_csv(whole: Path, chromium: str, tmp_path: Path) -> None:
+    board = read_board(default_board())
+    with opened(chromium, whole) as (tab, _, _):
+        tab.select_option("#verdict", "clears")
+        with tab.expect_download() as download:
+            tab.click("#download")
+        download.value.save_as(tmp_path / "shown.csv")
+        rows = list(csv.DictReader((tmp_path / "shown.csv").open(encoding="utf-8", newline="")))
+        assert [row["id"] for row in rows] == [board[number].id for number in seen_rows(tab)]
+        assert {(row["verdict"], row["rules"]) for row in rows} == {("clears", "2")}
 
 
 def test_a_phone_a_keyboard_and_a_reader_can_use_it(whole: Path, chromium: str) -> None:
     with opened(chromium, whole, width=390, touch=True) as (tab, said, asked):
         assert tab.evaluate("document.documentElement.scrollWidth") == 390
         assert tab.locator("#chart svg").bounding_box()["width"] <= 390 - 32
-        tab.locator("#chart .mark-symbol path").last.tap(force=True)
+        tab.locator("#chart .point").last.tap(force=True)
         assert tab.is_visible("#picked")
         first = tab.locator("tr[data-row]:not([hidden]) th button").first
         first.focus()
@@ -211,8 +255,8 @@ def test_hostile_text_comes_out_as_text(make: Make, tmp_path: Path, chromium: st
     path = tmp_path / "a <b> & 'c'.html"
     path.write_text(page(rows, {"lin2020hrank": paper}), encoding="utf-8")
     with opened(chromium, path) as (tab, said, asked):
-        assert tab.inner_text("tr[data-row='0'] th button") == HOSTILE
-        tab.locator("#chart .mark-symbol path").last.hover(force=True)
+        assert tab.text_content("tr[data-row='0'] th button") == HOSTILE
+        tab.locator("#chart .point").last.hover(force=True)
         tab.wait_for_selector("#tip:not([hidden])")
         tab.click("tr[data-row='0'] th button")
         details = tab.inner_text("tr.details-row")
@@ -224,13 +268,13 @@ def test_hostile_text_comes_out_as_text(make: Make, tmp_path: Path, chromium: st
         assert (said, asked) == ([], [path.as_uri()])
 
 
-def test_without_javascript_the_table_and_headline_are_there(board: Path, chromium: str) -> None:
+def test_without_javascript_the_tables_are_there(board: Path, chromium: str) -> None:
     entries = read_board(board)
     path = board.with_name("page.html")
     path.write_text(page(entries, read_bib(bib_beside(board))), encoding="utf-8")
     with opened(chromium, path, script=False) as (tab, _, asked):
-        assert tab.text_content("#says") == headline(entries, Bar(entries)).says
         assert tab.locator("tr[data-row]").count() == len(entries)
+        assert tab.locator("#matrix tbody tr").count() == 12
         assert asked == [path.as_uri()]
 
 
@@ -272,27 +316,30 @@ def test_the_file_names_nothing_to_load_and_its_policy_allows_only_itself(whole:
         hashes = {base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in read.texts[tag]}
         assert set(re.findall(r"sha256-([^']+)'", policy.split(f"{tag}-src")[1].split(";")[0])) == hashes
     assert BASELINE.bibtex.splitlines()[0] in text
-    assert len(text) < 6_000_000
+    assert len(text) < 2_000_000
 
 
-def test_the_data_of_the_page_are_the_boards(whole: Path) -> None:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', whole.read_text("utf-8"), re.DOTALL)
-    assert found is not None
-    data = json.loads(found[1])
+def test_the_verdicts_of_the_page_are_the_boards(whole: Path, chromium: str) -> None:
     board = read_board(default_board())
     bar = Bar(board)
-    assert [row["id"] for row in data["rows"]] == [entry.id for entry in board]
-    for row, entry in list(zip(data["rows"], board, strict=True))[::40]:
-        assert row["top1"] == (None if entry.top1 is None else pytest.approx(float(entry.top1)))
-        if may_be_the_bar(entry):
-            assert row["verdicts"] is None
+    with opened(chromium, whole) as (tab, _, _):
+        unpacked = tab.evaluate("""() => {
+            const data = JSON.parse(document.getElementById("data").textContent);
+            const {rows, verdictOf} = unpack(data);
+            return rows.filter((row) => row.index % 40 === 0).map((row) => [row.id, row.top1,
+              data.assumptions.map((_, at) => { const v = verdictOf(row, at);
+                return [v.outcome, v.decided, v.gap, v.wide, v.near.map((index) => rows[index].id)]; })]);
+        }""")
+    assert [each[0] for each in unpacked] == [row.id for row in board[::40]]
+    for (_, top1, found), row in zip(unpacked, board[::40], strict=True):
+        assert top1 == (None if row.top1 is None else pytest.approx(float(row.top1)))
+        if may_be_the_bar(row):
+            assert {each[0] for each in found} == {"reference"}
             continue
-        for packed, verdict in zip(row["verdicts"], bar.all_verdicts(entry), strict=True):
-            outcome, gap, reference, near, why = packed
-            assert data["outcomes"][outcome] == verdict.outcome
-            assert gap == (None if verdict.gap is None else float(verdict.gap))
-            assert (None if reference is None else board[reference]) == verdict.reference
-            assert (bool(near), data["reasons"][why]) == (verdict.near, verdict.why)
+        for (outcome, decided, gap, wide, near), verdict in zip(found, all_verdicts(bar, row), strict=True):
+            assert (outcome, decided, wide) == (verdict.outcome, verdict.decided, verdict.wide)
+            assert gap == (None if verdict.gap is None else pytest.approx(verdict.gap, abs=0.0051))
+            assert near == [each.id for each in verdict.neighbours]
 
 
 def test_an_empty_board_makes_a_page_too() -> None:

@@ -87,6 +87,17 @@ def test_named_channels_are_the_ones_that_stay() -> None:
     assert torch.equal(left.layer1[0].conv2.weight, model.layer1[0].conv2.weight[:, [1, 5, 11]])
 
 
+def test_masked_and_cut_agree_with_zeros_on_both_sides() -> None:
+    network = scale("resnet20_cifar", width=0.5, shortcut="A-strided")
+    model, channels = _worn(build(network, seed=0)), channels_of(network)
+    for seed in range(3):  # each side keeps a number of its own
+        kept = _some(channels, seed=seed)
+        _, left = cut(model, network, kept)
+        images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+        with torch.no_grad(), masked(model, channels, torch.from_numpy(kept)):
+            assert torch.allclose(model(images), left(images), rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("keep", "message"),
     [

@@ -74,6 +74,14 @@ def test_padded_shortcut_ties_a_part() -> None:
     assert groups["layer3.0.conv2[2]"].width == 32
 
 
+def test_both_sides_of_a_strided_shortcut_are_groups_of_their_own() -> None:
+    """Its zeros are buffers: they follow channels, and are no parameters."""
+    ties = blueprint("resnet20_cifar", {"shortcut": "A-strided"}, (3, 32, 32)).ties
+    assert [ties.groups[f"layer2.0.conv2[{part}]"].width for part in (0, 2)] == [8, 8]
+    assert [ties.groups[f"layer3.0.conv2[{part}]"].width for part in (0, 4)] == [16, 16]
+    assert ties.cost(ties.dense_widths()) == (40_551_040, 269_722)
+
+
 @pytest.mark.parametrize(
     ("arch", "inside", "stream"),
     [

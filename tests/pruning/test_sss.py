@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from torch import nn
 
 from thinresnet import recipe as recipes
-from thinresnet.budget import Budget
+from thinresnet.budget import Budget, Costs
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, build, count, describe, scale
 from thinresnet.networks.depth import block_costs, blocks_of, scaled
@@ -74,11 +74,12 @@ def test_the_lowest_leave_and_what_fits_comes_back() -> None:
     network = scale("resnet50", input_size=(3, 64, 64))
     blocks = blocks_of(network)
     costs, cost = block_costs(network, blocks), count(network)
-    whole = (cost.macs, cost.params)
+    whole = Costs(cost.macs, cost.params)
     limits = Limits(network.arch, [Budget.parse("macs", "70%"), Budget.parse("params", "75%")], whole)
 
     def allowed(gone: set[str]) -> bool:
-        return limits.allow((whole[0] - sum(costs[b][0] for b in gone), whole[1] - sum(costs[b][1] for b in gone)))
+        left = (sum(costs[b].macs for b in gone), sum(costs[b].params for b in gone))
+        return limits.allow(Costs(whole.macs - left[0], whole.params - left[1]))
 
     came_back = 0
     for seed in range(20):

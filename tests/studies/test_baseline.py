@@ -1,4 +1,4 @@
-"""ThinResNet v1 stays what it is, each network of it is the fitted one, and the verbs say what it costs and came to."""
+"""The exact-budget networks v1 stay what they are, each is the fitted one, and the verbs say what both members cost."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from thinresnet.studies.baseline import Baseline, baselines
 
 BASELINES = Path(thinresnet.__file__).parents[1] / "baselines"
 FROZEN = {
-    "thinresnet-cifar10": ("c542b11012108d6e", "a7f58149d8f4da4b"),
-    "thinresnet-cifar100": ("04755bf9e55549f6", "2f0435ad2dc51640"),
-    "thinresnet-imagenet": ("4089f18fdc5c6423", "b042e5aefcb9468e"),
+    "exact-cifar10": ("c542b11012108d6e", "a7f58149d8f4da4b"),
+    "exact-cifar100": ("04755bf9e55549f6", "2f0435ad2dc51640"),
+    "exact-imagenet": ("4089f18fdc5c6423", "b042e5aefcb9468e"),
 }
 
 
@@ -176,13 +176,13 @@ def test_list_and_cite() -> None:
     papers, faults = parse_bib(run("cite", "imagenet-resnet50-12.5-r8", "cifar10-wrn40_2_cifar-75-r1"))
     assert not faults
     assert list(papers) == [
-        "thinresnet-v1-imagenet-resnet50-12_5-r8",
-        "thinresnet-v1-cifar10-wrn40_2_cifar-75-r1",
+        "exact-v1-imagenet-resnet50-12_5-r8",
+        "exact-v1-cifar10-wrn40_2_cifar-75-r1",
         "tessier2023thinresnet",
         "thinresnet",
     ]
     (one,) = baselines("imagenet-resnet50-12.5-r8")
-    assert one.network.sha256[:16] in papers["thinresnet-v1-imagenet-resnet50-12_5-r8"].bibtex
+    assert one.network.sha256[:16] in papers["exact-v1-imagenet-resnet50-12_5-r8"].bibtex
     assert list(parse_bib(run("cite"))[0]) == ["tessier2023thinresnet", "thinresnet"]
 
 
@@ -196,3 +196,26 @@ def test_one_network_a_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="10 networks; name the one to write"):
         run("show", "imagenet-resnet50-*", "--output", str(tmp_path / "x.json"))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_authors_networks_are_a_member_of_their_own() -> None:
+    """Theirs are known by base width and weights, ours by budget; a pattern may ask for both, and BibTeX tells them."""
+    both = json.loads(run("list", "imagenet-*resnet50-*", "--json"))
+    assert {row["member"] for row in both} == {"thinresnet", "exact"}
+    assert len([row for row in both if row["member"] == "thinresnet"]) == 15
+    (record,) = json.loads(run("show", "thinresnet50-w52", "--json"))
+    assert (record["macs"], record["params"]) == (2_078_505_284, 13_488_234)
+    assert record["weights"].endswith("/257069b8ab05a92f0dbac6eed8f58e375221dba7/trained_models/imagenet/"
+                                      "resnet50_width52_imagenet_ema.pt")  # fmt: skip
+    shown = run("show", "cifar10-thinresnet56-w16")
+    assert "96.76 % (main.py docstring)" in shown
+    assert "thinresnet evaluate thinresnet56-w16 --data-dir DATA" in shown
+    papers, faults = parse_bib(run("cite", "thinresnet50-w52"))
+    assert not faults
+    assert list(papers) == ["baseline-pruning", "tessier2023thinresnet", "thinresnet"]
+
+
+def test_show_writes_the_authors_network(tmp_path: Path) -> None:
+    target = tmp_path / "w8.json"
+    run("show", "cifar100-thinresnet20-w8", "--output", str(target))
+    assert read_network(target) == describe("thinresnet20-w8", num_classes=100)

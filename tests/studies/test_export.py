@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from thinresnet.errors import InputError
-from thinresnet.leaderboard.add import add_runs
+from thinresnet.leaderboard.adding import add_runs
 from thinresnet.leaderboard.check import check
 from thinresnet.leaderboard.cite import PROJECT
 from thinresnet.leaderboard.papers import render_bib

@@ -32,7 +32,7 @@ from thinresnet.recipe import Recipe
 TIMM_FLAGS: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("timm_flags.json").read_text())
 OURS = {"crop_padding", "crop_padding_mode"}
 FOR_TIMM = [name for name in recipes.names() if name != "digits"]
-ROOT = Path(recipes.__file__).parents[2]
+ROOT = Path(recipes.__file__).parents[1]
 
 
 def timm_parser() -> argparse.ArgumentParser:
@@ -168,6 +168,8 @@ CLOSED_FORMS: dict[str, tuple[int, int, Callable[[float], float]]] = {
     "cifar-classic-160": (1, 160, lambda time: 0.1 * 0.1 ** sum(time >= step for step in (80, 120))),
     "cifar-classic-200": (1, 200, lambda time: 0.1 * 0.2 ** sum(time >= step for step in (60, 120, 160))),
     "cifar-modern": (1, 300, cosine(0.1, 0, 300, 5, 1e-3, after=False)),
+    "cifar-thinresnet": (1, 1928, cosine(0.5, 0, 1923, 5, 5e-3, after=True)),
+    "imagenet-thinresnet": (8, 605, cosine(0.5, 0, 600, 5, 5e-3, after=True)),
     "digits": (1, 20, cosine(0.1, 0, 20, 2, 0.01, after=False)),
 }
 
@@ -191,8 +193,18 @@ def test_the_moving_average_of_torchvision_a_step() -> None:
     assert recipes.load("imagenet-torchvision-v2").model_ema_decay == round(every_32_steps ** (1 / 32), 6)
 
 
+@pytest.mark.parametrize(("name", "batches", "processes"), [("cifar", 390, 1), ("imagenet", 1251, 8)])
+def test_the_updates_of_the_thinresnet_authors(name: str, batches: int, processes: int) -> None:
+    recipe = recipes.load(f"{name}-thinresnet")
+    assert abs(recipe.epochs * batches - 750_000) < batches
+    assert recipe.learning_rate(processes) == 0.5
+    assert recipe.model_ema_decay == round(0.999 ** (1 / 32), 7)
+
+
 @pytest.mark.real_timm
-@pytest.mark.parametrize(("name", "side"), [("cifar-modern", 32), ("imagenet-a3", 64)])
+@pytest.mark.parametrize(
+    ("name", "side"), [("cifar-modern", 32), ("imagenet-a3", 64), ("cifar-thinresnet", 32), ("imagenet-thinresnet", 64)]
+)
 def test_the_real_train_py_trains_with_it(name: str, side: int, tmp_path: Path) -> None:
     """Unchanged but for what the machine and the time ask for: folder, device, few and small images, few epochs."""
     train = Path(real_train().__file__)
@@ -208,6 +220,8 @@ def test_the_real_train_py_trains_with_it(name: str, side: int, tmp_path: Path) 
         "--output": tmp_path / "out", "--epochs": 2, "--warmup-epochs": 1, "--batch-size": 16, "--workers": 0,
         "--num-classes": 10,
     }  # fmt: skip
+    if name == "imagenet-thinresnet":
+        flags["--model"] = "thinresnet50-w8"  # the same recipe on a network that takes seconds
     command = [sys.executable, str(train), *(str(part) for pair in flags.items() for part in pair)]
     done = subprocess.run(
         command, check=False, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=300

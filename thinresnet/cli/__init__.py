@@ -27,6 +27,8 @@ VERBS = {
     "fit": "networks",
     "time": "networks",
     "train": "train",
+    "import": "evaluate",
+    "evaluate": "evaluate",
     "plot": "runs",
     "recipes": "runs",
     "data": "data",

@@ -1,4 +1,8 @@
-"""`thinresnet baseline list | show | cite`: ThinResNet, the baseline to train, compare with and cite."""
+"""`thinresnet baseline list | show | cite`: the baseline's two members, to train, evaluate, compare with and cite.
+
+`thinresnet` is the authors' own: base widths, their recipe, their weights. `exact` is this project's: networks within
+exact budgets under named recipes.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from thinresnet import public_weights
 from thinresnet.budget import short
 from thinresnet.cli.terminal import JsonFlag, print_json, print_table, say
 from thinresnet.errors import InputError
 
 if TYPE_CHECKING:
+    from thinresnet.studies.authors import Member
     from thinresnet.studies.baseline import Baseline
 
 Pattern = Annotated[str, typer.Argument(metavar="[NAME]", help="A name, or several: 'imagenet-resnet50*'.")]
@@ -21,30 +27,32 @@ Pattern = Annotated[str, typer.Argument(metavar="[NAME]", help="A name, or sever
 
 app = typer.Typer(
     name="baseline",
-    help="ThinResNet, frozen: exact networks and recipes to train, compare and cite.",
+    help="The baseline: ThinResNet by its authors, and this project's exact-budget networks, frozen.",
     no_args_is_help=True,
 )
 
 
 @app.command("list")
 def list_verb(pattern: Pattern = "*", as_json: JsonFlag = False) -> None:
-    """List the networks of ThinResNet with what they cost.
+    """List the networks of both members with what they cost.
 
-    Example: thinresnet baseline list 'imagenet-resnet50*'
+    Example: thinresnet baseline list 'imagenet-*resnet50*'
     """
-    from thinresnet.studies.baseline import baselines
-
-    found = baselines(pattern)
+    theirs, found = _chosen(pattern)
     if as_json:
-        print_json([_record(baseline) for baseline in found])
+        print_json([*map(_record_of_theirs, theirs), *map(_record, found)])
         return
-    rows = []
+    rows: list[tuple[object, ...]] = []
+    for member in theirs:
+        (macs, params), (dense_macs, dense_params) = member.cost, member.dense_cost
+        cost = (short(macs), f"{macs / dense_macs:.1%}", short(params), f"{params / dense_params:.1%}")
+        rows.append((member.name, "thinresnet", *cost, f"base width {member.network.width}"))
     for one in found:
         widths = one.network.channels.values()
         shares = (f"{one.test_macs / one.dense_macs:.1%}", f"{one.params / one.dense_params:.1%}")
         cost = (short(one.test_macs), shares[0], short(one.params), shares[1])
-        rows.append((one.name, *cost, f"{min(widths)} to {max(widths)}"))
-    print_table(("name", "MACs", "of dense", "params", "of dense", "widths"), rows)
+        rows.append((one.name, "exact", *cost, f"{min(widths)} to {max(widths)}"))
+    print_table(("name", "member", "MACs", "of dense", "params", "of dense", "widths"), rows, left=2)
 
 
 @app.command("show")
@@ -59,39 +67,111 @@ def show_verb(
 
     Example: thinresnet baseline show imagenet-resnet50-50-r8 --output imagenet-resnet50-50-r8.json
     """
-    from thinresnet.files import write_atomically
-    from thinresnet.studies.baseline import baselines
-
-    found = baselines(name)
+    theirs, found = _chosen(name)
     if output is not None:
-        if len(found) > 1:
-            raise InputError(f"--output {output}: {name} are {len(found)} networks; name the one to write")
-        write_atomically(output, found[0].network.to_json())
+        _write(output, name, theirs, found)
     if as_json:
-        print_json([_record(one, whole=True) for one in found])
+        print_json([*map(_record_of_theirs, theirs), *(_record(one, whole=True) for one in found)])
         return
+    for member in theirs:
+        _print_theirs(member)
     for one in found:
         _print_whole(one)
 
 
 @app.command("cite")
 def cite_verb(
-    names: Annotated[list[str] | None, typer.Argument(help="Names of baselines; none: ThinResNet itself.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Names of baselines; none: ThinResNet's paper.")] = None,
 ) -> None:
-    """Print BibTeX: of each baseline named, of the ThinResNet paper, and of this project.
+    """Print BibTeX: of each exact-budget network named, of ThinResNet's paper and code, and of this project.
 
     Example: thinresnet baseline cite imagenet-resnet50-50-r8
     """
     from thinresnet.leaderboard.cite import BASELINE, PROJECT
-    from thinresnet.studies.baseline import baselines, bibtex
+    from thinresnet.studies.authors import CODE_BIBTEX
+    from thinresnet.studies.baseline import bibtex
 
-    own = [bibtex(one) for name in names or [] for one in baselines(name)]
-    sys.stdout.write("\n".join([*own, BASELINE.bibtex, PROJECT.bibtex]))
+    chosen = [_chosen(name) for name in names or []]
+    own = [bibtex(one) for _, found in chosen for one in found]
+    code = [CODE_BIBTEX] if any(theirs for theirs, _ in chosen) else []
+    sys.stdout.write("\n".join([*own, *code, BASELINE.bibtex, PROJECT.bibtex]))
+
+
+def _chosen(pattern: str) -> tuple[list[Member], list[Baseline]]:
+    """The networks of both members whose names are like this; at least one."""
+    from thinresnet.studies.authors import members
+    from thinresnet.studies.baseline import baselines
+
+    theirs = members(pattern)
+    try:
+        return theirs, baselines(pattern)
+    except InputError:
+        if theirs:
+            return theirs, []
+        raise
+
+
+def _write(output: Path, name: str, theirs: list[Member], found: list[Baseline]) -> None:
+    """The JSON of the one network that is named."""
+    from thinresnet.files import write_atomically
+
+    if len(theirs) + len(found) > 1:
+        raise InputError(f"--output {output}: {name} are {len(theirs) + len(found)} networks; name the one to write")
+    if found:
+        write_atomically(output, found[0].network.to_json())
+        return
+    from thinresnet.networks import describe
+
+    classes = public_weights.CLASSES[theirs[0].weights.dataset]
+    write_atomically(output, describe(theirs[0].network.name, num_classes=classes).to_json())
+
+
+def _record_of_theirs(member: Member) -> dict[str, Any]:
+    from thinresnet.studies.authors import measured
+    from thinresnet.studies.baseline import evidence_folder
+
+    weights = member.weights
+    results = measured(member, evidence_folder())
+    return {
+        "name": member.name,
+        "member": "thinresnet",
+        "dataset": weights.dataset,
+        "arch": member.network.arch,
+        "base_width": member.network.width,
+        "macs": member.cost[0],
+        "params": member.cost[1],
+        "dense_macs": member.dense_cost[0],
+        "dense_params": member.dense_cost[1],
+        "recipe": member.recipe,
+        "training_macs": member.training_macs,
+        "weights": weights.url,
+        "licence": weights.licence,
+        "printed_top1": weights.printed_top1,
+        "locator": weights.locator,
+        "measured": [{"dataset": one.dataset, "top1": one.top1, "images": one.images} for one in results],
+    }
+
+
+def _print_theirs(member: Member) -> None:
+    record = _record_of_theirs(member)
+    say(f"[bold]{member.name}[/bold]  ThinResNet, by its authors: base width {member.network.width}")
+    (macs, params), (dense_macs, dense_params) = member.cost, member.dense_cost
+    share = f"{macs / dense_macs:.2%} and {params / dense_params:.2%} of {member.network.arch}"
+    say(f"  cost      {short(macs)} MACs, {short(params)} parameters ({share})")
+    training = f"{record['training_macs']:.3g}".replace("e+", "e")
+    say(f"  training  {member.recipe}: 750,000 updates, {training} MACs: 3 x forward x images")
+    say(f"  weights   {record['weights']} ({record['licence']})")
+    say(f"  measure   thinresnet evaluate {member.network.name} --data-dir DATA")
+    printed = f"{record['printed_top1']} % ({record['locator']})" if record["printed_top1"] else "nothing"
+    say(f"  printed   {printed}")
+    found = "; ".join(f"{one['top1']:.2f} % on {one['dataset']}" for one in record["measured"])
+    say(f"  measured  {found or 'not yet'}")
 
 
 def _record(one: Baseline, *, whole: bool = False) -> dict[str, Any]:
     record: dict[str, Any] = {
         "name": one.name,
+        "member": "exact",
         "version": one.set.version,
         "dataset": one.set.dataset,
         "arch": one.network.arch,
@@ -133,7 +213,7 @@ def _under(one: Baseline, recipe_name: str) -> dict[str, Any]:
 
 def _print_whole(one: Baseline) -> None:
     rounding = f"multiples of {one.round_to}" if one.round_to > 1 else "not rounded"
-    say(f"[bold]{one.name}[/bold]  ThinResNet v{one.set.version}, channels {rounding}")
+    say(f"[bold]{one.name}[/bold]  exact-budget v{one.set.version}, channels {rounding}")
     cost = f"{short(one.test_macs)} MACs ({one.test_macs / one.dense_macs:.2%} of dense, at most {one.budget})"
     say(f"  cost      {cost}, {short(one.params)} parameters ({one.params / one.dense_params:.2%})")
     say(f"  channels  {_in_short(one.network.channels.values())}")

@@ -31,6 +31,7 @@ Classes = Annotated[int | None, typer.Option(help="Number of classes.")]
 
 
 app = typer.Typer()
+_AUTHORS = "ThinResNet authors', by base width"
 
 
 @app.command("networks")
@@ -46,12 +47,14 @@ def networks(
     if check:
         _check_networks(pattern, as_json)
         return
+    from thinresnet import base_width
     from thinresnet.networks.known import KNOWN
 
-    found = {family: fnmatch.filter(names, pattern) for family, names in KNOWN.items()}
+    every = {**KNOWN, _AUTHORS: tuple(network.name for network in base_width.every())}
+    found = {family: fnmatch.filter(names, pattern) for family, names in every.items()}
     found = {family: names for family, names in found.items() if names}
     if not found:
-        known = [name for names in KNOWN.values() for name in names]
+        known = [name for names in every.values() for name in names]
         raise InputError(
             f"networks: no known network is named {pattern!r}{nearest(pattern, known)}; "
             f"--check tries any timm architecture of that name"
@@ -59,19 +62,27 @@ def networks(
     if as_json:
         print_json(found)
         return
-    rows = [(family, ", ".join(names)) for family, names in found.items()]
+    rows = [(family, _ranges(names) if family == _AUTHORS else ", ".join(names)) for family, names in found.items()]
     title = "Known to work: built, trained, counted, fitted and saved by the tests"
     print_table(("family", "networks"), rows, title=title, left=2)
     say("Any other of timm's CNNs: [bold]thinresnet networks --check NAME[/bold] tries it.")
 
 
+def _ranges(names: list[str]) -> str:
+    """`thinresnet20-w1 … w64` for each depth: a base width a name is too much to read."""
+    widths: dict[str, list[str]] = {}
+    for name in names:
+        depth, _, width = name.partition("-")
+        widths.setdefault(depth, []).append(width)
+    return ", ".join(f"{depth}-{own[0]}" + (f" … {own[-1]}" if own[1:] else "") for depth, own in widths.items())
+
+
 def _check_networks(pattern: str, as_json: bool) -> None:
     import timm
 
-    import thinresnet.networks.zoo
-    from thinresnet.networks import build, scale
+    from thinresnet.networks import build, scale, thinresnet, zoo
 
-    thin = thinresnet.networks.zoo.THIN
+    thin = {*zoo.THIN, *thinresnet.NAMES}
     names = [name for name in fnmatch.filter(timm.list_models(), pattern) if name not in thin]
     if not names:
         raise InputError(f"networks: timm has no architecture named {pattern!r}{nearest(pattern, timm.list_models())}")
@@ -181,13 +192,14 @@ def time_verb(
 ) -> None:
     """Measure latency and throughput here, against the dense network, beside the MAC ratio.
 
-    An architecture is timed at half width, unless flags say another shape.
+    An architecture is timed at half width, unless flags say another shape; a network by its name as it is.
 
     Example: thinresnet time resnet50 --width 0.5 --batch-size 8
     """
+    from thinresnet import base_width
     from thinresnet.networks import measure
 
-    if width is None and interior is None and not _is_described(what):
+    if width is None and interior is None and not _is_described(what) and base_width.parse(what) is None:
         width = 0.5
     network, dense = _network_and_dense(what, width, interior, round_to, input_px, num_classes)
     pair = [dense] if network == dense else [dense, network]
@@ -218,18 +230,8 @@ def time_verb(
         print_json({"arch": network.arch, "batch_size": batch_size, "runs": runs, "timings": rows})
         return
     columns = ("", "MACs", "MAC ratio", "latency, ms", "± quartiles", "images/s", "time ratio")
-    cells = [
-        (
-            row["network"],
-            short(timing.macs),
-            f"{timing.macs_ratio:.3f}",
-            f"{timing.latency_ms:.2f}",
-            f"{timing.latency_spread_ms:.2f}",
-            f"{timing.images_per_second:.1f}",
-            f"{timing.time_ratio:.3f}",
-        )
-        for row, timing in zip(rows, timings, strict=True)
-    ]
+    formats = (str, short, "{:.3f}".format, "{:.2f}".format, "{:.2f}".format, "{:.1f}".format, "{:.3f}".format)
+    cells = [[show_as(value) for show_as, value in zip(formats, row.values(), strict=True)] for row in rows]  # type: ignore[operator]
     print_table(columns, cells, title=f"{network.arch}, batch {batch_size}, {runs} runs in turns")
 
 
@@ -268,7 +270,8 @@ def _network_and_dense(
     kwargs: dict[str, Any] = {**_kwargs(num_classes), "input_size": _input_size(what, input_px)}
     given_factors = {"width": width, "interior": interior, "round_to": round_to}
     factors: dict[str, Any] = {name: value for name, value in given_factors.items() if value is not None}
-    return scale(what, **factors, **kwargs), scale(what, **kwargs)
+    network = scale(what, **factors, **kwargs)
+    return network, scale(network.arch, input_size=network.input_size, **network.kwargs)
 
 
 def _is_described(what: str) -> bool:

@@ -133,7 +133,7 @@ def export_verb(
 
     Example: thinresnet study export baselines/cifar10-jpeg.yaml --data-dir cifar10-jpeg
     """
-    from thinresnet.leaderboard.add import add_runs
+    from thinresnet.leaderboard.adding import add_runs
     from thinresnet.studies.export import export
     from thinresnet.studies.store import Store
 

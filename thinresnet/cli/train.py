@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import typer
 
+from thinresnet import base_width
 from thinresnet import recipe as recipes
 from thinresnet.budget import QUANTITIES, parse_budgets
 from thinresnet.cli import flags
@@ -88,7 +89,7 @@ def _end(line: str, code: int, *, visible: bool) -> int:
 def _close(result: Result, *, embedded: bool) -> None:
     from rich.console import Console
 
-    from thinresnet.leaderboard.verdicts import place
+    from thinresnet.leaderboard import place
     from thinresnet.training.report import report
 
     # The leaderboard has no rows for the embedded images.
@@ -220,7 +221,8 @@ def choose_network(
             return networks.fit(arch, budgets, scaling=options.scaling, **given)
         return networks.scale(arch, **factors, **given)
 
-    tags = [budget.tag for budget in budgets]
+    tags = [arch] if base_width.parse(arch) else []
+    tags += [budget.tag for budget in budgets]
     tags += [f"{name[0]}{factor:g}" for name, factor in factors.items()]
     if budgets and options.scaling != "width":
         tags.append(options.scaling)

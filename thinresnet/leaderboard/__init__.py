@@ -1,1 +1,28 @@
-"""The leaderboard: every published structured-pruning number beside simply scaled networks. No torch in here."""
+"""The leaderboard: every published structured-pruning result beside simply scaled networks. No torch in here.
+
+What the names below do is in `thinresnet.leaderboard.api`; the rule is in docs/leaderboard-rules.md.
+"""
+
+from thinresnet.leaderboard.api import Claim, add, compare, read_board, verdict
+from thinresnet.leaderboard.bar import Bar
+from thinresnet.leaderboard.claims import place
+from thinresnet.leaderboard.matrix import Matrix
+from thinresnet.leaderboard.references import ALL_ASSUMPTIONS, RULES, Assumptions
+from thinresnet.leaderboard.schema import Entry
+from thinresnet.leaderboard.verdicts import Verdict
+
+__all__ = [
+    "ALL_ASSUMPTIONS",
+    "RULES",
+    "Assumptions",
+    "Bar",
+    "Claim",
+    "Entry",
+    "Matrix",
+    "Verdict",
+    "add",
+    "compare",
+    "place",
+    "read_board",
+    "verdict",
+]

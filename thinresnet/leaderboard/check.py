@@ -16,10 +16,11 @@ from thinresnet.leaderboard import dense
 from thinresnet.leaderboard.between import faults_between
 from thinresnet.leaderboard.figures import contradictions, half_digit, implausible
 from thinresnet.leaderboard.files import FormError, read_text
+from thinresnet.leaderboard.locking import locked
 from thinresnet.leaderboard.measured import evidence_faults
 from thinresnet.leaderboard.papers import bib_beside, missing, parse_bib, read_bib, render_bib
 from thinresnet.leaderboard.schema import DATASETS, NAMES, SAME_NETWORK, Entry, Fault, order
-from thinresnet.leaderboard.store import Line, locked, merge, read_board, read_lines, render, write_board
+from thinresnet.leaderboard.store import Line, merge, read_board, read_lines, render, write_board
 
 TRAINED_ALONE = ("train_epochs",)
 TRAINED_IN_STAGES = ("dense_epochs", "prune_epochs", "tune_epochs")

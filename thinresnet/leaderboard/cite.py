@@ -28,7 +28,7 @@ PROJECT = Paper(
         "title": "{thinresnet}: The Bar That a Structured-Pruning Paper Must Clear",
         "author": "{The thinresnet authors}",
         "year": "2026",
-        "url": "https://pypi.org/project/thinresnet/",
+        "howpublished": "Python package thinresnet",
         "note": f"Software, version {thinresnet.__version__}",
     },
 )

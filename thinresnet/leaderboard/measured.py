@@ -16,15 +16,17 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import Any
 
+from thinresnet import base_width
 from thinresnet.convert import one_of
 from thinresnet.errors import InputError
+from thinresnet.leaderboard import weights
 from thinresnet.leaderboard.evidence import check_evidence
 from thinresnet.leaderboard.schema import DATASETS, NAMES, Entry, Fault, format_row
 from thinresnet.result import Result, without_folders
-from thinresnet.runs import METRICS_FILE, NETWORK_FILE, RECIPE_FILE, RESULT_FILE
+from thinresnet.runs import EVALUATION_FILE, IMPORTED_FILE, METRICS_FILE, NETWORK_FILE, RECIPE_FILE, RESULT_FILE
 
 EVIDENCE_FOLDER = "baselines/results"
-EVIDENCE_FILES = (RESULT_FILE, NETWORK_FILE, RECIPE_FILE, METRICS_FILE)
+EVIDENCE_FILES = (RESULT_FILE, NETWORK_FILE, RECIPE_FILE, METRICS_FILE, IMPORTED_FILE, EVALUATION_FILE)
 PROJECT_KEY = "thinresnet"
 EMA = " (EMA)"
 _SAME = ("arch", "dataset", "network_sha256", "recipe_hash", "epochs", "macs", "params", "test_resolution", "shape")
@@ -69,7 +71,8 @@ def cells_of(results: Sequence[Mapping[str, Any]], family: str, *, ema: bool) ->
     top1 = [_percent(result, f"correct1_{part}") for result in results]
     top5 = [_percent(result, f"correct5_{part}") for result in results if result.get(f"correct5_{part}") is not None]
     # Seeds of one run may stop at slightly different updates when they are gone on with; the bill is their mean.
-    training = sum((Decimal(str(result["training_macs"])) for result in results), Decimal(0)) / len(results)
+    known = [Decimal(str(result["training_macs"])) for result in results if result["training_macs"] is not None]
+    training = sum(known, Decimal(0)) / len(known) if len(known) == len(results) else None
     cells = {
         "source": "measured",
         "dataset": first["dataset"],
@@ -81,10 +84,11 @@ def cells_of(results: Sequence[Mapping[str, Any]], family: str, *, ema: bool) ->
         "cost_printed_g": _giga(max(result["macs"] for result in results)),
         "params_printed_m": _mega(max(result["params"] for result in results)),
         "test_resolution": str(first["test_resolution"]),
-        "train_resolution": str(first["train_resolution"]),
-        "recipe": first["recipe"],
         "hand": "first",
     }
+    cells |= {name: str(first[name]) for name in ("recipe", "train_resolution") if first[name]}
+    if first.get("weights") == "theirs":
+        cells |= weights.cells_of_theirs(first)
     if family != "dense":
         cells["dense_cost_printed_g"] = _giga(first["dense_macs"])
         cells["dense_params_printed_m"] = _mega(first["dense_params"])
@@ -92,6 +96,8 @@ def cells_of(results: Sequence[Mapping[str, Any]], family: str, *, ema: bool) ->
         cells["top5_printed"] = _text(_mean(top5))
     if len(top1) > 1:
         cells["top1_std"] = _text(_deviation(top1))
+    if training is None:
+        return cells  # someone else's, and not stated
     epochs = max(result["epochs"] for result in results)
     if first.get("initial_checkpoint") is None:
         cells["train_epochs"] = str(epochs)
@@ -107,7 +113,8 @@ def family_of(result: Mapping[str, Any]) -> str:
         return "pruned"
     if result["shape"] == "dense":
         return "dense"
-    return "scaled" if _SCALED.fullmatch(str(result["shape"])) else ""
+    shape = str(result["shape"])
+    return "scaled" if _SCALED.fullmatch(shape) or base_width.of_shape(shape) else ""
 
 
 def keep_evidence(board: Path, evidence: str, folders: Sequence[Path]) -> None:
@@ -158,7 +165,8 @@ def _published(path: Path) -> bytes:
 
 def evidence_faults(root: Path, entry: Entry) -> Iterator[Fault]:
     """What the evidence folder of a measured row does not bear out: its figures are worked out from it again."""
-    folders = sorted(path.parent for path in (root / entry.evidence).glob("[!.]*/result.json"))
+    names = (RESULT_FILE, IMPORTED_FILE)
+    folders = sorted({path.parent for name in names for path in (root / entry.evidence).glob(f"[!.]*/{name}")})
     if not folders:
         yield Fault("evidence", entry.evidence, "a folder beside the board that holds one run folder a seed")
         return
@@ -177,6 +185,8 @@ def _read_result(folder: Path) -> dict[str, Any]:
     path = folder / RESULT_FILE
     if not folder.is_dir():
         raise InputError(f"{folder}: not a folder; name a run folder such as runs/<id>")
+    if weights.is_imported(folder):
+        return weights.result_of(folder)
     result = Result.read(folder)
     one_of(f"{path}: dataset", result.dataset, DATASETS)
     if result.classes != DATASETS[result.dataset].classes:

@@ -1,225 +1,196 @@
-"""The board as one HTML file that needs no network: headline, chart, table, how to add, how to cite.
+"""The board as one HTML file that needs no network: matrix of assumptions, chart, table, papers, how to add and cite.
 
 Jinja escapes every cell; the browser's content security policy, written with the hashes of this very page's scripts
-and style, lets nothing else run and nothing leave. The table is real HTML, which the page's own script
-sorts and filters together with the chart: itables takes a data frame, which nothing else here needs, adds 0.7 MB, and
-leaves no table where there is no JavaScript.
+and style, lets nothing else run and nothing leave. The verdicts are made here, by the rule itself, and travel packed
+(`packed`); the page's own scripts draw the table and the chart, of which a plotting library would be 0.9 MB in every
+copy and two seconds of every writing.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jinja2
+
 import thinresnet
-from thinresnet.leaderboard import cite, plot
+from thinresnet.leaderboard import cite, packed
+from thinresnet.leaderboard.bar import TIE, WIDE_GAP, Bar
 from thinresnet.leaderboard.holes import holes
+from thinresnet.leaderboard.marks import AXES, FAMILY_MARKS, label_of
+from thinresnet.leaderboard.matrix import Matrix, matrix_of
 from thinresnet.leaderboard.papers import Paper
-from thinresnet.leaderboard.schema import Entry
-from thinresnet.leaderboard.show import plain
-from thinresnet.leaderboard.verdicts import (
-    BUDGETS,
-    CLEARS,
-    LARGEST_ROUNDING,
-    LOSES,
-    NEAR,
+from thinresnet.leaderboard.references import (
+    ALL_ASSUMPTIONS,
+    BUDGET_NAMES,
+    RECIPES,
     REFERENCES,
-    SAME_ARCHITECTURE,
-    TIES,
-    UNJUDGED,
-    Bar,
-    Headline,
-    Verdict,
-    caveats,
-    counts_for_headline,
+    RESOLUTIONS,
+    RULES,
+    Assumptions,
     may_be_the_bar,
-    uncertainty_of,
     usual_references,
 )
+from thinresnet.leaderboard.schema import Entry
+from thinresnet.leaderboard.verdicts import Verdict, all_verdicts, counts_for_headline, points
 
 _HERE = Path(__file__).parent
-_OUTCOMES = (LOSES, TIES, CLEARS, UNJUDGED)
+_SCRIPTS = ("page_chart.js", "page_table.js", "page.js")
 _FIRST = ("imagenet", "resnet50")
 _HOLES_SHOWN = 12
-_SCALES = ("log", "linear")
+_BUDGETS_DRAWN = ("macs", "params")
+
+Pair = tuple[str, str]
+Verdicts = Mapping[str, list[Verdict]]
 
 
 def page(entries: Sequence[Entry], papers: Mapping[str, Paper]) -> str:
     """The whole page."""
-    import jinja2
-
     bar = Bar(entries)
-    index = {entry.id: number for number, entry in enumerate(entries)}
-    pairs = _pairs(entries)
-    reasons: list[str] = [""]
-    verdicts = {entry.id: bar.all_verdicts(entry) for entry in entries if not may_be_the_bar(entry)}
-    headlines = _headlines(verdict for group in verdicts.values() for verdict in group)
-    first = f"{pairs[0][0]} {pairs[0][1]} {usual_references(pairs[0][1])} MACs" if pairs else ""
-    data = {
-        "rows": [_row(entry, verdicts.get(entry.id), index, reasons) for entry in entries],
-        "reasons": reasons,
-        "papers": {entry.paper: _paper(papers[entry.paper]) for entry in entries if entry.paper in papers},
-        "pairs": pairs,
-        "usual": {arch: usual_references(arch) for _, arch in pairs},
-        "dense": {f"{dataset} {arch}": _dense_g(dataset, arch) for dataset, arch in pairs},
-        "bars": _bars(bar, pairs, index),
-        "headlines": headlines,
-        "families": list(REFERENCES),
-        "budgets": list(BUDGETS),
-        "outcomes": _OUTCOMES,
-        "near": f"{100 * NEAR:.0f} % as much",
-        "marks": plot.FAMILY_MARKS,
-        "specs": {f"{axis} {log}": plot.specification(axis, log=log == "log") for axis in plot.AXES for log in _SCALES},
-    }
-    runtime = _bundle()
-    script = (_HERE / "page.js").read_text(encoding="utf-8")
+    verdicts = {entry.id: all_verdicts(bar, entry) for entry in entries if not may_be_the_bar(entry)}
+    pairs = _pairs(entries, verdicts)
+    matrices = {pair: _matrix(entries, verdicts, pair) for pair in pairs}
+    script = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     style = (_HERE / "page.css").read_text(encoding="utf-8")
-    # `|tojson` writes <, > and & as escapes, so no text in the data can end its element.
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    cited = sorted({entry.paper for entry in entries if entry.paper in papers})
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     return environment.from_string((_HERE / "page.html").read_text(encoding="utf-8")).render(
-        data=data,
+        data=_script_json(_data(entries, papers, bar, verdicts, matrices)),
         entries=entries,
         papers=papers,
-        is_bar=may_be_the_bar,
-        marks=plot.FAMILY_MARKS,
+        cited=cited,
+        counts=packed.counts([entry.paper for entry in entries]),
+        says=_usual_words(entries, verdicts),
+        marks=FAMILY_MARKS,
         references=REFERENCES,
-        axes=plot.AXES,
-        headline=headlines.get(first),
+        recipes=RECIPES,
+        resolutions=RESOLUTIONS,
+        first=matrices[pairs[0]] if pairs else None,
+        spread=packed.spread(matrices[pairs[0]]) if pairs else None,
         holes=holes(entries, bar)[:_HOLES_SHOWN],
         baseline=cite.BASELINE,
         project=cite.PROJECT,
-        near=f"{100 * NEAR:.0f} %",
-        rounding=f"{100 * LARGEST_ROUNDING:.0f} %",
+        rules=RULES,
+        tie=TIE,
+        wide=WIDE_GAP,
         version=thinresnet.__version__,
-        runtime=runtime,
         script=script,
         style=style,
-        policy=_policy([runtime, script], [style]),
+        policy=_policy(script, style),
     )
 
 
-@cache
-def _bundle() -> str:
-    """Vega and Vega-Lite as one script, offline."""
-    import vl_convert
+def _data(
+    entries: Sequence[Entry],
+    papers: Mapping[str, Paper],
+    bar: Bar,
+    verdicts: Verdicts,
+    matrices: Mapping[Pair, Matrix],
+) -> dict[str, Any]:
+    """Everything that the page's scripts show, column by column."""
+    index = {entry.id: number for number, entry in enumerate(entries)}
+    curves, bars = _curves(bar, list(matrices), index)
+    return {
+        "rules": RULES,
+        "columns": _columns(entries, papers),
+        "verdicts": packed.verdicts(entries, verdicts, index),
+        "assumptions": [[a.references, a.recipes, a.resolution, a.budget] for a in ALL_ASSUMPTIONS],
+        "pairs": list(matrices),
+        "matrices": [packed.matrix(each) for each in matrices.values()],
+        "curves": curves,
+        "bars": bars,
+        "usual": {arch: usual_references(arch) for _, arch in matrices},
+        "dense": [_dense_g(entries, pair) for pair in matrices],
+        "labels": {index[entry.id]: label_of(entry) for entry in entries if may_be_the_bar(entry)},
+        "papers": {key: [each.title, each.venue, each.year, each.url] for key, each in papers.items()},
+        "budgets": BUDGET_NAMES,
+        "marks": FAMILY_MARKS,
+        "axes": AXES,
+        "wide": WIDE_GAP,
+    }
 
-    bundle = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
-    # The one thing that may not stand inside a script element.
-    return re.sub(r"</(?=script)", r"<\\/", bundle, flags=re.IGNORECASE)
+
+def _columns(entries: Sequence[Entry], papers: Mapping[str, Paper]) -> dict[str, Any]:
+    """The rows, column by column: figures as numbers, words as a list of those that occur and where."""
+    numbers: dict[str, list[Any]] = {
+        "top1": [entry.top1 for entry in entries],
+        "drop": [entry.top1_drop for entry in entries],
+        "macs": [entry.macs_g for entry in entries],
+        "ratio": [entry.macs_ratio for entry in entries],
+        "params": [entry.params_m for entry in entries],
+        "year": [papers[entry.paper].year if entry.paper in papers else None for entry in entries],
+        "pixels": [entry.resolution if entry.resolution_scaled else None for entry in entries],
+    }
+    return {
+        **{name: packed.numbers(values) for name, values in numbers.items()},
+        **{name: packed.words([packed.text_of(name, entry) for entry in entries]) for name in packed.TEXTS},
+    }
 
 
-def _policy(scripts: list[str], styles: list[str]) -> str:
-    """Only these scripts and styles; no connection, no image, no font, no frame, no form from anywhere."""
+def _script_json(data: object) -> str:
+    """JSON for a script element: nothing in it can end the element or open another."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
 
-    def hashes(texts: list[str]) -> str:
-        digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts)
-        return " ".join(f"'sha256-{digest}'" for digest in digests)
 
+def _policy(script: str, style: str) -> str:
+    """Only this script and style; no connection, no image, no font, no frame, no form from anywhere."""
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (script, style)]
     return (
-        f"default-src 'none'; script-src {hashes(scripts)}; style-src {hashes(styles)}; "
+        f"default-src 'none'; script-src 'sha256-{hashes[0]}'; style-src 'sha256-{hashes[1]}'; "
         "base-uri 'none'; form-action 'none'"
     )
 
 
-def _pairs(entries: Sequence[Entry]) -> list[tuple[str, str]]:
-    """Data sets and networks to choose from: those with something to judge, the most results first."""
-    counts: dict[tuple[str, str], int] = {}
+def _pairs(entries: Sequence[Entry], verdicts: Verdicts) -> list[Pair]:
+    """Datasets and networks to choose from: the usual first, then those with the most that is judged."""
+    judged: dict[Pair, int] = {}
     for entry in entries:
-        if not may_be_the_bar(entry):
+        if entry.id in verdicts:
             pair = (entry.dataset, entry.arch)
-            counts[pair] = counts.get(pair, 0) + 1
-    return sorted(counts, key=lambda pair: (pair != _FIRST, -counts[pair], pair))
+            judged[pair] = judged.get(pair, 0) + any(verdict.judged for verdict in verdicts[entry.id])
+    return sorted(judged, key=lambda pair: (pair != _FIRST or not judged[pair], -judged[pair], pair))
 
 
-def _row(entry: Entry, verdicts: list[Verdict] | None, index: Mapping[str, int], reasons: list[str]) -> dict[str, Any]:
-    figures = {
-        "top1": entry.top1, "drop": entry.top1_drop, "macs": entry.macs_g, "ratio": entry.macs_ratio,
-        "params": entry.params_m,
-    }  # fmt: skip
-    texts = {
-        "id": entry.id, "dataset": entry.dataset, "arch": entry.arch, "method": entry.method, "family": entry.family,
-        "source": entry.source, "paper": entry.paper, "locator": entry.locator, "read": _read_at(entry),
-        "recipe": entry.recipe, "note": entry.note, "evidence": entry.evidence, "spread": uncertainty_of(entry),
-        "macsBasis": entry.macs_basis, "paramsBasis": entry.params_basis, "caveats": "; ".join(caveats(entry)),
-    }  # fmt: skip
+def _matrix(entries: Sequence[Entry], verdicts: Verdicts, pair: Pair) -> Matrix:
+    rows = [entry for entry in entries if (entry.dataset, entry.arch) == pair and counts_for_headline(entry)]
+    return matrix_of(*pair, [verdicts[entry.id] for entry in rows])
+
+
+def _usual_words(entries: Sequence[Entry], verdicts: Verdicts) -> dict[str, str]:
+    """The verdict of every row where only one can stand: on MACs, against its usual references."""
+    places = {each: number for number, each in enumerate(ALL_ASSUMPTIONS)}
     return {
-        **{name: None if value is None else float(f"{value:.6g}") for name, value in figures.items()},
-        **{name: text for name, text in texts.items() if text},
-        "pixels": entry.resolution if entry.resolution_scaled else None,
-        "link": _link(entry),
-        "verdicts": None if verdicts is None else [_verdict(verdict, index, reasons) for verdict in verdicts],
+        entry.id: verdicts[entry.id][places[Assumptions(usual_references(entry.arch))]].in_words
+        if entry.id in verdicts
+        else "reference"
+        for entry in entries
     }
 
 
-def _verdict(verdict: Verdict, index: Mapping[str, int], reasons: list[str]) -> list[object]:
-    """Outcome, gap, row of the reference, whether it is near, and why nothing is said, as few letters as will do."""
-    if verdict.why not in reasons:
-        reasons.append(verdict.why)
-    reference = index[verdict.reference.id] if verdict.reference else None
-    outcome, why = _OUTCOMES.index(verdict.outcome), reasons.index(verdict.why)
-    return [outcome, plain(verdict.gap), reference, int(verdict.near), why]
-
-
-def _read_at(entry: Entry) -> str:
-    return " ".join(part for part in (entry.read_repo, entry.read_path, entry.read_commit[:10]) if part)
-
-
-def _link(entry: Entry) -> str:
-    """Where the number can be looked up, if what was read is a repository or a page."""
-    if re.fullmatch(r"https?://[!-~]+", entry.read_repo):
-        return entry.read_repo
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", entry.read_repo, re.ASCII):
-        return ""
-    root = f"https://github.com/{entry.read_repo}"
-    if entry.read_commit and re.fullmatch(r"[\w./-]+", entry.read_path, re.ASCII):
-        return f"{root}/blob/{entry.read_commit}/{entry.read_path}"
-    return root
-
-
-def _paper(paper: Paper) -> dict[str, object]:
-    return {
-        "title": paper.title,
-        "authors": paper.authors,
-        "venue": paper.venue,
-        "year": paper.year,
-        "url": paper.url,
-        "bibtex": paper.bibtex,
-    }
-
-
-def _dense_g(dataset: str, arch: str) -> float | None:
-    dense = plot.dense_of(dataset, arch)
+def _dense_g(entries: Sequence[Entry], pair: Pair) -> float | None:
+    dense = next(entry.dense for entry in entries if (entry.dataset, entry.arch) == pair)
     return dense.macs / 1e9 if dense else None
 
 
-def _bars(bar: Bar, pairs: Sequence[tuple[str, str]], index: Mapping[str, int]) -> dict[str, list[int]]:
-    """Rows of the bar, cheapest first, by data set, reference family (and network) and budget."""
-    return {
-        f"{dataset} {arch if family == SAME_ARCHITECTURE else ''} {family} {budget}": [
-            index[point.entry.id] for point in reversed(bar.frontier(dataset, arch, family, budget))
-        ]
-        for dataset, arch in pairs
-        for family in REFERENCES
-        for _, budget in plot.AXES.values()
-    }
-
-
-def _headlines(verdicts: Iterable[Verdict]) -> dict[str, dict[str, object]]:
-    """What is said of every data set and network under every family and every budget that an axis shows."""
-    shown = {budget for _, budget in plot.AXES.values()}
-    groups: dict[tuple[str, str, str, str], list[Verdict]] = {}
-    for verdict in verdicts:
-        entry = verdict.entry
-        if counts_for_headline(entry) and verdict.budget in shown:
-            groups.setdefault((entry.dataset, entry.arch, verdict.family, verdict.budget), []).append(verdict)
-    found = {}
-    for key, group in groups.items():
-        said = Headline(*key, tuple(group))
-        counts = [len(each) for each in (said.beaten, said.tied, said.stand, said.no_reference, said.unknown)]
-        found[" ".join(key)] = {"says": said.says, "counts": counts, "lead": plain(said.median_lead)}
-    return found
+def _curves(bar: Bar, pairs: Sequence[Pair], index: Mapping[str, int]) -> tuple[list[list[int]], list[list[int]]]:
+    """The bars that can be drawn, each once, as rows from the cheapest; and for each pair which ones are its own."""
+    numbers: dict[tuple[int, ...], int] = {}
+    bars = []
+    for dataset, arch in pairs:
+        own = []
+        for assumptions in ALL_ASSUMPTIONS:
+            if assumptions.budget not in _BUDGETS_DRAWN:
+                continue
+            curve = tuple(index[point.entry.id] for point in points(bar, dataset, arch, assumptions))
+            own.append(numbers.setdefault(curve, len(numbers)))
+        bars.append(own)
+    return [list(curve) for curve in numbers], bars

@@ -128,14 +128,14 @@ def parse_bib(text: str) -> tuple[dict[str, Paper], list[BibFault]]:
     """The papers in a BibTeX text and the faults met; parsing stops at the first fault of form."""
     papers: dict[str, Paper] = {}
     faults: list[BibFault] = []
-    reader = _Reader(text)
+    reader = Reader(text)
     try:
         while reader.seek_entry():
             line = reader.line
             kind, key, fields = reader.entry()
             faults += _entry_faults(line, kind, key, fields, papers)
             papers[key] = Paper(key, kind, {name: fields[name] for name in FIELDS if name in fields})
-    except _FormError as error:
+    except BibError as error:
         faults.append(BibFault(reader.line, "BibTeX", error.found, error.expected))
     return papers, faults
 
@@ -229,13 +229,15 @@ def _value_fault(name: str, value: str) -> str:
     return ""
 
 
-class _FormError(ValueError):
+class BibError(ValueError):
+    """Text that is no BibTeX: what stands there, and what should."""
+
     def __init__(self, found: str, expected: str) -> None:
         super().__init__(expected)
         self.found, self.expected = found, expected
 
 
-class _Reader:
+class Reader:
     """A cursor over BibTeX text."""
 
     def __init__(self, text: str) -> None:
@@ -243,13 +245,14 @@ class _Reader:
 
     @property
     def line(self) -> int:
+        """The number of the line of the cursor."""
         return self.text.count("\n", 0, self.at) + 1
 
     def take(self, pattern: str, expected: str) -> str:
         found = re.compile(pattern).match(self.text, self.at)
         if not found:
             shown = self.text[self.at : self.at + 20].split("\n")[0]
-            raise _FormError(shown or "the end of the file or line", expected)
+            raise BibError(shown or "the end of the file or line", expected)
         self.at = found.end()
         return found[0]
 
@@ -266,6 +269,7 @@ class _Reader:
         return True
 
     def entry(self) -> tuple[str, str, dict[str, str]]:
+        """The type, key and fields of the entry at the cursor."""
         kind = self.take(r"@[A-Za-z]+\s*", "an entry type such as @article")[1:].strip().lower()
         self.take(r"\{\s*", "{ after the entry type")
         key = self.take(r"[^\s,{}\"#%'()=\\]+", "a key")
@@ -275,11 +279,11 @@ class _Reader:
             self.take(r",\s*", "a comma before the next field, or } at the end of the entry")
             if self._closes():
                 break
-            name = self.take(r"[A-Za-z]+", "a field name").lower()
+            name = self.take(r"[A-Za-z][A-Za-z_-]*", "a field name").lower()
             self.take(r"\s*=\s*", "= after the field name")
             if name in fields:
-                raise _FormError(name, "a field that stands once in its entry")
-            fields[name] = re.sub(r"\s*\n\s*", " ", self._value()).strip()
+                raise BibError(name, "a field that stands once in its entry")
+            fields[name] = re.sub(r"\s*\n\s*", " ", self.value()).strip()
             self.space()
         return kind, key, fields
 
@@ -289,7 +293,8 @@ class _Reader:
             return True
         return False
 
-    def _value(self) -> str:
+    def value(self) -> str:
+        """The value of a field, at whose first sign the cursor stands."""
         opening = self.take(r'[{"]|[0-9]+', "a value in braces or quotes, or a number")
         if opening not in ("{", '"'):
             return opening
@@ -305,4 +310,4 @@ class _Reader:
                 break
             self.at += 1
         self.at = start
-        raise _FormError(self.text[start : start + 20].split("\n")[0], "a value whose braces are balanced")
+        raise BibError(self.text[start : start + 20].split("\n")[0], "a value whose braces are balanced")

@@ -166,6 +166,7 @@ class Entry:
     read_path: str = _text("file in that repository")
     read_commit: str = _text("commit that was read", pattern=_COMMIT)
     evidence: str = _text("run folder of a measured row", pattern=_EVIDENCE)
+    weights: str = _choice("whose training a measured row is of: `theirs` for imported weights", choices=("theirs",))
     note: str = _text("anything else a reader must know")
 
     @property

@@ -10,18 +10,16 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from thinresnet.errors import InputError, nearest
 from thinresnet.files import write_atomically
+from thinresnet.leaderboard.boards import find_board
 from thinresnet.leaderboard.files import FormError, read_text
 from thinresnet.leaderboard.schema import NAMES, REQUIRED, Entry, Fault, format_row, order, parse
 
 MAX_CELL = 100_000
-NAME = "leaderboard.csv"
-LOCK_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -67,10 +65,8 @@ def render(entries: Iterable[Entry]) -> str:
 
 
 def default_board() -> Path:
-    """The board of the working folder, else the one of the checkout that this package is run from."""
-    here = Path(NAME)
-    checkout = Path(__file__).resolve().parents[2] / NAME
-    return here if here.exists() or not checkout.exists() else checkout
+    """The board of the working folder, else of the checkout that this package is run from, else of the package."""
+    return find_board().path
 
 
 def merge(*boards: Iterable[Entry]) -> list[Entry]:
@@ -85,24 +81,6 @@ def merge(*boards: Iterable[Entry]) -> list[Entry]:
                 f"{getattr(entry, changed)!s} in another; correct one of them"
             )
     return sorted(merged.values(), key=order)
-
-
-@contextmanager
-def locked(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold the board alone: waits for other writers, and clears away what a killed one left half-written."""
-    from filelock import FileLock, Timeout  # only writers pay for its import
-
-    board = Path(path)
-    try:
-        with FileLock(board.with_name(f".{board.name}.lock"), timeout=LOCK_SECONDS):
-            for target in (board, board.with_suffix(".bib")):
-                for leftover in target.parent.glob(f".{target.name}.*.part"):
-                    leftover.unlink(missing_ok=True)
-            yield
-    except Timeout:
-        raise InputError(f"{board}: another process has held the board for {LOCK_SECONDS} s; try again") from None
-    except PermissionError as error:
-        raise InputError(f"{board.parent}: cannot be written ({error.strerror}); use a folder that is yours") from None
 
 
 def write_board(path: str | os.PathLike[str], entries: Iterable[Entry]) -> None:

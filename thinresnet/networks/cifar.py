@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from timm.layers import DropPath
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 from torch.nn import functional
+
+from thinresnet.networks.cifar_blocks import SHORTCUTS, CifarNet, _BasicBlock, drop_paths
 
 _MEAN, _STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the CIFAR-10 training images
 
@@ -34,101 +35,7 @@ def _config(classifier: str, first_conv: str) -> dict[str, Any]:
     }
 
 
-class _CifarNet(nn.Module):
-    """What timm asks of a network: features, pooled features, a classifier that can be replaced."""
-
-    def __init__(self, num_classes: int, drop_rate: float, global_pool: str):
-        super().__init__()
-        if global_pool not in ("avg", ""):
-            raise ValueError(f"global_pool is 'avg' or ''; got {global_pool!r}")
-        self.num_classes = num_classes
-        self.drop_rate = drop_rate
-        self.global_pool = global_pool
-        self.num_features = self.head_hidden_size = 0
-
-    def _finish(self, num_features: int) -> None:
-        """The classifier, then He et al.'s initialisation: fan out for convolutions, the layer's own for the rest."""
-        self.num_features = self.head_hidden_size = num_features
-        self.fc = nn.Linear(num_features, self.num_classes) if self.num_classes > 0 else nn.Identity()
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def get_classifier(self) -> nn.Module:
-        return self.fc
-
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        self.num_classes = num_classes
-        self.global_pool = self.global_pool if global_pool is None else global_pool
-        self.fc = nn.Linear(self.num_features, num_classes) if num_classes > 0 else nn.Identity()
-
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        assert not enable, "gradient checkpointing is not supported"
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        if self.global_pool == "avg":
-            x = x.mean((2, 3))
-        x = functional.dropout(x, self.drop_rate, self.training)
-        return x if pre_logits else self.fc(x)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
-
-
-def _drop_paths(depths: Sequence[int], rate: float) -> list[nn.Module]:
-    """Stochastic depth that grows linearly with depth, one module a block."""
-    count = sum(depths)
-    return [DropPath(rate * i / max(count - 1, 1)) if rate else nn.Identity() for i in range(count)]
-
-
-# ResNet -------------------------------------------------------------------------------------------------------------
-
-
-class _PadShortcut(nn.Module):
-    """Option A: no parameters; the map is averaged down and channels of zeros make up the width."""
-
-    def __init__(self, stride: int):
-        super().__init__()
-        self.stride = stride
-
-    def forward(self, x: Tensor, width: int) -> Tensor:
-        if self.stride > 1:
-            x = functional.avg_pool2d(x, self.stride, ceil_mode=True)
-        return functional.pad(x, (0, 0, 0, 0, 0, width - x.shape[1]))
-
-
-class _BasicBlock(nn.Module):
-    def __init__(self, inputs: int, width: int, stride: int, shortcut: str, drop_path: nn.Module):
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.act1 = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.drop_path = drop_path
-        self.act2 = nn.ReLU(inplace=True)
-        changes = stride > 1 or inputs != width
-        self.pad = _PadShortcut(stride) if changes and shortcut == "A" else None
-        self.downsample = (
-            nn.Sequential(nn.Conv2d(inputs, width, 1, stride, bias=False), nn.BatchNorm2d(width))
-            if changes and shortcut == "B"
-            else None
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.act1(self.bn1(self.conv1(x)))
-        y = self.drop_path(self.bn2(self.conv2(y)))
-        if self.pad is not None:
-            x = self.pad(x, y.shape[1])
-        elif self.downsample is not None:
-            x = self.downsample(x)
-        return self.act2(x + y)
-
-
-class CifarResNet(_CifarNet):
+class CifarResNet(CifarNet):
     """He et al.'s ResNet for CIFAR: a 3x3 stem and three stages of basic blocks."""
 
     def __init__(
@@ -142,20 +49,20 @@ class CifarResNet(_CifarNet):
         global_pool: str = "avg",
     ):
         super().__init__(num_classes, drop_rate, global_pool)
-        if shortcut not in ("A", "B"):
-            raise ValueError(f"shortcut is 'A' (padding) or 'B' (projection); got {shortcut!r}")
+        if shortcut not in SHORTCUTS:
+            raise ValueError(f"shortcut is 'A' or 'A-strided' (padding) or 'B' (projection); got {shortcut!r}")
         self.depths = list(depths)
         self.conv1 = nn.Conv2d(in_chans, 16, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
         self.act1 = nn.ReLU(inplace=True)
-        drop_paths = iter(_drop_paths(depths, drop_path_rate))
+        drops = iter(drop_paths(depths, drop_path_rate))
         width = 16
         self.feature_info = []
         for stage, (depth, outputs) in enumerate(zip(depths, (16, 32, 64), strict=True), start=1):
             blocks = []
             for block in range(depth):
                 stride = 2 if block == 0 and stage > 1 else 1
-                blocks.append(_BasicBlock(width, outputs, stride, shortcut, next(drop_paths)))
+                blocks.append(_BasicBlock(width, outputs, stride, shortcut, next(drops)))
                 width = outputs
             self.add_module(f"layer{stage}", nn.Sequential(*blocks))
             self.feature_info.append({"num_chs": width, "reduction": 2 ** (stage - 1), "module": f"layer{stage}"})
@@ -202,7 +109,7 @@ class _PreBlock(nn.Module):
         return x + self.drop_path(y)
 
 
-class CifarPreResNet(_CifarNet):
+class CifarPreResNet(CifarNet):
     """Pre-activation ResNets: bottlenecks for PreResNet-164, basic blocks `widen` times as wide for wide ResNets."""
 
     def __init__(
@@ -220,7 +127,7 @@ class CifarPreResNet(_CifarNet):
         super().__init__(num_classes, drop_rate, global_pool)
         self.depths = list(depths)
         self.conv1 = nn.Conv2d(in_chans, 16, 3, 1, 1, bias=False)
-        drop_paths = iter(_drop_paths(depths, drop_path_rate))
+        drops = iter(drop_paths(depths, drop_path_rate))
         inputs = 16
         self.feature_info = []
         for stage, (depth, base) in enumerate(zip(depths, (16, 32, 64), strict=True), start=1):
@@ -228,7 +135,7 @@ class CifarPreResNet(_CifarNet):
             blocks = []
             for block in range(depth):
                 stride = 2 if block == 0 and stage > 1 else 1
-                blocks.append(_PreBlock(inputs, width, stride, bottleneck, block_drop_rate, next(drop_paths)))
+                blocks.append(_PreBlock(inputs, width, stride, bottleneck, block_drop_rate, next(drops)))
                 inputs = width * 4 if bottleneck else width
             self.add_module(f"layer{stage}", nn.Sequential(*blocks))
             self.feature_info.append({"num_chs": inputs, "reduction": 2 ** (stage - 1), "module": f"layer{stage}"})
@@ -249,7 +156,7 @@ _VGG = {
 }
 
 
-class CifarVGG(_CifarNet):
+class CifarVGG(CifarNet):
     """VGG's convolutions with batch norm, pooled, and one linear layer (0 in the plan is a pooling)."""
 
     def __init__(
@@ -316,7 +223,7 @@ class _Transition(nn.Module):
         return functional.avg_pool2d(self.conv(self.act(self.bn(x))), 2, ceil_mode=True)
 
 
-class CifarDenseNet(_CifarNet):
+class CifarDenseNet(CifarNet):
     """DenseNet-BC (bottlenecks, halving transitions) or the plain DenseNet (neither); the stem is twice the growth.
 
     Huang et al. give the plain one a stem of 16; the code that pruning papers measure DenseNet-40 with has 24.
@@ -381,7 +288,7 @@ class _InvertedResidual(nn.Module):
         return x + self.conv(x) if self.residual else self.conv(x)
 
 
-class CifarMobileNetV2(_CifarNet):
+class CifarMobileNetV2(CifarNet):
     """MobileNetV2 with strides for 32 px: a stem of stride 1 and three reductions."""
 
     def __init__(self, num_classes: int = 10, in_chans: int = 3, drop_rate: float = 0.0, global_pool: str = "avg"):
@@ -407,7 +314,7 @@ class CifarMobileNetV2(_CifarNet):
 
 # Names --------------------------------------------------------------------------------------------------------------
 
-_ENTRIES: dict[str, tuple[type[_CifarNet], dict[str, Any]]] = {
+_ENTRIES: dict[str, tuple[type[CifarNet], dict[str, Any]]] = {
     **{f"resnet{6 * n + 2}_cifar": (CifarResNet, {"depths": [n] * 3}) for n in (3, 5, 7, 9, 18)},
     "preresnet164_cifar": (CifarPreResNet, {"depths": [18] * 3, "bottleneck": True}),
     **{
@@ -426,7 +333,7 @@ default_cfgs = generate_default_cfgs(
 )
 
 
-def _register(name: str, kind: type[_CifarNet], plan: dict[str, Any]) -> None:
+def _register(name: str, kind: type[CifarNet], plan: dict[str, Any]) -> None:
     """Register one architecture; timm finds its configuration in this module's `default_cfgs`."""
 
     def entry(pretrained: bool = False, **kwargs: Any) -> nn.Module:

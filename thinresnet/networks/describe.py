@@ -10,10 +10,12 @@ from typing import Any
 
 import timm
 
+from thinresnet import base_width
 from thinresnet.errors import InputError, nearest
 from thinresnet.network import Network, check_input_size
 from thinresnet.networks import architectures
 from thinresnet.networks.blueprint import MOST_PARAMS, blueprint, default_input_size
+from thinresnet.networks.thinresnet import own_counts, resolved
 
 # What timm.create_model takes for itself: files, downloads, wrappers. None of it is a property of an architecture.
 _NOT_KEYWORDS = frozenset(
@@ -44,7 +46,7 @@ def describe(
     complete: bool = False,
     **kwargs: Any,
 ) -> Network:
-    """The network with these channel counts; groups that are not named keep the architecture's own.
+    """The network with these channel counts; groups that are not named keep those of `arch`.
 
     A count may be given under the name of any layer whose outputs are exactly one group. With `complete`, every group
     has to be named.
@@ -52,8 +54,9 @@ def describe(
     check_arch(arch)
     check_kwargs(arch, kwargs)
     input_size = default_input_size(arch) if input_size is None else check_input_size(input_size)
+    name, (arch, kwargs) = arch, resolved(arch, kwargs)
     ties = blueprint(arch, kwargs, input_size).ties
-    widths = ties.dense_widths()
+    widths = own_counts(name, ties)
     named: dict[str, str] = {}
     for layer, count in (channels or {}).items():
         group = layer if layer in ties.groups else ties.aliases.get(layer)
@@ -107,7 +110,10 @@ def parse_network(text: str | bytes, where: str = "network JSON") -> Network:
 
 
 def check_arch(arch: Any) -> None:
-    """Refuse what is not the plain name of a timm architecture (a hub address, say, would be fetched)."""
+    """Refuse what is neither the plain name of a timm architecture (a hub address, say, would be fetched) nor the name
+    of a network of the ThinResNet authors."""
+    if isinstance(arch, str) and base_width.parse(arch) is not None:
+        return
     base = str(arch).split(".")[0]
     if base != arch and timm.is_model(base):
         raise InputError(f"architecture {arch!r} names pretrained weights; the architecture is {base!r}")

@@ -18,9 +18,10 @@ from thinresnet.network import Network, check_input_size
 from thinresnet.networks.blueprint import blueprint, default_input_size
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.describe import check_arch, check_kwargs, describe
-from thinresnet.networks.scaling import check_round_to, check_way, require_interior, rounded, scale, step_of
+from thinresnet.networks.scaling import check_round_to, check_way, groups_of, require_interior, rounded, scale, step_of
 from thinresnet.networks.search import Limits as Limits  # callers move to the new place
 from thinresnet.networks.search import largest_within, spend_in_order
+from thinresnet.networks.thinresnet import own_counts, resolved
 
 LARGEST_FACTOR = 16.0
 Costs = tuple[int, int]  # callers move to budget.Costs
@@ -41,7 +42,7 @@ def fit(
     """The largest network of `scaling` (width, interior, depth, growth or resolution) within every budget.
 
     Budgets are given as `macs="50%"` and `params="12M"`, or as `Budget` objects. Relative ones are shares of the
-    architecture as it is, at its own input size or the one given.
+    architecture as it is (or of the network, where `arch` is the name of one), at its own input size or the one given.
     """
     check_arch(arch)
     check_kwargs(arch, kwargs)
@@ -75,14 +76,16 @@ def _budgets(budgets: Any, given: Mapping[str, Amount | None]) -> tuple[Budget, 
 def _fit_widths(
     limits: Limits, scaling: str, round_to: int, size: tuple[int, int, int], kwargs: Mapping[str, Any]
 ) -> Network:
-    ties = blueprint(limits.arch, kwargs, size).ties
+    arch, kwargs = resolved(limits.arch, kwargs)
+    ties = blueprint(arch, kwargs, size).ties
+    own, groups = own_counts(limits.arch, ties), groups_of(limits.arch, ties)
     if scaling == "interior":
-        require_interior(limits.arch, ties.groups)
-    moving = {name: group for name, group in ties.groups.items() if scaling == "width" or group.interior}
+        require_interior(limits.arch, groups)
+    moving = {name: group for name, group in groups.items() if scaling == "width" or group.interior}
     steps = {name: step_of(group, round_to) for name, group in moving.items()}
 
     def at(factor: float) -> dict[str, int]:
-        return {**ties.dense_widths(), **rounded(moving, dict.fromkeys(moving, factor), round_to)}
+        return {**own, **rounded(moving, dict.fromkeys(moving, factor), round_to)}
 
     def spend(factor: float, widths: dict[str, int], within: Limits) -> dict[str, int]:
         def cut(name: str) -> float:
@@ -99,7 +102,7 @@ def _fit_widths(
         at=at,
         cost=ties.cost,
         spend=spend,
-        network=lambda widths: describe(limits.arch, channels=widths, input_size=size, **kwargs),
+        network=lambda widths: describe(arch, channels=widths, input_size=size, **kwargs),
         what=f"{scaling} scaling",
         high=LARGEST_FACTOR,
     ).network

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from thinresnet.errors import InputError, nearest
@@ -16,7 +17,8 @@ from thinresnet.network import Network, check_input_size
 from thinresnet.networks import architectures
 from thinresnet.networks.blueprint import blueprint, create, default_input_size
 from thinresnet.networks.describe import check_arch, check_factor, check_kwargs, describe
-from thinresnet.networks.ties import Group
+from thinresnet.networks.thinresnet import own_counts, resolved
+from thinresnet.networks.ties import Group, Ties
 
 WAYS = ("width", "interior", "depth", "growth", "resolution")
 
@@ -43,15 +45,22 @@ def scale(
     width, interior = check_factor("width", width), check_factor("interior", interior)
     depth, growth = check_factor("depth", depth), check_factor("growth", growth)
     check_round_to(round_to)
-    kwargs = {**kwargs, **_structure(arch, kwargs, depth, growth)}
     size = check_input_size(input_size) if input_size else default_input_size(arch)
     if resolution is not None:
         size = check_input_size((size[0], resolution, resolution))
-    groups = blueprint(arch, kwargs, size).ties.groups
+    name, (arch, kwargs) = arch, resolved(arch, kwargs)
+    kwargs |= _structure(arch, kwargs, depth, growth)
+    groups = groups_of(name, blueprint(arch, kwargs, size).ties)
     if interior != 1.0:
         require_interior(arch, groups)
     factors = {name: width * (interior if group.interior else 1.0) for name, group in groups.items()}
     return describe(arch, channels=rounded(groups, factors, round_to), input_size=size, **kwargs)
+
+
+def groups_of(name: str, ties: Ties) -> dict[str, Group]:
+    """The groups that a scaling starts from: those of an architecture, or of a network that has a name."""
+    counts = own_counts(name, ties)
+    return {key: replace(group, width=counts[key]) for key, group in ties.groups.items()}
 
 
 def rounded(groups: Mapping[str, Group], factors: Mapping[str, float], round_to: int = 1) -> dict[str, int]:

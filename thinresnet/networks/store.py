@@ -21,6 +21,7 @@ from thinresnet.files import write_atomically
 from thinresnet.network import Network, check_input_size
 from thinresnet.networks.blueprint import blueprint, construct, default_input_size
 from thinresnet.networks.describe import check_arch, check_kwargs, describe, read_network
+from thinresnet.networks.thinresnet import resolved
 from thinresnet.networks.ties import Role, Ties
 from thinresnet.runs import NETWORK_FILE, WEIGHTS_FILE
 
@@ -28,7 +29,7 @@ from thinresnet.runs import NETWORK_FILE, WEIGHTS_FILE
 def save(folder: str | os.PathLike[str], network: Network, model: nn.Module, weights: str = WEIGHTS_FILE) -> None:
     """Write `network.json` and the weights; the model has to be of that network."""
     state = _plain(model).state_dict()
-    _check_fit(network, _shapes(state), "the model")
+    check_fit(network, shapes_of(state), "the model")
     write_atomically(Path(folder) / NETWORK_FILE, network.to_json())
     # safetensors' own file writer says a full disk in words of its own; bytes fail as any other file does.
     content = serialized({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
@@ -46,7 +47,7 @@ def load(folder: str | os.PathLike[str], weights: str = WEIGHTS_FILE) -> tuple[N
 def load_weights(model: nn.Module, network: Network, path: str | os.PathLike[str]) -> None:
     """Put a safetensors file into a model of `network`; a file that does not fit changes nothing."""
     state = read_weights(path)
-    _check_fit(network, _shapes(state), str(path))
+    check_fit(network, shapes_of(state), str(path))
     _check_types(_plain(model).state_dict(), state, str(path))
     _plain(model).load_state_dict(state)
 
@@ -95,11 +96,23 @@ def read_off(
     if isinstance(classes, int) and classes != config.get("num_classes"):
         kwargs = {"num_classes": classes, **kwargs}
     check_kwargs(arch, kwargs)
-    shapes = _shapes(model.state_dict())
+    return network_of_shapes(shapes_of(model.state_dict()), arch, "the model", input_size=input_size, **kwargs)
+
+
+def network_of_shapes(
+    shapes: Mapping[str, tuple[int, ...]],
+    arch: str,
+    where: str,
+    *,
+    input_size: tuple[int, int, int] | None = None,
+    **kwargs: Any,
+) -> Network:
+    """The network whose weights have these shapes; `where` names their source in a refusal."""
     size = check_input_size(input_size) if input_size else default_input_size(arch)
+    arch, kwargs = resolved(arch, kwargs)
     ties = blueprint(arch, kwargs, size).ties
-    network = describe(arch, channels=_solve(arch, ties, _lengths(ties, shapes)), input_size=size, **kwargs)
-    _check_fit(network, shapes, "the model")
+    network = describe(arch, channels=_solve(arch, ties, _lengths(ties, shapes), where), input_size=size, **kwargs)
+    check_fit(network, shapes, where)
     return network
 
 
@@ -130,7 +143,7 @@ def _lengths(ties: Ties, shapes: Mapping[str, tuple[int, ...]]) -> dict[Role, in
     return lengths
 
 
-def _solve(arch: str, ties: Ties, lengths: Mapping[Role, int]) -> dict[str, int]:
+def _solve(arch: str, ties: Ties, lengths: Mapping[Role, int], where: str) -> dict[str, int]:
     """Channel counts from lengths: each length is a known sum of them, and there are more lengths than counts."""
     names = list(ties.groups)
     rows, sums, roles = [], [], list(lengths)
@@ -144,7 +157,7 @@ def _solve(arch: str, ties: Ties, lengths: Mapping[Role, int]) -> dict[str, int]
     if len(wrong):
         name, side = roles[int(wrong[0])]
         raise InputError(
-            f"read_off: no channel counts of {arch} explain this model: {name} has {lengths[name, side]} "
+            f"{where}: no channel counts of {arch} explain it: {name} has {lengths[name, side]} "
             f"{'inputs' if side == 'in' else 'outputs'}, against what is tied to it"
         )
     return {name: int(count) * ties.groups[name].unit for name, count in zip(names, found, strict=True)}
@@ -159,9 +172,9 @@ def _plain(model: nn.Module) -> nn.Module:
     )
 
 
-def _check_fit(network: Network, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
+def check_fit(network: Network, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
     """Refuse weights whose names or shapes are not those of the network, naming the first that is not."""
-    expected = _shapes(construct(network, device="meta").state_dict())
+    expected = shapes_of(construct(network, device="meta").state_dict())
     for name, shape in expected.items():
         if name not in shapes:
             raise InputError(f"{where}: {name} is missing; {network.arch} of these channel counts has it")
@@ -172,5 +185,5 @@ def _check_fit(network: Network, shapes: Mapping[str, tuple[int, ...]], where: s
             raise InputError(f"{where}: {name} is not part of {network.arch}")
 
 
-def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in state.items()}

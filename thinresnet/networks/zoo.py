@@ -1,7 +1,8 @@
 """What timm finds after this module is imported: the CIFAR networks, ShuffleNetV2, and `thin_` names.
 
 `timm.create_model("thin_resnet50", width=0.5)` is a scaled network; the same works in timm's own train.py with
-`--device-modules thinresnet.networks.zoo --model thin_resnet50 --model-kwargs width=0.5`.
+`--device-modules thinresnet.networks.zoo --model thin_resnet50 --model-kwargs width=0.5`. The networks of the
+ThinResNet authors have names of their own, without a width: `thinresnet50-w52`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from timm.models import register_model
 from timm.models._pretrained import DefaultCfg
 from torch import nn
 
-from thinresnet.networks import architectures
+from thinresnet.networks import architectures, thinresnet
 from thinresnet.networks.blueprint import default_input_size
 from thinresnet.networks.build import build
 from thinresnet.networks.scaling import scale
@@ -35,13 +36,15 @@ def _config_of(arch: str) -> DefaultCfg:
     return cfg
 
 
-default_cfgs = {f"thin_{name}": _config_of(name) for name in _IMAGENET} | {
-    f"thin_{name}": _config_of(name) for name in architectures.NAMES
+_ARCH_OF = {name: name.removeprefix("thin_") for name in THIN} | {
+    name: thinresnet.resolved(name, {})[0] for name in thinresnet.NAMES
 }
+_CONFIGS = {arch: _config_of(arch) for arch in set(_ARCH_OF.values())}
+default_cfgs = {name: _CONFIGS[arch] for name, arch in _ARCH_OF.items()}
 
 
 def _register(name: str) -> None:
-    arch = name.removeprefix("thin_")
+    arch = name.removeprefix("thin_")  # or a network's name
 
     def entry(
         pretrained: bool = False,
@@ -72,5 +75,5 @@ def _register(name: str) -> None:
     register_model(entry)
 
 
-for _name in THIN:
+for _name in _ARCH_OF:
     _register(_name)

@@ -1,6 +1,7 @@
-"""ThinResNet v1: exact networks under exact recipes, so that one can train, compare and cite the same baseline.
+"""The exact-budget networks v1: exact networks under exact recipes, to train, compare with and cite the same baseline.
 
-Owns the reading of `baselines/thinresnet-*.yaml` (which recipes, for which networks) with the networks beside them in
+They are this project's own; ThinResNet itself, by its authors, is the baseline's other member (`studies.authors`).
+Owns the reading of `baselines/exact-*.yaml` (which recipes, for which networks) with the networks beside them in
 JSON, what training them costs, the runs kept as evidence that are theirs, and their BibTeX. Version 1 is frozen: its
 files do not change any more; tests hold them. Nothing heavy is imported: costs were counted when it was frozen.
 """
@@ -41,7 +42,7 @@ class Set:
 
 @dataclass(frozen=True)
 class Baseline:
-    """One network of ThinResNet, and what it costs."""
+    """One exact-budget network, and what it costs."""
 
     name: str
     set: Set
@@ -93,7 +94,7 @@ class Measured:
 
 def baselines(pattern: str = "*") -> list[Baseline]:
     """The baselines whose names are like this, in the order of their files."""
-    found = [baseline for path in sorted(_folder().glob("thinresnet-*.yaml")) for baseline in _read(path)]
+    found = [baseline for path in sorted(_folder().glob("exact-*.yaml")) for baseline in _read(path)]
     chosen = [baseline for baseline in found if fnmatch.fnmatchcase(baseline.name, pattern)]
     if not chosen:
         names = [baseline.name for baseline in found]
@@ -128,11 +129,11 @@ def bibtex(baseline: Baseline) -> str:
     dataset = _TITLES[baseline.set.dataset]
     rounding = f"channels in multiples of {baseline.round_to}" if baseline.round_to > 1 else "channels not rounded"
     fields = {
-        "title": f"{{ThinResNet}} v{baseline.set.version}: {arch} at {budget} of its {{MACs}} on {{{dataset}}}",
+        "title": f"Exact-budget baseline v{baseline.set.version}: {arch} at {budget} of its {{MACs}} on {{{dataset}}}",
         "author": "{The thinresnet authors}",
         "note": f"{rounding}; network {baseline.network.sha256[:16]}; in thinresnet {thinresnet.__version__}",
     }
-    key = f"thinresnet-v{baseline.set.version}-{baseline.name}".replace(".", "_")
+    key = f"exact-v{baseline.set.version}-{baseline.name}".replace(".", "_")
     return f"@misc{{{key},\n" + "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items()) + "}\n"
 
 
@@ -140,7 +141,7 @@ def _folder() -> Path:
     """The baselines of a checkout, or those that the wheel carries."""
     package = Path(thinresnet.__file__).parent
     checkout = package.parent / "baselines"
-    return checkout if (checkout / "thinresnet-imagenet.yaml").is_file() else package / "baselines"
+    return checkout if (checkout / "exact-imagenet.yaml").is_file() else package / "baselines"
 
 
 def _read(path: Path) -> list[Baseline]:
@@ -173,9 +174,13 @@ def _baseline(name: str, own: Set, row: Mapping[str, Any]) -> Baseline:
     )
 
 
+def evidence_folder() -> Path:
+    """Where results are kept beside the board: in the working folder, else where this package is run from."""
+    return EVIDENCE if EVIDENCE.is_dir() else _folder() / EVIDENCE.name
+
+
 def _evidence() -> list[dict[str, Any]]:
-    """The results kept beside the board: of the working folder, else of the checkout that this package is run from."""
-    folder = EVIDENCE if EVIDENCE.is_dir() else _folder() / EVIDENCE.name
+    folder = evidence_folder()
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("**/result.json"))]
 
 

@@ -49,7 +49,7 @@ def device_name(accelerator: Accelerator) -> str:
     if accelerator.device.type == "cuda":
         name = torch.cuda.get_device_name(accelerator.device)
         return f"{accelerator.num_processes} x {name}" if accelerator.num_processes > 1 else name
-    return f"{_processor()} ({torch.get_num_threads()} threads a process)"
+    return f"{processor()} ({torch.get_num_threads()} threads a process)"
 
 
 def now() -> str:
@@ -67,7 +67,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return answer.stdout.strip()
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text(errors="replace").splitlines():

@@ -86,6 +86,32 @@ def open_dataset(recipe: Recipe) -> Dataset:
     return _folders(recipe, Path(recipe.data_dir))
 
 
+def open_test(data_dir: str, dataset: str, split: str) -> tuple[str, tuple[str, ...], Images]:
+    """The name, classes and test images of a data set, whose training images need not be there.
+
+    `data_dir` holds the split's folder, or is it: folders of classes.
+    """
+    if dataset:
+        found = open_dataset(Recipe(dataset=dataset, data_dir=data_dir or None))
+        return found.name, found.class_names, found.test
+    root = Path(data_dir)
+    if not root.is_dir():
+        raise InputError(f"--data-dir {root}: no such folder")
+    if any(_holds_images(entry) for entry in root.iterdir()):
+        folder, named = root, root.resolve()
+        named = named.parent if named.name in ("test", "val", "validation") else named
+    else:
+        folder, named = _split_folder(root, split, "validation"), root.resolve()
+    classes = _class_folders(folder)
+    images = _list_images(folder, {name: number for number, name in enumerate(classes)})
+    original = all(re.fullmatch(r"n\d{8}", name) for name in classes) and len(images) == _IMAGENET_COUNTS[1]
+    return "imagenet" if original and len(classes) == 1000 else named.name, tuple(classes), images
+
+
+def _holds_images(folder: Path) -> bool:
+    return folder.is_dir() and any(entry.name.lower().endswith(SUFFIXES) for entry in os.scandir(folder))
+
+
 def read_image(path: Path) -> Image.Image:
     """Decode a file, or name it in the refusal."""
     try:

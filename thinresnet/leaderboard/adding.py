@@ -1,4 +1,4 @@
-"""Adding rows: from flags, a YAML file or run folders to a proposal with its doubts, and from there onto the board.
+"""Adding rows: from typed values or run folders to a proposal with its doubts, and from there onto the board.
 
 A proposal is refused where a rule is broken; where it is only odd (a near copy, a cut that does not fit its own
 figures, an accuracy out of range) it comes with doubts, and whoever accepts them has the row flagged and annotated.
@@ -16,9 +16,12 @@ from pathlib import Path
 
 from thinresnet.errors import InputError, nearest
 from thinresnet.files import write_atomically
+from thinresnet.leaderboard import weights
+from thinresnet.leaderboard.amounts import MACS, SHORT, UNITS, read_amount, unit_of_flops
+from thinresnet.leaderboard.bibtex import Read, read_bibtex
 from thinresnet.leaderboard.check import entry_faults, identity
 from thinresnet.leaderboard.figures import contradictions, implausible
-from thinresnet.leaderboard.files import read_text
+from thinresnet.leaderboard.locking import locked
 from thinresnet.leaderboard.measured import (
     EMA,
     EVIDENCE_FOLDER,
@@ -28,33 +31,17 @@ from thinresnet.leaderboard.measured import (
     keep_evidence,
     read_results,
 )
-from thinresnet.leaderboard.papers import Paper, bib_beside, parse_bib, read_bib, render_bib
-from thinresnet.leaderboard.schema import MAX_TEXT, NAMES, Entry, Fault, parse
-from thinresnet.leaderboard.store import default_board, locked, read_board, write_board
+from thinresnet.leaderboard.papers import Paper, bib_beside, read_bib, render_bib
+from thinresnet.leaderboard.schema import MAX_TEXT, NAMES, SAME_NETWORK, Entry, Fault, parse
+from thinresnet.leaderboard.store import default_board, read_board, write_board
 
-# Short names that people type, and the columns they fill; amounts take k, M or G.
-SHORT = {
-    "top1": "top1_printed",
-    "top5": "top5_printed",
-    "dense_top1": "dense_top1_printed",
-    "dense_top5": "dense_top5_printed",
-    "top1_drop": "top1_drop_printed",
-    "macs": "cost_printed_g",
-    "dense_macs": "dense_cost_printed_g",
-    "params": "params_printed_m",
-    "dense_params": "dense_params_printed_m",
-}
-# What a person is asked, in this order, when no flags are given; `Column.help` has the words.
-QUESTIONS = (
-    "paper", "dataset", "arch", "method", "family", "top1", "dense_top1", "macs", "dense_macs", "cost_cut_pct",
-    "params", "test_resolution", "dense_epochs", "prune_epochs", "tune_epochs", "train_epochs", "teacher",
-    "extra_data", "locator", "read_repo", "note",
-)  # fmt: skip
 _DEFAULTS = {"source": "published", "accuracy_unit": "accuracy", "cost_unit": "unknown", "hand": "first"}
-_AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kMG]?)")
-_EXPONENT = {"": 0, "k": 3, "M": 6, "G": 9}
 NEAR_TOP1 = Decimal("0.06")
 NEAR_COST = 0.02
+# Families whose networks are cut from a dense one, and how much of it they may cost before one asks.
+CUT = ("pruned", "scratch", "init")
+MOST_OF_DENSE = 1.02
+LEAST_OF_DENSE = 0.004
 
 
 @dataclass(frozen=True)
@@ -87,9 +74,12 @@ def propose(
 ) -> Proposal:
     """A row from typed values (columns, or the names in `SHORT`), with the doubts that the board raises about it."""
     cells = _cells(values)
-    new = _new_papers(bibtex, papers)
+    read = _new_papers(bibtex, papers)
+    new = tuple(each.paper for each in read if each.paper.key not in papers)
     known = {**papers, **{paper.key: paper for paper in new}}
-    cells.setdefault("paper", new[0].key if len(new) == 1 else "")
+    cells.setdefault("paper", read[0].paper.key if len(read) == 1 else "")
+    printed = {each.printed_key: each.paper.key for each in read}
+    cells["paper"] = printed.get(cells["paper"], cells["paper"])
     entry = _entry(cells)
     if entry.paper not in known:
         raise InputError(
@@ -97,6 +87,23 @@ def propose(
             "name a known key, or give the new paper's BibTeX too"
         )
     return Proposal(entry, tuple(_doubts(entry, entries)) + tuple(_paper_doubts(new, papers)), new)
+
+
+def propose_all(
+    rows: Sequence[Mapping[str, str]], entries: Sequence[Entry], papers: Mapping[str, Paper], *, where: str = ""
+) -> list[Proposal]:
+    """A proposal for each of many rows, held against the board and against one another; one refusal refuses all."""
+    known, all_papers = list(entries), dict(papers)
+    proposals: list[Proposal] = []
+    for number, row in enumerate(rows, 1):
+        try:
+            proposal = propose(row, known, all_papers, bibtex=row.get("bibtex", ""))
+        except InputError as error:
+            raise InputError(f"{where}, row {number}: {error}" if where else f"row {number}: {error}") from None
+        known.append(proposal.entry)
+        all_papers.update((paper.key, paper) for paper in proposal.papers)
+        proposals.append(proposal)
+    return proposals
 
 
 def propose_run(
@@ -115,12 +122,14 @@ def propose_run(
     cells = cells_of(results, family, ema=ema)
     if taken := sorted(set(_cells(given)) & set(cells)):
         raise InputError(f"{taken[0]}: a run's own figure is not typed by hand; leave it out")
-    method = given.pop("method", "") or f"{results[0]['arch']} {results[0]['shape']}"
+    theirs = results[0].get("weights") == "theirs"
+    usual = weights.method_of(results[0]) if theirs else f"{results[0]['arch']} {results[0]['shape']}"
+    method = given.pop("method", "") or usual
     cells.update(
         family=family,
         method=method + (EMA if ema else ""),
         paper=PROJECT_KEY,
-        locator="result.json of every seed",
+        locator="evaluation.json" if theirs else "result.json of every seed",
         evidence=f"{EVIDENCE_FOLDER}/{_slug(results[0], ema=ema)}",
     )
     entry = _entry({**cells, **_cells(given)})
@@ -139,28 +148,6 @@ def add_runs(
     proposals = [propose_run(folders, entries, values=values) for folders, values in runs]
     known = {identity(entry) for entry in entries}
     return add(path, [proposal for proposal in proposals if identity(proposal.accepted()) not in known])
-
-
-def from_yaml(path: str | os.PathLike[str]) -> list[dict[str, str]]:
-    """The rows in a YAML file: a mapping of names to plain values, or a list of them; `bibtex` may stand among them."""
-    import yaml
-
-    try:
-        # BaseLoader makes texts of everything: 76.10 stays 76.10, and nothing is ever constructed.
-        loaded = yaml.load(read_text(path), Loader=yaml.BaseLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{line}: not YAML ({getattr(error, 'problem', None) or 'unreadable'})") from None
-    rows = loaded if isinstance(loaded, list) else [loaded]
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict) or not row or not all(isinstance(value, str) for value in row.values()):
-            raise InputError(f"{path}, row {number}: not a mapping of names to plain values, such as `top1: 76.10`")
-        if strange := [name for name in row if name not in NAMES and name not in SHORT and name != "bibtex"]:
-            raise InputError(
-                f"{path}, row {number}: {strange[0]!r} is not a column{nearest(strange[0], [*NAMES, *SHORT, 'bibtex'])}"
-            )
-    return rows
 
 
 def add(board: str | os.PathLike[str], proposals: Sequence[Proposal]) -> list[Entry]:
@@ -191,6 +178,7 @@ def add(board: str | os.PathLike[str], proposals: Sequence[Proposal]) -> list[En
 def _cells(values: Mapping[str, str]) -> dict[str, str]:
     """Typed values as cells: short names to columns, amounts such as 2.05G to the column's unit."""
     cells: dict[str, str] = {}
+    in_flops = False
     for name, value in values.items():
         text = str(value).strip()
         if name == "bibtex" or not text:
@@ -200,22 +188,13 @@ def _cells(values: Mapping[str, str]) -> dict[str, str]:
             raise InputError(f"{name!r} is not a column of the board{nearest(name, [*NAMES, *SHORT])}")
         if column in cells:
             raise InputError(f"{name}: {column} is given twice")
-        if name in ("macs", "dense_macs"):
-            cells.setdefault("cost_unit", "macs")
-            text = _amount(name, text, 9)
-        elif name in ("params", "dense_params"):
-            text = _amount(name, text, 6)
+        if name in UNITS:
+            text, flops = read_amount(name, text)
+            in_flops |= flops
         cells[column] = text
+    if not cells.get("cost_unit") and any(values.get(name) for name in MACS):
+        cells["cost_unit"] = unit_of_flops(cells) if in_flops else "macs"
     return cells
-
-
-def _amount(name: str, text: str, unit: int) -> str:
-    """`2.05G` in units of 10^9 is `2.05`, `512M` is `0.512`: the decimal point moves, no digit changes."""
-    found = _AMOUNT.fullmatch(text)
-    if not found:
-        raise InputError(f"{name}: {text!r} is not an amount such as 2.05G, 512M or 853018")
-    digits, scale = found.groups()
-    return format(Decimal(digits).scaleb(_EXPONENT[scale] - unit), "f")
 
 
 def _entry(cells: Mapping[str, str]) -> Entry:
@@ -238,16 +217,15 @@ def _id(cells: Mapping[str, str]) -> str:
     return f"{stem}-{hashlib.sha256(contents.encode()).hexdigest()[:6]}"
 
 
-def _new_papers(bibtex: str, papers: Mapping[str, Paper]) -> tuple[Paper, ...]:
-    parsed, faults = parse_bib(bibtex)
-    if faults:
-        raise InputError(f"BibTeX, line {faults[0].line}, {faults[0]}")
-    if bibtex.strip() and not parsed:
-        raise InputError("BibTeX: no entry in it; give one such as @inproceedings{key, title = {...}, ...}")
-    for key, paper in parsed.items():
-        if papers.get(key, paper) != paper:
+def _new_papers(bibtex: str, papers: Mapping[str, Paper]) -> list[Read]:
+    """The papers of the given BibTeX, in the board's form; one that the board has word for word is not new."""
+    read = read_bibtex(bibtex)
+    for each in read:
+        key, paper = each.paper.key, each.paper
+        if papers.get(key, paper) != paper and not _same_paper(papers[key], paper):
             raise InputError(f"BibTeX: {key} is the key of another paper already ({papers[key].title}); choose another")
-    return tuple(parsed.values())
+    # What the board says of a paper stays as it is.
+    return [Read(each.printed_key, papers.get(each.paper.key, each.paper)) for each in read]
 
 
 def _doubts(entry: Entry, entries: Sequence[Entry]) -> Iterator[Doubt]:
@@ -260,10 +238,46 @@ def _doubts(entry: Entry, entries: Sequence[Entry]) -> Iterator[Doubt]:
                 f"a near copy of row {other.id} ({other.method}, top-1 {other.top1}): another result, or the same one "
                 "read elsewhere?"
             )
+    yield from _scale_doubts(entry)
     for fault in contradictions(entry):
         yield Doubt(_said(fault), _FLAG_OF.get(fault.column.split("_")[0], "drop-doubtful"))
+    fractions = {name for name, _ in _fractions(entry)}
     for fault in implausible(entry):
-        yield Doubt(_said(fault), "accuracy-doubtful")
+        if fault.column not in fractions:
+            yield Doubt(_said(fault), "accuracy-doubtful")
+
+
+def _fractions(entry: Entry) -> Iterator[tuple[str, Decimal]]:
+    """Accuracies between 0 and 1: percent are asked for, and 0.759 is how programs print 75.9."""
+    for name in ("top1_printed", "top5_printed", "dense_top1_printed", "dense_top5_printed"):
+        figure: Decimal | None = getattr(entry, name)
+        if figure is not None and 0 < figure <= 1:
+            yield name, figure
+
+
+def _scale_doubts(entry: Entry) -> Iterator[Doubt]:
+    """Slips of scale: a fraction for percent, a pruned network beyond its dense one, a thousandth of it."""
+    for name, figure in _fractions(entry):
+        yield Doubt(
+            f"{name} {figure} is a fraction? In percent it is {(figure * 100).normalize():f}", "accuracy-doubtful"
+        )
+    ratios = (("cost", entry.macs_ratio, "cost-doubtful"), ("params", entry.params_ratio, "params-doubtful"))
+    for name, ratio, flag in ratios:
+        what = "MACs" if name == "cost" else "parameters"
+        if ratio is None:
+            continue
+        if entry.family in CUT and ratio > MOST_OF_DENSE:
+            yield Doubt(f"{what} of a {entry.family} network are {ratio:.3g} times those of dense {entry.arch}", flag)
+        elif ratio < LEAST_OF_DENSE:
+            yield Doubt(f"{what} are {ratio:.2g} of those of dense {entry.arch}: is the unit right?", flag)
+    if (printed := entry.dense_cost_printed_g) is not None and entry.dense and entry.cost_unit == "macs":
+        times = float(printed) * 1e9 / entry.dense.macs
+        if abs(times / 2 - 1) < SAME_NETWORK:
+            yield Doubt(
+                f"the dense network's {printed} G are twice its counted {entry.dense.macs / 1e9:.4g} G MACs: where a "
+                "source counts two operations a MAC, cost_unit is 2-per-mac",
+                "cost-doubtful",
+            )
 
 
 def _near(entry: Entry, other: Entry) -> bool:
@@ -282,11 +296,14 @@ def _said(fault: Fault) -> str:
     return f"{fault.column} ({fault.value}) does not fit {fault.allowed.split(';')[0].removeprefix('what ')}"
 
 
+def _same_paper(one: Paper, other: Paper) -> bool:
+    return _letters(one.title) == _letters(other.title) or bool(one.eprint and one.eprint == other.eprint)
+
+
 def _paper_doubts(new: Iterable[Paper], papers: Mapping[str, Paper]) -> Iterator[Doubt]:
     for paper in new:
         for known in papers.values():
-            same_title = _letters(known.title) == _letters(paper.title)
-            if known.key != paper.key and (same_title or (paper.eprint and paper.eprint == known.eprint)):
+            if known.key != paper.key and _same_paper(known, paper):
                 yield Doubt(f"the paper {paper.key} looks like {known.key}, which the board has: use that key?")
 
 

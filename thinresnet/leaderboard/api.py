@@ -1,0 +1,128 @@
+"""The leaderboard from Python: `from thinresnet import leaderboard`. Nothing here imports torch.
+
+board = leaderboard.read_board()
+print(leaderboard.verdict(board[0]).says)
+leaderboard.compare("resnet50").cells                          # the matrix of assumptions
+leaderboard.compare("resnet50", macs="2.05G", top1=76.0)       # one claim under each of them
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import overload
+
+from thinresnet.errors import InputError, nearest
+from thinresnet.leaderboard import adding, store
+from thinresnet.leaderboard.bar import Bar
+from thinresnet.leaderboard.boards import writable_board
+from thinresnet.leaderboard.claims import in_percent, typed_in
+from thinresnet.leaderboard.matrix import Matrix, matrix
+from thinresnet.leaderboard.papers import bib_beside, read_bib
+from thinresnet.leaderboard.references import RULES, Assumptions, usual_references
+from thinresnet.leaderboard.schema import Entry
+from thinresnet.leaderboard.verdicts import Verdict, all_verdicts, judge
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Figures of one's own under every set of assumptions."""
+
+    entry: Entry
+    verdicts: tuple[Verdict, ...]
+    rules: int = RULES
+
+
+def read_board(path: str | os.PathLike[str] | None = None) -> list[Entry]:
+    """All rows of a board: of `path`, else `./leaderboard.csv`, else the one that comes with this package."""
+    return store.read_board(store.default_board() if path is None else path)
+
+
+@overload
+def compare(arch: str = ..., dataset: str = ..., *, board: Iterable[Entry] | None = ...) -> Matrix: ...
+
+
+@overload
+def compare(
+    arch: str = ...,
+    dataset: str = ...,
+    *,
+    top1: float | str,
+    macs: str | float | None = ...,
+    params: str | float | None = ...,
+    board: Iterable[Entry] | None = ...,
+) -> Claim: ...
+
+
+def compare(
+    arch: str = "resnet50",
+    dataset: str = "imagenet",
+    *,
+    top1: float | str | None = None,
+    macs: str | float | None = None,
+    params: str | float | None = None,
+    board: Iterable[Entry] | None = None,
+) -> Matrix | Claim:
+    """All published pruning results of one network under every set of assumptions; with `top1`, one claim.
+
+    Costs are written as budgets are elsewhere: `"2.05G"`, `"50%"` of the dense network, or a number of MACs or
+    parameters.
+    """
+    entries = list(read_board() if board is None else board)
+    if top1 is None:
+        if macs is not None or params is not None:
+            raise InputError("macs, params: the costs of a claim, which has a top1, too; leave them out or give it")
+        known_arch(entries, dataset, arch)
+        return matrix(entries, Bar(entries), dataset, arch)
+    if macs is None and params is None:
+        raise InputError("top1: the accuracy of a claim, which has a cost, too; give macs, params or both")
+    row = typed_in(
+        arch=arch,
+        top1=in_percent(str(top1)),
+        macs="" if macs is None else str(macs),
+        params="" if params is None else str(params),
+        dataset=dataset,
+    )
+    return Claim(row, tuple(all_verdicts(Bar(entries), row)))
+
+
+def verdict(
+    row: Entry, assumptions: Assumptions | None = None, *, board: Iterable[Entry] | Bar | None = None
+) -> Verdict:
+    """One row under one set of assumptions; without one: its usual references, any recipe and resolution, MACs.
+
+    For many rows, hand over one `Bar(entries)` as `board`.
+    """
+    if not isinstance(board, Bar):
+        board = Bar(read_board() if board is None else board)
+    return judge(board, row, assumptions or Assumptions(usual_references(row.arch)))
+
+
+def add(
+    *rows: Mapping[str, str],
+    bibtex: str = "",
+    accept_doubts: bool = False,
+    board: str | os.PathLike[str] | None = None,
+) -> list[Entry]:
+    """Put rows on a board, all of them or none, and return them as they stand there.
+
+    A row is columns as text, or the short names of `leaderboard add` (`top1="75.3"`, `macs="2.05G"`); `bibtex` holds
+    its papers where they are new. What breaks a rule is refused; what looks odd is refused, too, unless
+    `accept_doubts`, which adds it with the flag and the reason.
+    """
+    path = writable_board(board).path
+    entries, papers = store.read_board(path), read_bib(bib_beside(path))
+    typed = [{**row, **({"bibtex": bibtex} if bibtex else {})} for row in rows]
+    proposals = adding.propose_all(typed, entries, papers)
+    doubts = [doubt.question for proposal in proposals for doubt in proposal.doubts]
+    if doubts and not accept_doubts:
+        raise InputError(f"{doubts[0]}; correct the row, or add it with accept_doubts=True")
+    return adding.add(path, proposals)
+
+
+def known_arch(entries: Iterable[Entry], dataset: str, arch: str) -> None:
+    """Refuse an architecture that no row of this dataset has, with the nearest names."""
+    known = {entry.arch for entry in entries if entry.dataset == dataset}
+    if arch not in known:
+        raise InputError(f"--arch {arch}: no row on {dataset} has it{nearest(arch, known)}")
