@@ -60,7 +60,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
 
 @contextmanager
 def end_on_signals(line: str, code: int) -> Iterator[None]:
-    """Within the block SIGTERM and Ctrl-C end the process with a line and a code, unless an inner block does more."""
+    """Within the block SIGTERM and Ctrl-C end the process with a line and a code, unless an inner block acts."""
     if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
         yield
         return
