@@ -23,7 +23,7 @@ _Z95 = 1.959963984540054  # of the normal distribution, two-sided
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One network on the test images of one data set. Counts are exact; `confusion` is by class, then by prediction."""
+    """One network on the test images of one dataset. Counts are exact; `confusion` is by class, then by prediction."""
 
     name: str
     arch: str

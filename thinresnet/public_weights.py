@@ -78,7 +78,7 @@ def _weights(row: dict[str, str]) -> PublicWeights:
 
 
 def find(network: str, dataset: str | None = None) -> PublicWeights:
-    """The file of a network by name; of one that has several, for several data sets, the one for `dataset`."""
+    """The file of a network by name; of one that has several, for several datasets, the one for `dataset`."""
     found = [one for one in every() if one.network == network and one.url and dataset in (None, one.dataset)]
     if not found:
         on = f" for {dataset}" if dataset else ""
@@ -88,7 +88,7 @@ def find(network: str, dataset: str | None = None) -> PublicWeights:
         )
     if len(found) > 1:
         names = " or ".join(one.dataset for one in found)
-        raise InputError(f"{network}: there are weights for several data sets; say --dataset {names}")
+        raise InputError(f"{network}: there are weights for several datasets; say --dataset {names}")
     return found[0]
 
 

@@ -23,7 +23,7 @@ RULES: dict[str, tuple[dict[str, str], str, str]] = {
     "evidence of a paper": ({"evidence": "baselines/results/x"}, "evidence", "locator"),
     "the JPEG copy": ({"dataset": "cifar10-jpeg", "arch": "resnet56_cifar", "cost_unit": "unknown"}, "dataset", "copy"),
     "an unknown network": ({"arch": "resnet5l"}, "arch", "did you mean 'resnet50'"),
-    "a network of another data set": ({"arch": "resnet56_cifar"}, "arch", "counted for imagenet"),
+    "a network of another dataset": ({"arch": "resnet56_cifar"}, "arch", "counted for imagenet"),
     "a dense row with a cut": ({**DENSE, "cost_cut_pct": "0"}, "cost_cut_pct", "dense row"),
     "a dense row of another network": ({**DENSE, "cost_printed_g": "2.1"}, "cost_printed_g", "near"),
     "a dense row, two a MAC": ({**DENSE, "cost_printed_g": "8.2", "cost_unit": "2-per-mac"}, "", ""),

@@ -172,7 +172,7 @@ def test_slimming_adds_the_sign_of_every_scale(digits: tuple[recipes.Recipe, Dat
     for sparsity in (0.0, 0.05):
         job = job_for(unsettled().float(), recipe=recipe.replace(opt="momentum", momentum=0.0), data=data)
         nn.init.constant_(job.model.layer1[0].bn1.weight, -0.5)  # a negative scale is driven up
-        tuning = job.tuning(epochs=1)
+        tuning = job.finetuning(epochs=1)
         batches = next(iter(tuning.batches()))
         penalty = Slimming(sparsity=sparsity)
         from thinresnet.pruning.slimming import _penalise

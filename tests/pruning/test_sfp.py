@@ -60,7 +60,7 @@ def test_the_shortest_filters_are_zeroed_and_may_regrow(digits: tuple[recipes.Re
     # Behind a zeroed filter stands batch norm's shift; where it is positive, the gradient comes through.
     for block in (*job.model.layer1, *job.model.layer2, *job.model.layer3):
         nn.init.constant_(block.bn1.bias, 0.1)
-    tuning = job.tuning(epochs=1)
+    tuning = job.finetuning(epochs=1)
     tuning.step(next(tuning.batches()))
     for name, gone in zeroed.items():
         assert all(one.any() for one in job.model.get_parameter(f"{name}.weight")[gone])

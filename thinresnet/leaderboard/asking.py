@@ -56,7 +56,7 @@ def interview(entries: Sequence[Entry], papers: Mapping[str, Paper], talk: Talk)
         "Paper (arXiv number, citation key, a .bib file, or paste its BibTeX)", lambda text: _paper(text, papers, talk)
     )
     cells["paper"] = paper.key
-    cells["dataset"] = _choice(talk, "Data set", list(DATASETS), "imagenet")
+    cells["dataset"] = _choice(talk, "Dataset", list(DATASETS), "imagenet")
     cells["arch"] = _arch(talk, cells["dataset"], entries)
     cells["method"] = talk.until("Method, with its variant, as the paper calls it", _column("method"))
     cells["family"] = _choice(talk, "Kind", list(FAMILIES), "pruned")
@@ -131,7 +131,7 @@ def _choice(talk: Talk, what: str, choices: Sequence[str], default: str) -> str:
 
 
 def _arch(talk: Talk, dataset: str, entries: Sequence[Entry]) -> str:
-    """A counted architecture; those with the most results on this data set have a number."""
+    """A counted architecture; those with the most results on this dataset have a number."""
     counts = Counter(entry.arch for entry in entries if entry.dataset == dataset)
     listed = [name for name, _ in counts.most_common(_ARCHS_SHOWN)]
 

@@ -123,7 +123,7 @@ def _source_faults(entry: Entry) -> Iterator[Fault]:
         if entry.evidence:
             yield Fault("evidence", entry.evidence, "there for a published row: its evidence is the locator")
         if entry.dataset == "cifar10-jpeg":
-            yield Fault("dataset", entry.dataset, "a data set of published rows: it is this project's copy of CIFAR-10")
+            yield Fault("dataset", entry.dataset, "a dataset of published rows: it is this project's copy of CIFAR-10")
         return
     for name in ("evidence", "n", "top1_printed", "cost_printed_g", "params_printed_m", "test_resolution"):
         if not getattr(entry, name):

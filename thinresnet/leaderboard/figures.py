@@ -23,7 +23,7 @@ def contradictions(entry: Entry) -> Iterator[Fault]:
 
 
 def implausible(entry: Entry) -> Iterator[Fault]:
-    """Accuracies that no network of this data set has: worse than guessing, better than any, top-5 below top-1."""
+    """Accuracies that no network of this dataset has: worse than guessing, better than any, top-5 below top-1."""
     guess = Decimal(100) / DATASETS[entry.dataset].classes
     best = BEST_TOP1.get(entry.dataset, Decimal("99.9"))
     for name, value in (("top1_printed", entry.top1), ("dense_top1_printed", entry.dense_top1)):

@@ -70,7 +70,7 @@ def cells_of(results: Sequence[Mapping[str, Any]], family: str, *, ema: bool) ->
     part = "test_ema" if ema else "test"
     top1 = [_percent(result, f"correct1_{part}") for result in results]
     top5 = [_percent(result, f"correct5_{part}") for result in results if result.get(f"correct5_{part}") is not None]
-    # Seeds of one run may stop at slightly different updates when they are gone on with; the bill is their mean.
+    # Seeds of one run may stop at slightly different updates when they are resumed; the cost is their mean.
     known = [Decimal(str(result["training_macs"])) for result in results if result["training_macs"] is not None]
     training = sum(known, Decimal(0)) / len(known) if len(known) == len(results) else None
     cells = {

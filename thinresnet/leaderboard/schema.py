@@ -49,7 +49,7 @@ REFERENCE_FLAGS = frozenset({"best-epoch", "from-image"})
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set of the board: its classes, training images and the input size where a source says none."""
+    """A dataset of the board: its classes, training images and the input size where a source says none."""
 
     classes: int
     train_images: int
@@ -65,7 +65,7 @@ DATASETS = {
     "imagenette-128": Dataset(10, 9_469, 128),
     "digits": Dataset(10, 1_438, 8),
 }
-# Architectures whose published weights are made for another input size than their data set's usual one.
+# Architectures whose published weights are made for another input size than their dataset's usual one.
 INPUT_SIZES = {("imagenet", "inception_v3"): 299}
 
 # Conventions differ by a few per cent over one network (norms, pooling, biases); a wider network by far more.
@@ -118,7 +118,7 @@ class Entry:
 
     id: str = _text("name of the row, unique and lasting", required=True, pattern=_ID)
     source: str = _choice("a paper's number, or a run of this project", required=True, choices=SOURCES)
-    dataset: str = _choice("data set", required=True, choices=tuple(DATASETS))
+    dataset: str = _choice("dataset", required=True, choices=tuple(DATASETS))
     arch: str = _text("dense architecture, by its timm name or this project's", required=True, pattern=_ARCH)
     method: str = _text("method with its variant, as the source calls it", required=True)
     family: str = _choice("what kind of network it is", required=True, choices=FAMILIES)
@@ -156,7 +156,7 @@ class Entry:
         "MACs of all training in G, all stages, where the source counts them", within=_TRAINING
     )
     teacher: str = _text("teacher network it was distilled from; `unnamed` where the source does not say which")
-    extra_data: str = _text("training data beyond the data set's own")
+    extra_data: str = _text("training data beyond the dataset's own")
     recipe: str = _text("training recipe as the source names it")
     flags: tuple[str, ...] = _flags("what else must be known before comparing", choices=tuple(FLAGS))
     paper: str = _text("citation key in the .bib file", required=True, pattern=KEY)
@@ -201,7 +201,7 @@ class Entry:
 
     @property
     def usual_resolution(self) -> int:
-        """The input size at which this architecture is compared on this data set."""
+        """The input size at which this architecture is compared on this dataset."""
         return INPUT_SIZES.get((self.dataset, self.arch), DATASETS[self.dataset].input_size)
 
     @property
@@ -264,7 +264,7 @@ class Entry:
     def training_macs(self) -> float | None:
         """MACs of all training that is known to be behind this row: 3 x forward MACs x images seen, all stages.
 
-        The dense parent is part of the bill of a pruned row. Epochs of pruning that no source states count as none,
+        The dense parent is part of a pruned row's cost. Epochs of pruning that no source states count as none,
         so the figure is a lower bound there; without the other epochs it is None.
         """
         if self.training_macs_printed_g is not None:

@@ -140,7 +140,7 @@ def _is_of(one: PublicWeights, hole: Hole) -> bool:
 
 
 def _cost(one: PublicWeights, quantity: str) -> float:
-    """G MACs or M parameters at the data set's usual resolution; 0 of what is no network by base width."""
+    """G MACs or M parameters at the dataset's usual resolution; 0 of what is no network by base width."""
     if one.base_width is None:
         return 0.0
     data = DATASETS[one.dataset]
@@ -183,7 +183,7 @@ def _epochs(dataset: str) -> int:
 
 
 def _check(folder: Path, imported: Imported, found: Evaluation) -> None:
-    """Refuse an evaluation that is of other weights, or not of the whole data set."""
+    """Refuse an evaluation that is of other weights, or not of the whole dataset."""
     path = folder / EVALUATION_FILE
     for name in ("weights_sha256", "network_sha256", "arch"):
         if getattr(found, name) != getattr(imported, name):

@@ -12,12 +12,12 @@ import torch
 from thinresnet.budget import QUANTITIES
 from thinresnet.convert import setting
 from thinresnet.networks.cutting import Kept, masked
+from thinresnet.pruning.finetuning import FineTuning
 from thinresnet.pruning.gates import Gates, gated
 from thinresnet.pruning.job import Job, Pruned
 from thinresnet.pruning.method import TRAINING, Method
 from thinresnet.pruning.selection import Scores, Target, cost_of, step_of
 from thinresnet.pruning.taylor import gate_derivatives
-from thinresnet.pruning.tuning import Tuning
 from thinresnet.training.loop import Batch
 
 _COSTS = ("none", *QUANTITIES)
@@ -53,7 +53,7 @@ class Fisher(Method):
 
 @dataclass(frozen=True)
 class FisherTune(Method):
-    """Fisher pruning while tuning: train a little, remove the least channel of all, and again.
+    """Fisher pruning while fine-tuning: train a little, remove the least channel of all, and again.
 
     As Crowley et al. do it: between removals `updates` minibatches of SGD at a constant rate, over which the Fisher
     scores of `fisher` add up (in training mode, from the gradients of the training itself) before they start anew.
@@ -81,7 +81,7 @@ class FisherTune(Method):
         channels, alive, last = job.channels, job.channels.full(), job.targets[-1]
         mask = torch.from_numpy(alive)  # one memory: what leaves `alive` is masked at the next forward pass
         removed: list[list[int]] = []
-        tuning = job.tuning(updates=channels.total * self.updates, lr=self.lr, quiet=True)
+        tuning = job.finetuning(updates=channels.total * self.updates, lr=self.lr, quiet=True)
         batches = tuning.batches()
         with masked(job.model, channels, mask), gated(job.model, channels) as gates:
             for target in job.targets:
@@ -95,7 +95,7 @@ class FisherTune(Method):
                 job.notes["removed_in_order"] = [number for step in removed for number in step]
                 yield job.cut(alive)
 
-    def _tune(self, job: Job, tuning: Tuning, batches: Iterator[list[Batch]], gates: Gates) -> Scores:
+    def _tune(self, job: Job, tuning: FineTuning, batches: Iterator[list[Batch]], gates: Gates) -> Scores:
         """Some updates, and the scores from their gradients."""
         sums, images = torch.zeros(job.channels.total, device=job.device), 0
         for _ in range(self.updates):

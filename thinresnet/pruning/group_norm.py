@@ -44,7 +44,7 @@ class GroupNorm(Method):
         """Training with the penalty."""
         if self.epochs == 0:
             return
-        tuning = job.tuning(epochs=self.epochs)
+        tuning = job.finetuning(epochs=self.epochs)
         penalty = self._penalty(job)
         for batches in tuning.batches():
             tuning.step(batches, penalty.add)

@@ -18,9 +18,9 @@ from thinresnet.network import Network
 from thinresnet.networks.build import build
 from thinresnet.networks.cutting import Channels, Kept, channels_of, cut
 from thinresnet.progress import Progress, silent
+from thinresnet.pruning.finetuning import FineTuning
 from thinresnet.pruning.initialisation.densities import LayerDensities, Layers
 from thinresnet.pruning.selection import Scores, Target, movable_groups
-from thinresnet.pruning.tuning import Tuning
 from thinresnet.recipe import Recipe
 from thinresnet.training.data import Data
 from thinresnet.training.loop import Batch
@@ -65,7 +65,7 @@ class Job:
     grow: bool = False  # whether layers may become wider than they are
     notes: dict[str, Any] = field(default_factory=dict)  # what there is to say about it, as JSON values
     scored_at: Counter[int] = field(default_factory=Counter)  # images of scores by their side, pixels
-    _tunings: list[Tuning] = field(default_factory=list)
+    _finetunings: list[FineTuning] = field(default_factory=list)
 
     @cached_property
     def model(self) -> nn.Module:
@@ -124,7 +124,7 @@ class Job:
 
     def start_over(self) -> None:
         """Forget what was counted and noted: each target is searched for by itself."""
-        self.notes, self.scored_at, self._tunings = {}, Counter(), []
+        self.notes, self.scored_at, self._finetunings = {}, Counter(), []
 
     def cut(self, kept: Kept) -> Pruned:
         """The smaller network with the weights as they are now."""
@@ -151,35 +151,35 @@ class Job:
         """Count images that a score has looked at, forward and backward."""
         self.scored_at[images.shape[-1]] += len(images)
 
-    def tuning(
+    def finetuning(
         self,
         *,
         epochs: int | None = None,
         updates: int | None = None,
         lr: float | None = None,
         quiet: bool = False,
-    ) -> Tuning:
-        """Training of the model by the recipe: its own number of epochs, or so many epochs or updates; see `Tuning`.
+    ) -> FineTuning:
+        """Training of the model by the recipe: its own number of epochs, or so many epochs or updates; see `FineTuning`.
 
         `quiet`: the method tells itself how far it is.
         """
         assert self.recipe is not None, f"{self.method} trains without saying so in `needs`"
         progress = silent if quiet else self.progress
-        tuning = Tuning(
+        tuning = FineTuning(
             self.model, self.recipe, self.opened(), epochs=epochs, updates=updates, lr=lr, progress=progress
         )
-        self._tunings.append(tuning)
+        self._finetunings.append(tuning)
         return tuning
 
     @property
     def images_at(self) -> Counter[int]:
         """Images that went forward and backward, in scores and in training, by their side in pixels."""
-        return sum((tuning.images_at for tuning in self._tunings), start=Counter(self.scored_at))
+        return sum((tuning.images_at for tuning in self._finetunings), start=Counter(self.scored_at))
 
     @property
     def updates(self) -> int:
         """Updates of the weights."""
-        return sum(tuning.updates for tuning in self._tunings)
+        return sum(tuning.updates for tuning in self._finetunings)
 
     def opened(self) -> Data:
         """The data, which a method without `data` among its needs must not ask for."""

@@ -132,7 +132,7 @@ class LotteryRounds(_Masking):
             for done in range(1, self.rounds):
                 job.model.load_state_dict(initial.state_dict())
                 with keep_masks(job.model, masks):
-                    tuning = job.tuning(epochs=self.epochs)
+                    tuning = job.finetuning(epochs=self.epochs)
                     for batches in tuning.batches():
                         tuning.step(batches)
                 masks = weights.largest(weights.eased(target.limits, (done + 1) / self.rounds), masks)

@@ -45,7 +45,7 @@ class SoftFilterPruning(Method):
         """Train, zero after every epoch, and cut what was zeroed last."""
         for target in job.one_by_one():
             kept = job.channels.full()
-            tuning = job.tuning(epochs=self.epochs)
+            tuning = job.finetuning(epochs=self.epochs)
             for batches in tuning.batches():
                 tuning.step(batches)
                 if tuning.ends_epoch:

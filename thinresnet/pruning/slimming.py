@@ -57,7 +57,7 @@ class Slimming(Method):
         if self.epochs == 0:
             return
         scales = [job.model.get_parameter(f"{name}.weight") for name in norms_of(job.model, job.channels)]
-        tuning = job.tuning(epochs=self.epochs)
+        tuning = job.finetuning(epochs=self.epochs)
         for batches in tuning.batches():
             tuning.step(batches, lambda: _penalise(scales, self.sparsity))
 

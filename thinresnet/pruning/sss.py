@@ -68,7 +68,7 @@ class SparseStructureSelection(Method):
     def _train(self, job: Job, blocks: Blocks) -> dict[str, float]:
         """Train weights and scales together; returns the scale of each block."""
         scales = Scales(len(blocks.ends), self.gamma, self.momentum, job.device)
-        tuning = job.tuning(epochs=self.epochs)
+        tuning = job.finetuning(epochs=self.epochs)
         with scaled(job.model, list(blocks.ends.values()), scales.values):
             for batches in tuning.batches():
                 tuning.step(batches, lambda: scales.step(tuning.gradient(scales.values), tuning.rate))

@@ -30,14 +30,14 @@ _TITLES = {"imagenet": "ImageNet", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100
 
 @dataclass(frozen=True)
 class Set:
-    """The baselines of one data set: one file."""
+    """The baselines of one dataset: one file."""
 
     name: str
     version: int
     dataset: str
     images: int  # of the training set
     recipes: Mapping[str, str]  # name: hash
-    changes: Mapping[str, str | int]  # of the recipes, where they are written for another data set
+    changes: Mapping[str, str | int]  # of the recipes, where they are written for another dataset
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ class Baseline:
         return self.macs[self.network.input_size[1]]
 
     def recipe(self, name: str) -> Recipe:
-        """One of its recipes, as it trains on this data set."""
+        """One of its recipes, as it trains on this dataset."""
         return recipes.load(name, self.set.changes)
 
     def training_macs(self, recipe: Recipe) -> int:
-        """The bill of one training: forward and backward over every image of every epoch."""
+        """The cost of one training: forward and backward over every image of every epoch."""
         (side,) = recipe.train_img_sizes or (self.network.input_size[1],)
         return 3 * self.macs[side] * self.set.images * recipe.total_epochs
 
@@ -103,7 +103,7 @@ def baselines(pattern: str = "*") -> list[Baseline]:
 
 
 def measured(baseline: Baseline, recipe_name: str) -> Measured | None:
-    """The runs among the evidence that trained this network by this recipe on this data set; None if there are none."""
+    """The runs among the evidence that trained this network by this recipe on this dataset; None if there are none."""
     wanted = {
         "network_sha256": baseline.network.sha256,
         "dataset": baseline.set.dataset,

@@ -177,7 +177,7 @@ def _side_by_side(count: int, device: torch.device) -> Iterator[Callable[[list[C
 
 
 def _said_of(folder: Path, network: Network) -> tuple[str, str, Preprocessing]:
-    """The data set, the shape's name and the preprocessing of a run's images."""
+    """The dataset, the shape's name and the preprocessing of a run's images."""
     if (folder / IMPORTED_FILE).is_file():
         imported = Imported.read(folder)
         return imported.dataset, imported.shape, imported.preprocessing
@@ -202,7 +202,7 @@ def of_recipe(how: Recipe, network: Network) -> Preprocessing:
 
 
 def _known_classes(dataset: str, outputs: int) -> tuple[str, ...] | None:
-    """The names of a network's outputs, where its data set says them."""
+    """The names of a network's outputs, where its dataset says them."""
     if dataset == "cifar10" and outputs == len(_CIFAR10):
         return _CIFAR10
     if outputs == 1000 and dataset in ("imagenet", ""):

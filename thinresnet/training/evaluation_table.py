@@ -74,7 +74,7 @@ def draw(rows: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
 
 
 def chart(rows: Sequence[dict[str, Any]]) -> altair.LayerChart:
-    """The picture of some rows; all are of one data set."""
+    """The picture of some rows; all are of one dataset."""
     values = [{**_plain(one), "family": family(one), "label": str(one["name"])} for one in rows]
     families = list(dict.fromkeys(value["family"] for value in values))
     curves = [value for value in values if sum(other["family"] == value["family"] for other in values) > 1]

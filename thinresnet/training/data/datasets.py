@@ -87,7 +87,7 @@ def open_dataset(recipe: Recipe) -> Dataset:
 
 
 def open_test(data_dir: str, dataset: str, split: str) -> tuple[str, tuple[str, ...], Images]:
-    """The name, classes and test images of a data set, whose training images need not be there.
+    """The name, classes and test images of a dataset, whose training images need not be there.
 
     `data_dir` holds the split's folder, or is it: folders of classes.
     """

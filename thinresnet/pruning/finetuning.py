@@ -20,7 +20,7 @@ from thinresnet.training.loop import Batch, grouped, seed_update
 from thinresnet.training.processes import start_accelerator
 
 
-class Tuning:
+class FineTuning:
     """Goes through the training images and updates the model; counts epochs, updates and images.
 
     `for batches in tuning.batches(): tuning.step(batches, penalty)`: `penalty` may add to the gradients before the
