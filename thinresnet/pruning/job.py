@@ -159,7 +159,7 @@ class Job:
         lr: float | None = None,
         quiet: bool = False,
     ) -> FineTuning:
-        """Training of the model by the recipe: its own number of epochs, or so many epochs or updates; see `FineTuning`.
+        """Training of the model by the recipe, for its own number of epochs, or so many epochs or updates.
 
         `quiet`: the method tells itself how far it is.
         """
