@@ -19,7 +19,7 @@ from thinresnet.files import read_object, write_atomically
 from thinresnet.runs import RESULT_FILE
 
 FORMAT = 1
-PARTS = ("test", "test_ema", "holdout", "holdout_ema")
+PARTS = {"test": "test", "test_ema": "test, EMA", "holdout": "hold-out", "holdout_ema": "hold-out, EMA"}  # as shown
 FORWARD_AND_BACKWARD = 3  # a training update costs so many times the MACs of the forward pass
 # An absolute path as a value, perhaps behind `--flag=`: what comes before it, and its last name.
 _ABSOLUTE = re.compile(r"\A(--[\w-]+=)?(?:[/~]|[A-Za-z]:[\\/]).*?([^\\/]+)[\\/]?\Z", re.DOTALL)

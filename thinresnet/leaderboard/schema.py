@@ -195,11 +195,6 @@ class Entry:
         return _drop(self.dense_top1, self.top1, self.top1_drop_printed)
 
     @property
-    def top5_drop(self) -> Decimal | None:
-        """Points of top-5 lost, likewise."""
-        return _drop(self.dense_top5, self.top5, self.top5_drop_printed)
-
-    @property
     def usual_resolution(self) -> int:
         """The input size at which this architecture is compared on this dataset."""
         return INPUT_SIZES.get((self.dataset, self.arch), DATASETS[self.dataset].input_size)

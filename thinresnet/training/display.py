@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from thinresnet.progress import Tenths, duration
+from thinresnet.result import PARTS
 
 _SECONDS_BETWEEN_PLAIN_LINES = 30.0
 
@@ -58,9 +59,8 @@ class Display:
 
     def epoch(self, row: Mapping[str, float | int | None], *, images_per_second: float, seconds_left: float) -> None:
         """Show an epoch that ended, with the scores measured after it."""
-        named = {"test": "test", "test_ema": "test (EMA)", "holdout": "hold-out", "holdout_ema": "hold-out (EMA)"}
         scores = "  ".join(
-            f"{name} {row[f'{part}_top1']:.2f}%" for part, name in named.items() if row[f"{part}_top1"] is not None
+            f"{name} {row[f'{part}_top1']:.2f}%" for part, name in PARTS.items() if row[f"{part}_top1"] is not None
         )
         self._last_scores = f"{scores}  " if scores else ""
         if not self._live:

@@ -11,16 +11,12 @@ import altair
 
 from thinresnet.charts import COLOURS, write_chart
 from thinresnet.errors import InputError
+from thinresnet.result import PARTS
 from thinresnet.runs import METRICS_FILE, TIMING_FILE
 
 # What is measured, by the name of its columns: how it is called, and how its line is drawn.
-_PARTS = {
-    "train": ("train", [1, 3]),
-    "test": ("test", [1, 0]),
-    "test_ema": ("test, EMA", [6, 2]),
-    "holdout": ("hold-out", [2, 2]),
-    "holdout_ema": ("hold-out, EMA", [6, 2, 2, 2]),
-}
+_DASHES = {"train": [1, 3], "test": [1, 0], "test_ema": [6, 2], "holdout": [2, 2], "holdout_ema": [6, 2, 2, 2]}
+_PARTS = {part: (PARTS.get(part, part), dash) for part, dash in _DASHES.items()}
 _WIDTH, _HEIGHT = 420, 240
 _MOST_TICKS = 10
 

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from thinresnet.budget import short
 from thinresnet.progress import duration
-from thinresnet.result import Result, Score
+from thinresnet.result import PARTS, Result, Score
 
 
 def report(result: Result, console: Console, place: str | None = None) -> None:
@@ -14,8 +14,7 @@ def report(result: Result, console: Console, place: str | None = None) -> None:
     console.print(
         f"\n[bold]{result.arch} {result.shape}[/bold] on {result.dataset}, seed {result.seed}", highlight=False
     )
-    named = {"test": "test", "test_ema": "test, EMA", "holdout": "hold-out", "holdout_ema": "hold-out, EMA"}
-    for part, name in named.items():
+    for part, name in PARTS.items():
         score: Score | None = getattr(result, part)
         if score is not None:
             top5 = "" if score.top5 is None else f"   top-5 {score.top5:.2f} %"
