@@ -102,7 +102,7 @@ def test_a_flag_a_loader_a_column_and_a_protocol(tmp_path: Path) -> None:
     )  # fmt: skip
     assert checked.returncode == 0, checked.stderr
     header = (tmp_path / "leaderboard.csv").read_text(encoding="utf-8").partition("\n")[0]
-    assert "evidence,weather,note" in header
+    assert ",evidence,weather," in header
 
 
 def _board_in(folder: Path) -> Path:

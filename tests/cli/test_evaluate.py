@@ -111,6 +111,7 @@ def test_evaluate_files_beside_each_other(
     weights: Path, images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (weights / "LICENSE").write_text("MIT")
+    monkeypatch.setenv("COLUMNS", "200")
     assert (
         _run(monkeypatch, "evaluate", "w1.pt", "w2.pt", "LICENSE", "--data-dir", images, "--per-class", "--confusion")
         == 0

@@ -57,8 +57,8 @@ def test_a_paper_without_known_authors_is_cited_without_a_warning(board: Path) -
     assert papers["catro2023"].venue == "Neural Networks & Systems"
 
 
-def test_the_project_has_an_author_a_year_and_a_link() -> None:
-    assert missing(PROJECT) == []
+def test_the_project_has_an_author_and_a_year() -> None:
+    assert missing(PROJECT) == ["link"]  # until it has a public address
     on_the_board = read_bib(bib_beside(default_board()))[PROJECT.key]
     assert all(PROJECT.fields[name] == value for name, value in on_the_board.fields.items())
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from thinresnet.leaderboard.add import propose_run
 
 from thinresnet.base_width import BaseWidth
 from thinresnet.errors import InputError
 from thinresnet.evaluation import Evaluation
 from thinresnet.imported import Imported, Origin
 from thinresnet.leaderboard import weights
+from thinresnet.leaderboard.adding import propose_run
 from thinresnet.preprocessing import Preprocessing
 
 MACS, PARAMS = BaseWidth(20, 8).cost(classes=10, side_px=32)

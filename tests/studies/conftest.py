@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from thinresnet import recipe as recipes
 from thinresnet.networks import Cost, Network, count, parse_network, read_network, scale
 from thinresnet.pruning.record import PruningRecord
 from thinresnet.result import Result, Score
@@ -127,20 +128,26 @@ def _write_run(folder: Path, stage: Train, network: Network, right: int) -> None
     cost, dense = _cost(network), _cost(scale(network.arch, input_size=network.input_size, **network.kwargs))
     tuned = "weights" in stage.inputs
     epochs = 1 if tuned else 2
-    Result(
+    recipe = recipes.load("digits", {"seed": stage.seed, "epochs": 2, "warmup_epochs": 0})
+    result = Result(
         run=folder.name, folder=folder, arch=network.arch, arch_kwargs=dict(network.kwargs), shape=stage.shape,
         network_sha256=network.sha256, dataset="digits", classes=10, images_train=IMAGES, images_holdout=144,
         images_test=360, train_resolution=8, test_resolution=8, macs=cost.macs, params=cost.params,
         activations=cost.activations, macs_train=cost.macs, dense_macs=dense.macs, dense_params=dense.params,
         training_macs=3 * cost.macs * IMAGES * epochs, epochs=epochs, updates=1, images_seen=IMAGES * epochs,
         batch_size=128, test=Score(360, right, 355, 0.5), test_ema=None, holdout=Score(144, 129, 144, 0.5),
-        holdout_ema=None, seed=stage.seed, recipe=stage.recipe_name, recipe_hash="cd" * 8,
+        holdout_ema=None, seed=stage.seed, recipe=stage.recipe_name, recipe_hash=recipe.hash,
         initial_checkpoint={"path": "x", "sha256": "y"} if tuned else None, weights_sha256="ab" * 32,
         weights_ema_sha256=None, seconds=1.0, seconds_total=1.0, images_per_second=1.0, peak_memory_mib=1.0,
         loader="memory", precision="no", processes=1, device="a machine", git_commit=None, git_clean=None,
         versions={}, command=None, started="2020-01-01T00:00", finished="2020-01-01T00:01", sessions=1,
-    ).write()  # fmt: skip
+    )  # fmt: skip
+    result.write()
     (folder / "network.json").write_text(network.to_json())
-    (folder / "recipe.yaml").write_text("epochs: 2\n")
-    (folder / "metrics.csv").write_text("epoch\n1\n")
+    (folder / "recipe.yaml").write_text(recipe.to_yaml())
+    last = {
+        "epoch": epochs, "updates": result.updates, "images_seen": result.images_seen,
+        "test_top1": result.test.top1, "test_loss": 0.5, "holdout_top1": 100 * 129 / 144, "holdout_loss": 0.5,
+    }  # fmt: skip
+    (folder / "metrics.csv").write_text(f"{','.join(last)}\n{','.join(map(repr, last.values()))}\n")
     (folder / "model.safetensors").write_bytes(b"weights")

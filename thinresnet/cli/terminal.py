@@ -52,7 +52,9 @@ def print_table(
     table = Table(box=None, padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
         words = index < left
-        table.add_column(column, justify="left" if words else "right", no_wrap=not words, overflow="fold")
+        table.add_column(
+            column, justify="left" if words else "right", no_wrap=not words, overflow="fold", min_width=len(column)
+        )
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     terminal = console()

@@ -34,7 +34,7 @@ from thinresnet.pruning.method import INITIALISATION, Method, settings_of
 from thinresnet.pruning.parent import Parent
 from thinresnet.pruning.picture import draw
 from thinresnet.pruning.record import FILE, FORMAT, MASKS, OWN_MASKS, PICTURE, PruningRecord, read_pruning
-from thinresnet.pruning.session import How, Outcome, prune
+from thinresnet.pruning.session import How, Outcome, check_targets, prune
 from thinresnet.recipe import Recipe
 from thinresnet.result import FORWARD_AND_BACKWARD
 from thinresnet.runs import NETWORK_FILE, RECIPE_FILE
@@ -99,6 +99,11 @@ def prune_to_folders(
             return
         if twice := next((folder for folder in folders if folders.count(folder) > 1), None):
             raise InputError(f"{twice}: the same budget is given twice; give it once")
+        # What is refused leaves no folder behind, so it is refused before one is made.
+        check_targets(
+            method, parent.network, how.budgets, to=how.to, scope=how.scope, stream=how.stream, round_to=how.round_to,
+            grow=how.grow,
+        )  # fmt: skip
         with ExitStack() as stack:
             parts = [stack.enter_context(building(folder)) for folder in folders]
             model = parent.model(how.seed, accelerator.device) if "weights" in method.needs else None
