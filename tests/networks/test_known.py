@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from thinresnet.budget import Budget
+from thinresnet.known import KNOWN
 from thinresnet.networks import build, count, fit, load, parse_network, save, scale
 from thinresnet.networks.blueprint import blueprint, construct
-from thinresnet.networks.known import KNOWN
 
 WIDTHS = (0.25, 0.5, 0.77, 1.5)
 NAMES = [name for names in KNOWN.values() for name in names]

@@ -48,7 +48,7 @@ def networks(
         _check_networks(pattern, as_json)
         return
     from thinresnet import base_width
-    from thinresnet.networks.known import KNOWN
+    from thinresnet.known import KNOWN
 
     every = {**KNOWN, _AUTHORS: tuple(network.name for network in base_width.every())}
     found = {family: fnmatch.filter(names, pattern) for family, names in every.items()}
