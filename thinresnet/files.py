@@ -147,17 +147,18 @@ def read_object(path: Path, *, missing: str = "") -> dict[str, Any]:
     return parse_object(read_bytes(path, missing=missing), str(path))
 
 
-def read_bytes(path: Path, *, largest_bytes: int = LARGEST_JSON_BYTES, missing: str = "") -> bytes:
-    """The bytes of a file of bounded size."""
+def read_bytes(path: Path, where: str = "", *, largest_bytes: int = LARGEST_JSON_BYTES, missing: str = "") -> bytes:
+    """The bytes of a file of bounded size; messages begin with `where` (by default the path)."""
+    where = where or str(path)
     try:
         with path.open("rb") as file:
             content = file.read(largest_bytes + 1)
     except FileNotFoundError:
-        raise InputError(missing or f"{path}: no such file") from None
+        raise InputError(missing or f"{where}: no such file") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        raise InputError(f"{where}: cannot be read: {error.strerror}") from None
     if len(content) > largest_bytes:
-        raise InputError(f"{path}: larger than {largest_bytes:,} bytes")
+        raise InputError(f"{where}: larger than {largest_bytes:,} bytes")
     return content
 
 

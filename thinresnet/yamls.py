@@ -9,6 +9,7 @@ import yaml
 
 from thinresnet.convert import brief
 from thinresnet.errors import InputError
+from thinresnet.files import read_bytes
 
 LARGEST_BYTES = 262_144
 MOST_DOCUMENTS = 1_000
@@ -76,15 +77,7 @@ def parse_documents(text: str, where: str, *, strings: bool = False) -> list[Any
 def read_documents(path: Path, where: str = "", *, largest_bytes: int = LARGEST_BYTES, missing: str = "") -> list[Any]:
     """The documents of a YAML file; messages begin with `where` (by default the path)."""
     where = where or str(path)
-    try:
-        with path.open("rb") as file:
-            content = file.read(largest_bytes + 1)
-    except FileNotFoundError:
-        raise InputError(missing or f"{where}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{where}: cannot be read: {error.strerror}") from None
-    if len(content) > largest_bytes:
-        raise InputError(f"{where}: larger than {largest_bytes:,} bytes")
+    content = read_bytes(path, where, largest_bytes=largest_bytes, missing=missing)
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -20,7 +20,7 @@ from thinresnet import networks, stopping
 from thinresnet import recipe as recipes
 from thinresnet.convert import setting
 from thinresnet.errors import InputError
-from thinresnet.identity import plain
+from thinresnet.identity import canonical_sha256, plain
 from thinresnet.training import checkpoint, display, outcome, provenance, tracking
 from thinresnet.training.run import RunFolder, identity, read_settings, readable_id
 
@@ -226,7 +226,7 @@ def test_nothing_is_tracked_unless_asked_for(tmp_path: Path) -> None:
 
 
 def test_provenance() -> None:
-    assert provenance.canonical_sha256({"b": 1, "a": [1, 2]}) == provenance.canonical_sha256({"a": [1, 2], "b": 1})
+    assert canonical_sha256({"b": 1, "a": [1, 2]}) == canonical_sha256({"a": [1, 2], "b": 1})
     found = provenance.versions()
     assert {"python", "torch", "timm", "accelerate", "thinresnet"} <= set(found)
     commit, clean = provenance.git_state()

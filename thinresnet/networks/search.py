@@ -67,11 +67,6 @@ class Limits:
             f"{short(least)} {_UNITS[broken.quantity]} ({least / dense:.2%} of the dense {short(dense)})"
         )
 
-    @property
-    def limits(self) -> list[tuple[int, int]]:
-        """`most` by index, for callers that do not use the names yet."""
-        return [(QUANTITIES.index(quantity), most) for quantity, most in self.most.items()]
-
     def _limit(self, budget: Budget) -> int:
         return budget.limit(_of(self.dense, budget))
 

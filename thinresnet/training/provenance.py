@@ -15,7 +15,6 @@ import torch
 from accelerate import Accelerator
 
 import thinresnet
-from thinresnet.identity import canonical_sha256 as canonical_sha256  # for studies, until they import it there
 
 _PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "ffcv")
 
