@@ -65,7 +65,7 @@ def import_verb(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder. Default: runs/FILE.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make foreign weights a run folder: read without unpickling, mapped layer by layer, preprocessing kept with them.
+    """Make foreign weights a run folder: read without unpickling, mapped layer by layer.
 
     Example: thinresnet import resnet20_width11_cifar10_ema.pt --arch thinresnet20-w11 --dataset cifar10
     """
@@ -127,7 +127,7 @@ def evaluate_verb(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure networks on test images, in one pass over them, each with its own preprocessing unless flags say another.
+    """Measure networks on test images, each with its own preprocessing unless flags say another.
 
     Writes evaluation.json into each run folder (a training's own result stays as it is), and for several networks
     evaluations.csv and a picture of accuracy against MACs.

@@ -57,7 +57,7 @@ def prune_verb(
     list_methods: Annotated[bool, typer.Option("--list", help="Say what each method needs, serves and does.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Prune a network to a budget, trained or at initialisation: a smaller dense network in a run folder of its own.
+    """Prune a network to a budget, trained or at initialisation: a smaller dense network.
 
     Examples: thinresnet prune l1 runs/resnet20_cifar-w0.5-digits-s42-3f9a1c --macs 50%
     and before anything is trained: thinresnet prune synflow resnet50 --macs 50%
