@@ -12,6 +12,7 @@ import typer
 
 from thinresnet.budget import parse_budgets, short
 from thinresnet.cli.counted import remembered
+from thinresnet.cli.next_steps import training_line
 from thinresnet.cli.terminal import JsonFlag, print_json, print_table, progress, say
 from thinresnet.errors import InputError, nearest
 
@@ -172,7 +173,7 @@ def fit_verb(
         used = cost.macs if budget.quantity == "macs" else cost.params
         print(f"--{budget.quantity} {budget.text}: {used:,} of {limit:,} ({used / limit:.2%} used)")
     if output is not None:
-        print(f"Written to {output}; train it with: accelerate launch train.py --network {output}")
+        print(f"Written to {output}; train it with: {training_line(output, network.input_size[1])}")
 
 
 @app.command("time")

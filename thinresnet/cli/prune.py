@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from thinresnet.budget import QUANTITIES, Budget, short
+from thinresnet.cli.next_steps import training_line
 from thinresnet.cli.terminal import JsonFlag, note, print_json, print_table, progress, say
 from thinresnet.errors import InputError
 
@@ -59,7 +60,7 @@ def prune_verb(
 ) -> None:
     """Prune a network to a budget, trained or at initialisation: a smaller dense network.
 
-    Examples: thinresnet prune l1 runs/resnet20_cifar-w0.5-digits-s42-3f9a1c --macs 50%
+    Examples: thinresnet prune l1 runs/resnet20_cifar-dense-digits-s42-3f9a1c --macs 50%
     and before anything is trained: thinresnet prune synflow resnet50 --macs 50%
     """
     names = [name for name in (method, what) if name]
@@ -255,10 +256,13 @@ def _report(folder: Path, record: Any) -> None:
 
 def _next(folder: Path, record: Any) -> str:
     """What to do with the folder."""
+    from thinresnet.networks import read_network
+
+    side_px = read_network(folder).input_size[1]
     if record.masked:
         return "training that keeps its masks is a study's: thinresnet study"
     if record.layers:
-        return f"train it with: accelerate launch train.py --network {folder}"
+        return f"train it with: {training_line(folder, side_px)}"
     if record.holdout_before is None:
         say("No accuracy before fine-tuning: nothing was held out (train with --holdout 0.1).")
-    return f"fine-tune it with: accelerate launch train.py --network {folder} --initial-checkpoint {folder} --recipe …"
+    return f"fine-tune it with: {training_line(folder, side_px, fine_tune=True)}"
