@@ -12,7 +12,7 @@ from thinresnet import base_width, public_weights
 from thinresnet.budget import short
 from thinresnet.cli.terminal import JsonFlag, note, print_json, print_table, progress, say
 from thinresnet.errors import InputError
-from thinresnet.runs import EVALUATION_FILE
+from thinresnet.runs import EVALUATION_FILE, WEIGHTS_SUFFIXES
 
 if TYPE_CHECKING:
     from thinresnet.evaluation import Evaluation
@@ -38,7 +38,6 @@ ResizeOn = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Accept names that were mapped by order and shape.")]
 
-_SUFFIXES = (".pt", ".pth", ".th", ".tar", ".bin", ".ckpt", ".safetensors")
 _MOST_CLASSES_SHOWN = 20
 
 app = typer.Typer()
@@ -164,12 +163,12 @@ def _chosen(what: list[str]) -> list[str]:
         return what
     left = []
     for one in what:
-        if Path(one).is_file() and not one.lower().endswith(_SUFFIXES):
-            note(f"{one}: passed over; weight files end in {', '.join(_SUFFIXES)}")
+        if Path(one).is_file() and not one.lower().endswith(WEIGHTS_SUFFIXES):
+            note(f"{one}: passed over; weight files end in {', '.join(WEIGHTS_SUFFIXES)}")
         else:
             left.append(one)
     if not left:
-        raise InputError(f"{what[0]}: not a weight file; those end in {', '.join(_SUFFIXES)}")
+        raise InputError(f"{what[0]}: not a weight file; those end in {', '.join(WEIGHTS_SUFFIXES)}")
     return left
 
 
@@ -195,7 +194,9 @@ def _subjects(
             continue
         if ema:
             raise InputError(f"--ema: {one} holds one state dict; --ema is for runs of this project")
-        source = one if Path(one).exists() or "://" in one or one.lower().endswith(_SUFFIXES) else _public(one, test)
+        source = (
+            one if Path(one).exists() or "://" in one or one.lower().endswith(WEIGHTS_SUFFIXES) else _public(one, test)
+        )
         weights = open_weights(source, Wanted(arch=arch), progress=show)
         _accept(weights, one, yes=yes)
         name = name_of(source)

@@ -18,41 +18,51 @@ from thinresnet.errors import InputError
 app = typer.Typer()
 
 
+What = Annotated[
+    str,
+    typer.Argument(metavar="[RUN|NETWORK]", help="A run folder, a network.json, a file of weights or an architecture."),
+]
+Macs = Annotated[
+    list[str] | None, typer.Option(help="At most this many MACs: 2.05G, or a share: 50%. Again for more folders.")
+]
+To = Annotated[str | None, typer.Option(help="Instead of a budget: a paper's list (R56-A …), a network.json or a run.")]
+Scope = Annotated[
+    str | None, typer.Option(help="layer: the same share of each; global: one ranking. Default: the method's.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; see METHOD --list."),
+]
+OwnMethod = Annotated[
+    str | None,
+    typer.Option("--method", metavar="FILE.py:NAME", help="A method of your own, or of an installed package."),
+]
+ArchOfWeights = Annotated[
+    str | None, typer.Option(help="Of a file of weights: its architecture, where its layers do not tell.")
+]
+Holdout = Annotated[float | None, typer.Option(help="Share of the training set kept aside; default: the run's own.")]
+
+
 @app.command("prune")
 def prune_verb(
     method: Annotated[str, typer.Argument(metavar="[METHOD]", help="What prunes: see --list.")] = "",
-    what: Annotated[
-        str, typer.Argument(metavar="[RUN|NETWORK]", help="A run folder, a network.json or an architecture.")
-    ] = "",
-    macs: Annotated[
-        list[str] | None, typer.Option(help="At most this many MACs: 2.05G, or a share: 50%. Again for more folders.")
-    ] = None,
+    what: What = "",
+    macs: Macs = None,
     params: Annotated[list[str] | None, typer.Option(help="At most this many parameters: 12M or 50%.")] = None,
-    to: Annotated[
-        str | None, typer.Option(help="Instead of a budget: a paper's list (R56-A …), a network.json or a run.")
-    ] = None,
-    scope: Annotated[
-        str | None, typer.Option(help="layer: the same share of each; global: one ranking. Default: the method's.")
-    ] = None,
+    to: To = None,
+    scope: Scope = None,
     stream: Annotated[bool, typer.Option("--stream", help="Prune the residual stream too.")] = False,
     round_to: Annotated[int, typer.Option(help="Channel counts are multiples of this.")] = 1,
     preconfig: Annotated[bool, typer.Option("--preconfig", help="At initialisation: layers may also grow.")] = False,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; see METHOD --list."),
-    ] = None,
-    own: Annotated[
-        str | None,
-        typer.Option("--method", metavar="FILE.py:NAME", help="A method of your own, or of an installed package."),
-    ] = None,
+    settings: Settings = None,
+    own: OwnMethod = None,
     weights: Annotated[Path | None, typer.Option(help="The network's weights, where it is not a run folder.")] = None,
+    arch: ArchOfWeights = None,
     input_px: Annotated[int | None, typer.Option("--input", help="Side of an architecture's input in pixels.")] = None,
     num_classes: Annotated[int | None, typer.Option(help="Number of an architecture's classes.")] = None,
     recipe: Annotated[str | None, typer.Option(help="How to train and read images; default: the run's own.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="The images, where they are not where the run says.")] = None,
-    holdout: Annotated[
-        float | None, typer.Option(help="Share of the training set kept aside; default: the run's own.")
-    ] = None,
+    holdout: Holdout = None,
     seed: Annotated[int | None, typer.Option(help="The random seed; default: the run's.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of runs.")] = Path("runs"),
     list_methods: Annotated[bool, typer.Option("--list", help="Say what each method needs, serves and does.")] = False,
@@ -68,7 +78,7 @@ def prune_verb(
         _list(own, names, as_json)
         return
     wanted, subject = _wanted_method(own, names)
-    source = _Source(subject, weights, input_px, num_classes, recipe, data_dir, holdout)
+    source = _Source(subject, arch, weights, input_px, num_classes, recipe, data_dir, holdout)
     given = _Given(macs or [], params or [], to, scope, stream, round_to, preconfig, seed)
     done = _prune(wanted, dict(setting(text) for text in settings or []), source, given, output)
     if as_json:
@@ -83,6 +93,7 @@ class _Source:
     """The flags that say what is pruned."""
 
     what: str
+    arch: str | None
     weights: Path | None
     input_px: int | None
     num_classes: int | None
@@ -97,7 +108,12 @@ class _Source:
         from thinresnet.pruning.parent import read_parent
 
         found = read_parent(
-            self.what, weights=self.weights, recipe=self.recipe, data_dir=self.data_dir, holdout=self.holdout
+            self.what,
+            arch=self.arch,
+            weights=self.weights,
+            recipe=self.recipe,
+            data_dir=self.data_dir,
+            holdout=self.holdout,
         )
         if self.input_px is None and self.num_classes is None:
             return found

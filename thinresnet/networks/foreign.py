@@ -6,6 +6,7 @@ weights are of. Nothing is unpickled but tensors (`weights_only=True`); what doe
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 import warnings
@@ -17,11 +18,12 @@ from typing import Any
 
 import timm
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from thinresnet import base_width
 from thinresnet.errors import InputError, nearest
 from thinresnet.network import Network
+from thinresnet.networks import store
 from thinresnet.networks.blueprint import construct
 from thinresnet.networks.describe import check_arch, check_kwargs, describe
 from thinresnet.networks.store import check_fit, network_of_shapes, read_weights, shapes_of
@@ -126,6 +128,32 @@ def adopt(
     check_fit(network, shapes_of(state), where)
     _check_values(where, state)
     return Adopted(network, state, names, rule)
+
+
+def load_weights(model: nn.Module, network: Network, path: str | os.PathLike[str]) -> None:
+    """Put the weights of a file into a model of `network`: safetensors, or a state dict as other code writes it.
+
+    A file that does not fit changes nothing.
+    """
+    file = Path(path)
+    if file.suffix == ".safetensors":
+        store.load_weights(model, network, file)
+        return
+    adopted = adopt(read_state(file), network.arch, input_size=network.input_size, **network.kwargs)
+    if adopted.rule == BY_ORDER:
+        raise InputError(
+            f"{file}: no rule knows the names of its layers; thinresnet import {file} --arch {network.arch} pairs them "
+            "by order and shape, for you to look at, and writes a run folder to use instead"
+        )
+    for group, count in network.channels.items():
+        if (found := adopted.network.channels[group]) != count:
+            raise InputError(f"{file}: {group} has {found} channels; the network has {count}")
+    model.load_state_dict(adopted.state)
+
+
+def described(path: Path, arch: str | None) -> Network:
+    """The network that the weights in a file are of; `arch` where its layers do not tell."""
+    return adopt(read_state(path), arch).network
 
 
 def recognised(foreign: Foreign) -> str:

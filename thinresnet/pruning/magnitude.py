@@ -23,8 +23,8 @@ from thinresnet.convert import setting
 from thinresnet.errors import InputError, nearest
 from thinresnet.networks.build import build
 from thinresnet.networks.cost import count
+from thinresnet.networks.foreign import load_weights
 from thinresnet.networks.search import Limits
-from thinresnet.networks.store import load_weights
 from thinresnet.pruning.job import Job, Pruned
 from thinresnet.pruning.method import TRAINING, Method
 from thinresnet.runs import WEIGHTS_FILE

@@ -23,10 +23,10 @@ from thinresnet.networks.blueprint import construct
 from thinresnet.networks.foreign import Adopted, adopt, read_state
 from thinresnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from thinresnet.public_weights import CLASSES, PublicWeights
-from thinresnet.runs import IMPORTED_FILE, WEIGHTS_FILE
+from thinresnet.runs import IMPORTED_FILE, WEIGHTS_FILE, WEIGHTS_SUFFIXES
 from thinresnet.training.provenance import file_sha256
 
-_SUFFIXES = re.compile(r"(\.(pt|pth|th|tar|bin|ckpt|safetensors))+\Z", re.IGNORECASE)
+_SUFFIXES = re.compile(rf"({'|'.join(map(re.escape, WEIGHTS_SUFFIXES))})+\Z", re.IGNORECASE)
 _AUTHORS_RULE = "the ThinResNet authors' names"
 
 
