@@ -245,6 +245,24 @@ def test_no_file_is_unpickled_or_believed(
     assert not (tmp_path / "exploded").exists()
 
 
+@pytest.mark.parametrize("inside", ["model", "checkpoint"])
+def test_a_pickled_model_is_read_by_those_who_trust_it(inside: str, state: State, tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    model = build(describe("thinresnet20-w2", num_classes=10), seed=3)
+    torch.save(model if inside == "model" else {"epoch": 3, "model": model}, path)
+    with pytest.raises(InputError, match=r"would run the code that it names; .* --trust"):
+        read_state(path)
+    found = read_state(path, trust=True)
+    assert all(torch.equal(value, found.state[name]) for name, value in model.state_dict().items())
+
+
+def test_trust_in_a_file_whose_code_is_not_here_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    path.write_bytes(b"\x80\x04cnot_installed_here\nNet\n)\x81.")
+    with pytest.raises(InputError, match=r"needs the code that wrote it .*not_installed_here"):
+        read_state(path, trust=True)
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [

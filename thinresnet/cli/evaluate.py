@@ -61,6 +61,9 @@ def import_verb(
     interpolation: Interpolation = None,
     resize_on: ResizeOn = None,
     yes: Yes = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Unpickle a whole pickled model: RUNS ANY CODE that the file names.")
+    ] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder. Default: runs/FILE.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -71,7 +74,7 @@ def import_verb(
     from thinresnet.training.importing import Wanted, name_of, open_weights, write
 
     prepared = _preprocessing(mean, std, resize, crop, interpolation, resize_on)
-    wanted = Wanted(arch, _kwargs(model_kwargs), dataset, num_classes, None, key, licence, prepared)
+    wanted = Wanted(arch, _kwargs(model_kwargs), dataset, num_classes, None, key, trust, licence, prepared)
     with progress() as show:
         opened = open_weights(source, wanted, progress=show)
     _accept(opened, source, yes=yes)

@@ -80,9 +80,13 @@ class Adopted:
     rule: str
 
 
-def read_state(path: Path, key: str | None = None) -> Foreign:
-    """The state dict of a file: safetensors, a PyTorch state dict, or a checkpoint that holds one (under `key`)."""
-    content = _read(path)
+def read_state(path: Path, key: str | None = None, *, trust: bool = False) -> Foreign:
+    """The state dict of a file: safetensors, a PyTorch state dict, or a checkpoint that holds one (under `key`).
+
+    With `trust` a file that holds a whole pickled model is unpickled, which runs whatever code the file names; only a
+    person who knows where it comes from may say so.
+    """
+    content = _read(path, trust=trust)
     inside = ""
     if key is not None:
         if key not in content:
@@ -182,8 +186,8 @@ def recognised(foreign: Foreign) -> str:
 # Reading ------------------------------------------------------------------------------------------------------------
 
 
-def _read(path: Path) -> Mapping[Any, Any]:
-    """What is in the file, tensors and plain values only."""
+def _read(path: Path, *, trust: bool) -> Mapping[Any, Any]:
+    """What is in the file: tensors and plain values only, unless the user trusts it."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -202,11 +206,13 @@ def _read(path: Path) -> Mapping[Any, Any]:
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        if trust:
+            return _unpickled(path)
         named = re.search(r"(?:GLOBAL|global) ([\w.]+)", str(error))
         what = f" ({named[1]})" if named else ""
         raise InputError(
-            f"{path}: damaged, or a pickle of more than tensors{what}, which is never unpickled; "
-            "ask for its state dict, or for safetensors"
+            f"{path}: damaged, or a pickle of more than tensors{what}, which would run the code that it names; ask for "
+            "its state dict or for safetensors, or, if you know who made it, give thinresnet import --trust"
         ) from None
     except Exception as error:  # torch raises many kinds for a damaged file
         reason = " ".join(str(error).split())[:120]
@@ -214,6 +220,25 @@ def _read(path: Path) -> Mapping[Any, Any]:
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: holds a {type(content).__name__}; a state dict is a mapping of names to tensors")
     return content
+
+
+def _unpickled(path: Path) -> Mapping[Any, Any]:
+    """The state dicts of a trusted pickle: of a model, or of a checkpoint with models in it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=False)
+    except (ImportError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{path}: needs the code that wrote it ({reason}); put that on PYTHONPATH") from None
+    except Exception as error:  # a stranger's code may raise anything
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{path}: cannot be unpickled ({type(error).__name__}: {reason})") from None
+    if isinstance(content, nn.Module):
+        return dict(content.state_dict())
+    if not isinstance(content, Mapping):
+        raise InputError(f"{path}: holds a {type(content).__name__}; neither a model nor a state dict")
+    return {name: value.state_dict() if isinstance(value, nn.Module) else value for name, value in content.items()}
 
 
 def _check_unpacked(path: Path, head: bytes) -> None:

@@ -40,6 +40,7 @@ class Wanted:
     num_classes: int | None = None
     input_size: tuple[int, int, int] | None = None
     key: str | None = None
+    trust: bool = False  # whether a pickled model is unpickled
     licence: str = ""
     preprocessing: Mapping[str, Any] | None = None
 
@@ -82,6 +83,8 @@ def open_weights(source: str, wanted: Wanted, *, progress: Progress | None = Non
     """Read weights from a file or an address and find the network that they are of."""
     if not is_url(source):
         return _opened(Path(source), wanted, url="")
+    if wanted.trust:
+        raise InputError(f"--trust: {source} is an address; download the file and look at it before you trust it")
     with tempfile.TemporaryDirectory(prefix="thinresnet-") as folder:
         path = Path(folder) / Path(unquote(urlsplit(source).path) or "weights").name
         download(source, path, progress=progress)
@@ -144,7 +147,7 @@ def _opened(path: Path, wanted: Wanted, *, url: str) -> Opened:
     arch = wanted.arch
     if arch is None and known is not None:
         arch = known.network
-    foreign = read_state(path, wanted.key)
+    foreign = read_state(path, wanted.key, trust=wanted.trust)
     adopted = adopt(foreign, arch, num_classes=classes, input_size=wanted.input_size, **dict(wanted.arch_kwargs or {}))
     if not dataset and adopted.rule == _AUTHORS_RULE:
         by_classes = {count: name for name, count in CLASSES.items()}
