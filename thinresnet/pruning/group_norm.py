@@ -33,6 +33,7 @@ class GroupNorm(Method):
     when: ClassVar[str] = TRAINING
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
     scope: ClassVar[str] = "global"
+    stream: ClassVar[bool] = True
 
     sparsity: float = setting(1e-4, low=0, high=1)
     alpha: float = setting(4.0, low=0, high=30)
