@@ -29,6 +29,9 @@ To = Annotated[str | None, typer.Option(help="Instead of a budget: a paper's lis
 Scope = Annotated[
     str | None, typer.Option(help="layer: the same share of each; global: one ranking. Default: the method's.")
 ]
+Stream = Annotated[
+    bool | None, typer.Option("--stream/--no-stream", help="Prune the residual stream too. Default: the method's.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; see METHOD --list."),
@@ -51,7 +54,7 @@ def prune_verb(
     params: Annotated[list[str] | None, typer.Option(help="At most this many parameters: 12M or 50%.")] = None,
     to: To = None,
     scope: Scope = None,
-    stream: Annotated[bool, typer.Option("--stream", help="Prune the residual stream too.")] = False,
+    stream: Stream = None,
     round_to: Annotated[int, typer.Option(help="Channel counts are multiples of this.")] = 1,
     preconfig: Annotated[bool, typer.Option("--preconfig", help="At initialisation: layers may also grow.")] = False,
     settings: Settings = None,
@@ -132,7 +135,7 @@ class _Given:
     params: list[str]
     to: str | None
     scope: str | None
-    stream: bool
+    stream: bool | None
     round_to: int
     preconfig: bool
     seed: int | None
@@ -229,7 +232,8 @@ def _say_facts(row: dict[str, Any], *, settings: bool) -> None:
     """A method in two or three lines, or with its paper and settings."""
     say(f"  [bold]{row['method']}[/bold]  {row['does']}")
     told = [f"needs {', '.join(row['needs']) or 'shapes only'}", f"removes {row['removes']}", f"serves {row['serves']}"]
-    told += [f"ranks by {row['scope']}"] if row["when"] != "at initialisation" else []
+    if row["when"] != "at initialisation":
+        told += [f"ranks by {row['scope']}", *(["prunes the residual stream"] if row["stream"] else [])]
     told += ["layers may grow (--preconfig)"] if row["preconfig"] else []
     say("      " + "; ".join(told), style="dim")
     if row["reconstruction"]:
