@@ -7,6 +7,7 @@ from pathlib import Path
 NETWORK_FILE = "network.json"
 WEIGHTS_FILE = "model.safetensors"
 EMA_WEIGHTS_FILE = "model_ema.safetensors"
+MASKS_FILE = "masks.safetensors"  # of the network in the folder: which weights are not held at zero
 RECIPE_FILE = "recipe.yaml"
 SETTINGS_FILE = "run.json"
 RESULT_FILE = "result.json"

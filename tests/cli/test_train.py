@@ -58,12 +58,15 @@ def test_two_processes_reach_the_same_and_count_each_image_once(
 ) -> None:
     answer = launch(
         "--width", 0.5, "--batch-size", 32, "--epochs", 12, "--holdout", 0.1, "--output", tmp_path,
+        "--teacher", next(readme[1].iterdir()),
         launcher=("--multi_gpu", "--num_processes", "2", "--main_process_port", "0"),
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
     one, two = result(readme[1]), result(tmp_path)
     assert two["processes"] == 2
     assert two["batch_size"] == one["batch_size"]
+    assert two["teacher"]["weights_sha256"] == one["weights_sha256"]
+    assert two["training_macs"] == (3 * two["macs"] + one["macs"]) * two["images_seen"]
     assert two["images_test"] == one["images_test"]
     assert two["images_train"] + two["images_holdout"] == one["images_train"]
     for part in ("test", "holdout"):  # whole counts over all images, none twice

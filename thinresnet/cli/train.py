@@ -103,6 +103,7 @@ def _train(arguments: list[str], *, visible: bool) -> tuple[Result, bool]:
     """The result, and whether it is that of the embedded default."""
     options, recipe, recipe_name = read_flags(arguments)
     folder, shape, holdout = options.resume or None, None, options.holdout
+    teacher, release_masks = options.teacher, options.release_masks
     network: Network | Callable[[int], Network]
     if folder is not None:
         from thinresnet.networks import read_network
@@ -111,6 +112,8 @@ def _train(arguments: list[str], *, visible: bool) -> tuple[Result, bool]:
         settings = read_settings(folder)
         network, size = read_network(folder), None
         recipe_name, shape, holdout = settings["recipe_name"], settings["shape"], settings["holdout"]
+        teacher = teacher or settings.get("teacher")
+        release_masks = release_masks or settings.get("release_masks", False)
     else:
         network, size, shape = choose_network(options, recipe)
     embedded = options.recipe is None and folder is None and recipe.dataset == EMBEDDED
@@ -132,6 +135,8 @@ def _train(arguments: list[str], *, visible: bool) -> tuple[Result, bool]:
         checkpoint_minutes=options.checkpoint_minutes,
         command=["train.py", *arguments],
         quiet=False,
+        teacher=teacher,
+        release_masks=release_masks,
     )
     return result, embedded
 
@@ -275,6 +280,16 @@ def _add_own(parser: argparse.ArgumentParser) -> None:
         default=10.0,
         metavar="X",
         help="save this often within an epoch, minutes; 0: at the end of each epoch only (default: 10)",
+    )
+    run.add_argument(
+        "--teacher",
+        metavar="RUN|FILE|NAME",
+        help="distil from this trained network: a run folder, a file of weights, thinresnet20-w16, a name of timm",
+    )
+    run.add_argument(
+        "--release-masks",
+        action="store_true",
+        help="train weights that masks beside --initial-checkpoint set to zero; they stay zero otherwise",
     )
     shape = parser.add_argument_group("shape of the network (one of these; the architecture is --arch)")
     shape.add_argument("--width", type=float, metavar="X", help="all channels times this")
