@@ -99,16 +99,17 @@ def show_verb(
 
     Example: thinresnet study show baselines/digits.yaml
     """
+    from thinresnet.studies.records import as_records
     from thinresnet.studies.report import print_tables, write_report
     from thinresnet.studies.store import Store
-    from thinresnet.studies.table import as_records, summaries
+    from thinresnet.studies.table import distinct, summaries
 
     graphs = _graphs(file, data_dir, dataset, only)
     if as_json and len(graphs) > 1:
         raise InputError(f"--json: {file} holds {len(graphs)} studies; choose one with --only")
     for graph in graphs:
         root = output / graph.study.name
-        found = summaries(graph, Store(root))
+        found = distinct(summaries(graph, Store(root)))
         if not any(summary.results for summary in found):
             raise InputError(
                 f"study {graph.study.name}: nothing is finished in {root}; `thinresnet study run` it first"
