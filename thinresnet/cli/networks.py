@@ -14,6 +14,7 @@ from thinresnet.budget import parse_budgets, short
 from thinresnet.cli.counted import remembered
 from thinresnet.cli.terminal import JsonFlag, print_json, print_table, progress, say
 from thinresnet.errors import InputError, nearest
+from thinresnet.files import read_bytes
 
 if TYPE_CHECKING:
     from thinresnet.network import Network
@@ -239,8 +240,8 @@ def _text_of(what: str) -> str | None:
     """What a network file says; None for the name of an architecture, and for what cannot be read."""
     path = Path(what) / "network.json" if Path(what).is_dir() else Path(what)
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        return read_bytes(path).decode("utf-8")
+    except (InputError, UnicodeDecodeError):
         return None
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from thinresnet import base_width
 from thinresnet.errors import InputError, nearest
+from thinresnet.files import check_regular
 from thinresnet.network import Network
 from thinresnet.networks.blueprint import construct
 from thinresnet.networks.describe import check_arch, check_kwargs, describe
@@ -156,6 +157,7 @@ def recognised(foreign: Foreign) -> str:
 
 def _read(path: Path) -> Mapping[Any, Any]:
     """What is in the file, tensors and plain values only."""
+    check_regular(path)
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
