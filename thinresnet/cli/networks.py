@@ -16,6 +16,7 @@ from thinresnet.cli.counted import remembered
 from thinresnet.cli.next_steps import training_line
 from thinresnet.cli.terminal import JsonFlag, print_json, print_table, progress, say
 from thinresnet.errors import InputError, nearest
+from thinresnet.files import read_bytes
 from thinresnet.runs import is_weights_file
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ Classes = Annotated[int | None, typer.Option(help="Number of classes.")]
 
 
 app = typer.Typer()
+_LARGEST_BYTES = 2 << 30  # of a file of weights
 _AUTHORS = "ThinResNet authors', by base width"
 
 
@@ -249,8 +251,8 @@ def _content_of(what: str) -> str | None:
     """A hash of what a file with a network holds; None for the name of an architecture, and for what cannot be read."""
     path = Path(what) / "network.json" if Path(what).is_dir() else Path(what)
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
+        return hashlib.sha256(read_bytes(path, largest_bytes=_LARGEST_BYTES)).hexdigest()
+    except InputError:
         return None
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from thinresnet.cli.terminal import console, print_json, print_table, say
-from thinresnet.errors import InputError, nearest
+from thinresnet.errors import InputError, nearest, one_line
 
 if TYPE_CHECKING:
     from thinresnet.studies.graph import StudyGraph
@@ -81,7 +81,7 @@ def run_verb(
                 print(f"thinresnet: {graph.study.name}: {error}; {saved}", file=sys.stderr)
                 raise typer.Exit(REQUEUE_EXIT_CODE) from None
     for name, why in failed.items():
-        print(f"thinresnet: {name}: {why}", file=sys.stderr)
+        print(f"thinresnet: {name}: {one_line(why)}", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
 

@@ -19,7 +19,7 @@ from thinresnet import recipe as recipes
 from thinresnet.budget import QUANTITIES, parse_budgets
 from thinresnet.cli import flags
 from thinresnet.cli.next_steps import EMBEDDED
-from thinresnet.errors import InputError, nearest, os_error_line
+from thinresnet.errors import InputError, check_utf8, nearest, one_line, os_error_line
 from thinresnet.network import Network
 from thinresnet.recipe import Recipe
 from thinresnet.result import Result
@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     visible = os.environ.get("RANK", "0") == "0"
     stop_with_launcher()
     try:
+        check_utf8(arguments)
         # Before the first update and after the last one nothing has to be saved for the same command to go on.
         with end_on_signals("train.py: stopped; the same command goes on", REQUEUE_EXIT_CODE):
             result, embedded = _train(arguments, visible=visible)
@@ -83,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _end(line: str, code: int, *, visible: bool) -> int:
     if visible:
-        print(line, file=sys.stderr)
+        print(one_line(line), file=sys.stderr)
     return code
 
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from thinresnet import base_width
 from thinresnet.errors import InputError, nearest
+from thinresnet.files import check_regular
 from thinresnet.network import Network
 from thinresnet.networks import store
 from thinresnet.networks.blueprint import construct
@@ -188,6 +189,7 @@ def recognised(foreign: Foreign) -> str:
 
 def _read(path: Path, *, trust: bool) -> Mapping[Any, Any]:
     """What is in the file: tensors and plain values only, unless the user trusts it."""
+    check_regular(path)
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

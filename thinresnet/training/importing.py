@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +15,7 @@ import timm
 from thinresnet import base_width, networks, public_weights
 from thinresnet.download import Progress, download, is_url
 from thinresnet.errors import InputError
+from thinresnet.files import building, publish
 from thinresnet.imported import Imported, Origin
 from thinresnet.network import Network
 from thinresnet.networks.blueprint import construct
@@ -102,9 +101,7 @@ def write(opened: Opened, folder: Path) -> Imported:
     model.load_state_dict(adopted.state)
     cost = networks.count(network)
     dense = networks.count(networks.describe(network.arch, input_size=network.input_size, **network.kwargs))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
-    try:
+    with building(folder) as part:
         networks.save(part, network, model)
         imported = Imported(
             arch=network.arch,
@@ -122,10 +119,7 @@ def write(opened: Opened, folder: Path) -> Imported:
             preprocessing=opened.preprocessing,
         )
         imported.write(part)
-        part.chmod(0o777 & ~_umask())
         _put(part, folder, imported)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return imported
 
 
@@ -135,7 +129,7 @@ def _put(part: Path, folder: Path, imported: Imported) -> None:
         if not same or file_sha256(folder / WEIGHTS_FILE) != imported.weights_sha256:
             raise InputError(f"{folder}: something else is there already; give another --output, or move it away")
         return
-    part.rename(folder)
+    publish(part, folder)
 
 
 def _opened(path: Path, wanted: Wanted, *, url: str) -> Opened:
@@ -189,9 +183,3 @@ def of_config(network: Network) -> Preprocessing:
     interpolation = config.interpolation if config.interpolation in ("bilinear", "bicubic") else "bicubic"
     resize = int(side / (config.crop_pct or 0.875))
     return Preprocessing(tuple(config.mean), tuple(config.std), resize, side, interpolation)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
