@@ -87,6 +87,8 @@ def _put(
     path: Path, proposals: Sequence[Proposal], entries: Sequence[Entry], *, asked: bool, yes: bool, dry_run: bool
 ) -> None:
     """Show what is new, and put it on the board unless it is only to be shown."""
+    from thinresnet.leaderboard import adding
+
     known = adding.standing(proposals, entries)
     fresh = [proposal for proposal in proposals if not any(proposal is one for one in known)]
     _show(fresh, Bar(entries))
