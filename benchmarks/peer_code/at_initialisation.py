@@ -19,6 +19,7 @@ _LOTTERY = (
     (r"^layer3\.2", "blocks.8"), (r"^conv1", "conv"), (r"^bn1", "bn"), (r"\.downsample\.", ".shortcut."),
 )  # fmt: skip
 _GRASP = ((r"\.downsample\.1\.", ".bn3."), (r"^bn1", "bn"), (r"^fc\.", "linear."))
+_PLAN = (0, 0, "M", 0, 0, "M", 0, 0, 0, "M", 0, 0, 0, "M", 0, 0, 0)  # widths and poolings
 _VGG = ((r"^features\.", "feature."), (r"^fc\.", "classifier."))
 
 
@@ -95,7 +96,9 @@ def _with_spare(bench: Bench, *, mixed: bool) -> tuple[object, object]:
 
 def force(bench: Bench) -> Iterator[Finding]:
     """FORCE and Iter-SNIP of FORCE's authors on their VGG."""
-    network = scale("vgg16_cifar")
+    network = scale("vgg16_cifar", width=0.25)
+    widths = iter(network.channels.values())
+    plan = [own if own == "M" else next(widths) for own in _PLAN]
     model: nn.Module = build(network, seed=bench.seed)
     share = Share.of(network, DENSITY)
     rounds, batches = 5, bench.train.batches(32, 5)
@@ -103,12 +106,12 @@ def force(bench: Bench) -> Iterator[Finding]:
         own = share.masks(name, model, batches, rounds=rounds, batches=1)
         for log_softmax in (True, False):
             found = bench.theirs(
-                FORCE, "force", weights=renamed(model.state_dict(), _VGG), depth=16, density=share.density,
+                FORCE, "force", weights=renamed(model.state_dict(), _VGG), plan=plan, density=share.density,
                 prune_method=number, rounds=rounds, train=batches, log_softmax=log_softmax,
             )  # fmt: skip
             yield mask_finding(
                 _arrays(found["masks"]), own, allowed=0 if not log_softmax else 50, method=name, peer=FORCE.address,
-                network="VGG-16", compared=f"masks, {rounds} rounds" + (", log-softmax added" if log_softmax else ""),
+                network="VGG-16, width 0.25", compared=f"masks, {rounds} rounds" + (", log-softmax added" if log_softmax else ""),
                 why="" if log_softmax else "their gradients are of nll_loss on logits, without the softmax that it "
                 "expects; the paper's loss, and ours, is the cross-entropy",
             )  # fmt: skip

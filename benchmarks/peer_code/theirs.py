@@ -199,7 +199,7 @@ class _NextBatch:
 def force(case: Case) -> Result:
     """iterative_pruning of FORCE's pruning/pruning_algos.py."""
     folder = case["folder"]
-    model: nn.Module = module(folder, "experiments.models").VGG(depth=case["depth"])
+    model: nn.Module = module(folder, "experiments.models").VGG(cfg=case["plan"])
     model.load_state_dict(case["weights"])
     if case["log_softmax"]:
         model = nn.Sequential(model, nn.LogSoftmax(1))

@@ -196,7 +196,8 @@ def sfp(bench: Bench) -> Iterator[Finding]:
         recipe = recipe_of(epochs, lr, 5e-4, nesterov=True, drop_after=1)
         return ours("sfp", network, start, to=to, data=data_of(batches), recipe=recipe, stream=False).pruned
 
-    zeroed = _without(model, ours("l2", network, model, to=to).pruned.kept)
+    once = ours("l2", network, model, to=to, stream=False).pruned.kept
+    zeroed = _without(model, {name: once[name] for name in _interiors(network)})
     noise = _noise(trained(zeroed, bench.batches), trained(zeroed, bench.perturbed))
     why = "their script zeroes the weakest filters before the first epoch too; the paper's algorithm, and ours, after "
     for start, what, said_why in ((zeroed, ", zeroed before the first too", ""), (model, "", why + "each epoch")):
