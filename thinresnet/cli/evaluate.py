@@ -10,6 +10,7 @@ import typer
 
 from thinresnet import base_width, public_weights
 from thinresnet.budget import short
+from thinresnet.cli.idle import refuse_idle
 from thinresnet.cli.terminal import JsonFlag, note, print_json, print_table, progress, say
 from thinresnet.errors import InputError
 from thinresnet.runs import EVALUATION_FILE, WEIGHTS_SUFFIXES
@@ -101,6 +102,7 @@ def import_verb(
 
 @app.command("evaluate")
 def evaluate_verb(
+    context: typer.Context,
     what: Annotated[
         list[str], typer.Argument(metavar="RUN|FILE|NAME...", help="Run folders, weight files, or thinresnet20-w8.")
     ],
@@ -141,6 +143,12 @@ def evaluate_verb(
 
     if not data_dir and not dataset:
         raise InputError("no images: give --data-dir DIR with test images in class folders, or --dataset torch/cifar10")
+    if as_json:
+        refuse_idle(context, "with --json", f"{EVALUATION_FILE} holds both", these=("per_class", "confusion"))
+    if dataset:
+        refuse_idle(context, "with --dataset", "its test images are one set", these=("split",))
+    if dataset == "digits":
+        refuse_idle(context, "with --dataset digits", "these images come with scikit-learn", these=("data_dir",))
     test = TestImages.open(data_dir, dataset, split)
     prepared = _preprocessing(mean, std, resize, crop, interpolation, resize_on)
     home = output or Path("evaluations")
@@ -193,6 +201,8 @@ def _subjects(
     opened: dict[str, Opened] = {}
     for one in what:
         if Path(one).is_dir():
+            if arch is not None:
+                raise InputError(f"--arch {arch}: it says what a file of weights is of; {one} says its network itself")
             subjects.append(open_subject(Path(one), ema=ema, preprocessing=prepared))
             continue
         if ema:
