@@ -39,7 +39,7 @@ setup(
         "thinresnet": ["*.csv"],
         "thinresnet.pruning": ["methods.json"],
         "thinresnet.recipes": ["*.yaml"],
-        "thinresnet.baselines": ["*.yaml", "*.json", "results/**/*"],
+        "thinresnet.baselines": ["*.yaml", "*.json", "results/**/*", "evaluations/**/*"],
         "thinresnet.studies": ["*.html", "protocols.json"],
         "thinresnet.leaderboard": ["*.csv", "*.html", "*.css", "*.js"],
     },

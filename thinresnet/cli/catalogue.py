@@ -61,9 +61,16 @@ def settings_rows(methods: Iterable[Row]) -> list[Row]:
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row of settings under `COLUMNS`."""
-    theirs = "not known" if row["theirs"] is None else str(row["theirs"])
-    ours = "none" if row["ours"] is None else str(row["ours"])
-    return row["method"], row["setting"], theirs, ours, "; ".join(text for text in (row["why"], row["source"]) if text)
+    theirs = "not known" if row["theirs"] is None else _text(row["theirs"])
+    why = "; ".join(text for text in (row["why"], row["source"]) if text)
+    return row["method"], row["setting"], theirs, _text(row["ours"]), why
+
+
+def _text(value: Any) -> str:
+    """A setting's value in a table."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def as_markdown(methods: Iterable[Row]) -> str:

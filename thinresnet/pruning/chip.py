@@ -50,7 +50,6 @@ class CHIP(Method):
         ),
         "stream": Published(
             "both convolutions of a block, by index", _CODE, "no dense network puts channels back; --stream prunes it",
-            ours="stays",
         ),
         "fine-tuning": finetuned(
             "CIFAR-10: 200 epochs or more, cosine from 0.01 after 5 of warm-up, batch 256, weight decay 0.005",

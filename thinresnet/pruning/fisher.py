@@ -42,7 +42,7 @@ class Fisher(Gradually):
         "cost": Published("none", f"{CP}; a cost term in Theis et al. by general knowledge"),
         "mode": Published("train", CP, ours="train"),
         "scope": Published("global", CP),
-        "stream": Published("stays", CP, ours="stays"),
+        "stream": Published(False, CP),
         "momentum, weight decay, batch": Published(
             "0.9, 5e-4, 128", CP, "those of the recipe that the study names; cifar-classic-200 has theirs",
             ours="the recipe's",

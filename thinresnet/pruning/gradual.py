@@ -222,7 +222,7 @@ class Gradual(Gradually):
             "sums of signed weights", CP, "the L1 norm that their text names; they also have fisher's"
         ),
         "scope": Published("global", CP),
-        "stream": Published("stays", CP, ours="stays"),
+        "stream": Published(False, CP),
     }
 
     criterion: str = setting("l1", "a method that scores trained networks and does no more: l1, hrank, ...")

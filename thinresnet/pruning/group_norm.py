@@ -41,7 +41,7 @@ class GroupNorm(Method):
         "alpha": Published(4.0, _CODE),
         "epochs": Published(None, NOT_READ),
         "scope": Published("global", _CODE),
-        "stream": Published("pruned", _CODE, "stays unless --stream", ours="inside blocks"),
+        "stream": Published(True, _CODE),
         "norm": Published(
             "squares over their maximum (CIFAR) or mean",
             _CODE,
@@ -49,6 +49,7 @@ class GroupNorm(Method):
             ours="roots over their mean",
         ),
     }
+    stream: ClassVar[bool] = True
 
     sparsity: float = setting(1e-4, low=0, high=1)
     alpha: float = setting(4.0, low=0, high=30)

@@ -41,7 +41,6 @@ class HRank(Method):
         ),
         "stream": Published(
             "both convolutions of a block, by index", _CODE, "no dense network puts channels back; --stream prunes it",
-            ours="stays",
         ),
         "schedule": Published(
             "layer by layer, 30 epochs after each", f"{_CODE}, README", "all layers at once, then one fine-tuning",

@@ -56,6 +56,7 @@ class Method:
     when: ClassVar[str] = TRAINED  # of WHEN: what it acts on
     needs: ClassVar[frozenset[str]] = frozenset({"weights"})  # of NEEDS
     scope: ClassVar[str] = "layer"  # by default: the same fraction of every group, or one ranking of all channels
+    stream: ClassVar[bool] = False  # by default: whether its authors prune the residual stream too
     serves: ClassVar[str] = "any network"
     removes: ClassVar[str] = "channels"  # or blocks, or weights (masks)
     rewinds: ClassVar[bool] = False  # whether the weights that come out are those that training began with

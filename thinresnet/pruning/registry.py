@@ -110,6 +110,7 @@ def facts(kind: type[Method]) -> dict[str, Any]:
         "removes": kind.removes,
         "needs": sorted(kind.needs, key=NEEDS.index),
         "scope": kind.scope,
+        "stream": kind.stream,
         "serves": kind.serves,
         "preconfig": kind.grows,
         "settings": {name: one.default for name, one in fields_of(kind).items()},

@@ -44,7 +44,7 @@ class Taylor(Gradually):
         ),
         "mode": Published("train", KNOWN, ours="train"),
         "scope": Published("global", KNOWN),
-        "stream": Published(None, NOT_READ, ours="stays"),
+        "stream": Published(None, NOT_READ),
     }
 
     updates: int = setting(30, "of the weights before every removal", low=1, high=10**6)
