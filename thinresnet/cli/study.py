@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from thinresnet.cli.catalogue import protocol_rows
 from thinresnet.cli.idle import refuse_idle
 from thinresnet.cli.terminal import console, print_json, print_table, say
 from thinresnet.errors import InputError, nearest, one_line
@@ -158,12 +159,11 @@ def protocols_verb(
 
     Example: thinresnet study protocols
     """
-    from thinresnet.studies.protocols import PROTOCOLS
-
+    rows = protocol_rows()
     if as_json:
-        print_json([{"protocol": one.name, "kind": one.kind, "does": one.does} for one in PROTOCOLS.values()])
+        print_json(rows)
         return
-    print_table(("protocol", "does"), ((one.name, one.does) for one in PROTOCOLS.values()), left=2)
+    print_table(("protocol", "does"), ((row["protocol"], row["does"]) for row in rows), left=2)
 
 
 def _graphs(file: Path, data_dir: str | None, dataset: str | None, only: str | None) -> list[StudyGraph]:
