@@ -50,7 +50,8 @@ class Summary:
     @property
     def name(self) -> str:
         """What it is called."""
-        return PROTOCOLS[self.experiment.protocol].label.format(method=self.experiment.method)
+        name = PROTOCOLS[self.experiment.protocol].label.format(method=self.experiment.method)
+        return f"{name}, distilled" if self.experiment.distilled else name
 
     @property
     def macs(self) -> int:
