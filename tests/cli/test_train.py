@@ -145,7 +145,7 @@ def test_a_network_file_carries_its_shape_to_other_classes(tmp_path: Path) -> No
     narrow = networks.scale("resnet20_cifar", width=0.25, num_classes=10)
     file = tmp_path / "narrow.json"
     file.write_text(narrow.to_json())
-    network, shape = chosen("--network", str(file), classes=7)
+    network, shape = chosen("--recipe", "digits", "--network", str(file), classes=7)
     assert shape == "narrow"
     assert network.channels == narrow.channels
     assert network.kwargs["num_classes"] == 7
@@ -164,10 +164,12 @@ MISTAKES = [
     (["--width", "nan"], "width"),
     (["--holdout", "1.5"], "--holdout 1.5"),
     (["--loader", "tape"], "--loader tape: takes one of auto, memory"),
-    (["--network", "nowhere.json"], "nowhere.json: cannot be read"),
+    (["--recipe", "digits", "--network", "nowhere.json"], "nowhere.json: cannot be read"),
+    (["--network", "half.json"], "--network half.json: name a recipe too, such as --recipe cifar-modern"),
+    (["--data-dir", "photos"], "--data-dir photos: name a recipe too"),
     (["--resume", "nowhere"], "--resume nowhere: no run there"),
     (["--initial-checkpoint", "nowhere.safetensors"], "no such file"),
-    (["--dataset", "", "--data-dir", "nowhere"], "nowhere"),
+    (["--recipe", "digits", "--dataset", "", "--data-dir", "nowhere"], "nowhere"),
     (["--batch-size", "5000"], "use a smaller --batch-size"),
     (["--model-kwargs", "widht=0.5"], "unexpected keyword argument 'widht'"),
     (["--amp", "--amp-dtype", "float16"], "float16 needs a GPU"),

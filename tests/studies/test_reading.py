@@ -86,7 +86,7 @@ def test_a_file_may_hold_several(tmp_path: Path) -> None:
         ({"protocols": ["scratch-c"]}, "protocols: unknown protocol 'scratch-c'; did you mean 'scratch-e'"),
         ({"methods": ["l11"]}, "methods, entry 1: .*unknown method 'l11'; did you mean 'l1'"),
         ({"methods": [{"method": "slimming", "set": {"epoch": 1}}]}, "unknown setting 'epoch'; did you mean 'epochs'"),
-        ({"methods": [{"method": "l1", "stream": "yes"}]}, "stream: takes true or false, got 'yes'"),
+        ({"methods": [{"method": "l1", "stream": "yes"}]}, "stream: takes true or false, or null, got 'yes'"),
         ({"budgets": [{"macs": None}]}, "macs: takes a string, an integer or a number, got None"),
         ({"methods": [{"method": "synexp", "preconfig": 1}]}, "preconfig: takes true or false, got 1"),
         ({"methods": [{"method": "snip", "preconfig": True}]}, "preconfig: snip cannot give"),

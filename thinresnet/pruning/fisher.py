@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,12 +15,14 @@ from thinresnet.networks.cutting import Kept, masked
 from thinresnet.pruning.finetuning import FineTuning
 from thinresnet.pruning.gates import Gates, gated
 from thinresnet.pruning.job import Job, Pruned
-from thinresnet.pruning.method import TRAINING, Method
+from thinresnet.pruning.method import KNOWN, NOT_READ, TRAINING, Method, Published
 from thinresnet.pruning.selection import Scores, Target, cost_of, step_of
 from thinresnet.pruning.taylor import gate_derivatives
 from thinresnet.training.loop import Batch
 
 _COSTS = ("none", *QUANTITIES)
+
+_CODE = "code: BayesWatch/pytorch-prunes"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,12 @@ class Fisher(Method):
     )
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients"})
     scope: ClassVar[str] = "global"
+    published: ClassVar[Mapping[str, Published]] = {
+        "images": Published(None, NOT_READ),
+        "mode": Published(None, NOT_READ, ours="eval"),
+        "cost": Published("the MACs that a channel saves", KNOWN, "as Crowley et al. have it; --set cost=macs"),
+        "scope": Published("global", _CODE),
+    }
 
     images: int = setting(256, low=1, high=10**7)
     cost: str = setting("none", "what a score is divided by: what removing the channel saves", choices=_COSTS)
@@ -66,6 +74,13 @@ class FisherTune(Method):
     when: ClassVar[str] = TRAINING
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
     scope: ClassVar[str] = "global"
+    published: ClassVar[Mapping[str, Published]] = {
+        "updates": Published(100, _CODE),
+        "channels": Published(1, _CODE),
+        "lr": Published(0.0008, _CODE),
+        "cost": Published("none", _CODE),
+        "scope": Published("global", _CODE),
+    }
 
     updates: int = setting(100, low=1, high=10**6)
     channels: int = setting(1, "that leave at a time", low=1, high=10**6)

@@ -167,7 +167,7 @@ def _identity(work: _Work, budgets: Sequence[Budget]) -> dict[str, Any]:
         "budgets": {budget.quantity: budget.text for budget in budgets},
         "to": None if how.to is None else json.loads(how.to.to_json()),
         "scope": how.scope or method.scope,
-        "stream": how.stream,
+        "stream": how.stream_of(method),
         "round_to": how.round_to,
         "preconfig": how.grow,
         "seed": how.seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,8 +15,10 @@ from thinresnet.networks.cutting import STAYS, Channels
 from thinresnet.networks.ties import Role
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.measures import roles_with_weights, squares
-from thinresnet.pruning.method import TRAINING, Method
+from thinresnet.pruning.method import NOT_READ, TRAINING, Method, Published
 from thinresnet.pruning.selection import Scores
+
+_CODE = "code: VainF/Torch-Pruning"
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,20 @@ class GroupNorm(Method):
     when: ClassVar[str] = TRAINING
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
     scope: ClassVar[str] = "global"
+    published: ClassVar[Mapping[str, Published]] = {
+        "sparsity": Published("CIFAR: 5e-4, ImageNet: 1e-4", _CODE, "one default for both"),
+        "alpha": Published(4.0, _CODE),
+        "epochs": Published(None, NOT_READ),
+        "scope": Published("global", _CODE),
+        "stream": Published(True, _CODE),
+        "norm": Published(
+            "squares over their maximum (CIFAR) or mean",
+            _CODE,
+            "the definition of the library's defaults",
+            ours="roots over their mean",
+        ),
+    }
+    stream: ClassVar[bool] = True
 
     sparsity: float = setting(1e-4, low=0, high=1)
     alpha: float = setting(4.0, low=0, high=30)

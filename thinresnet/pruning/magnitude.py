@@ -21,14 +21,16 @@ from thinresnet.convert import setting
 from thinresnet.errors import InputError
 from thinresnet.networks.build import build
 from thinresnet.networks.cost import count
+from thinresnet.networks.foreign import load_weights
 from thinresnet.networks.search import Limits
-from thinresnet.networks.store import load_weights
 from thinresnet.pruning.job import Job, Pruned
-from thinresnet.pruning.method import TRAINING, Method
+from thinresnet.pruning.method import NOT_READ, TRAINING, Method, Published, finetuned
 from thinresnet.runs import WEIGHTS_FILE
 from thinresnet.training.masks import apply_masks, keep_masks
 
 Masks = dict[str, Tensor]  # by parameter: which weights are left
+
+_RT = "code: Eric-mingjie/rethinking-network-pruning"
 
 
 class _Masking(Method):
@@ -59,6 +61,11 @@ class Magnitude(_Masking):
     paper: ClassVar[str] = (
         "Han et al. 2015, Learning both Weights and Connections for Efficient Neural Networks, 1506.02626"
     )
+    published: ClassVar[Mapping[str, Published]] = {
+        "scope": Published("global", _RT),
+        "layers": Published("convolutions", _RT, ours="convolutions"),
+        "fine-tuning": finetuned("as the network was trained, gradients masked", _RT),
+    }
 
     def run(self, job: Job) -> Iterator[Pruned]:
         """One threshold for each target."""
@@ -80,6 +87,13 @@ class Lottery(_Masking):
     name: ClassVar[str] = "lottery"
     rewinds: ClassVar[bool] = True
     paper: ClassVar[str] = "Frankle and Carbin 2019, The Lottery Ticket Hypothesis, arXiv:1803.03635"
+    published: ClassVar[Mapping[str, Published]] = {
+        "init": Published("the weights that training began with", _RT, ours="the weights that training began with"),
+        "scope": Published("global", _RT),
+        "training": Published(
+            "160 epochs, lr 0.1", _RT, "training after pruning is the study's (rewind)", ours="as the study says"
+        ),
+    }
 
     init: str = ""
 
@@ -111,6 +125,13 @@ class LotteryRounds(_Masking):
     paper: ClassVar[str] = Lottery.paper
     when: ClassVar[str] = TRAINING
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
+    published: ClassVar[Mapping[str, Published]] = {
+        "rounds": Published(None, NOT_READ),
+        "epochs": Published("160", _RT, "the recipe that the study names decides", ours="the recipe's"),
+        "init": Published("the weights that training began with", _RT, ours="the weights that training began with"),
+        "scope": Published("global", _RT),
+        "share of a round": Published("the same of what is left", _RT, ours="the same of what is left"),
+    }
 
     rounds: int = setting(5, low=2, high=100)
     epochs: int | None = setting(None, "of the training between rounds; none: the recipe's", low=1, high=10**6)

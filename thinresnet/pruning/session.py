@@ -32,11 +32,15 @@ class How:
     budgets: Sequence[Sequence[Budget]] = ()  # one set for each outcome, loosest first
     to: Network | None = None
     to_name: str | None = None
-    scope: str | None = None
-    stream: bool = False
+    scope: str | None = None  # the method's own where none is given, as `stream`
+    stream: bool | None = None
     round_to: int = 1
     grow: bool = False
     seed: int = 42
+
+    def stream_of(self, method: Method) -> bool:
+        """Whether the residual stream is pruned too: as asked for, or else as the method's authors do."""
+        return method.stream if self.stream is None else self.stream
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def prune(
     *,
     to: Network | None = None,
     scope: str | None = None,
-    stream: bool = False,
+    stream: bool | None = None,
     round_to: int = 1,
     grow: bool = False,
     data: Data | None = None,
@@ -87,7 +91,8 @@ def prune(
             architecture as it is.
         to: Instead of budgets: the network whose channel counts are to come out.
         scope: `layer` (the same fraction of every group) or `global` (one ranking); the method's own if not given.
-        stream: Whether channels of the residual stream may go too, not only those inside blocks.
+        stream: Whether channels of the residual stream may go too, not only those inside blocks; as the method's
+            authors do if not given.
         round_to: Channel counts are multiples of this where the groups are wide enough.
         grow: PreConfig, at initialisation: groups may have more channels than they have now, up to twice as many.
         data: Images, for methods that need them.
@@ -105,6 +110,7 @@ def prune(
             f"prune {method.name}: needs {', '.join(sorted(method.needs - {'weights'}))}: give a run folder whose data "
             "are at hand, or --recipe and --data-dir"
         )
+    stream = how.stream_of(method)
     job = Job(method.name, network, model, targets, recipe, data, seed, progress, stream=stream, grow=grow)
     method.check(job)
     return _outcomes(method, job, [tuple(own) for own in budgets] or [()], parent, dense)
@@ -117,7 +123,7 @@ def check_targets(
     *,
     to: Network | None = None,
     scope: str | None = None,
-    stream: bool = False,
+    stream: bool | None = None,
     round_to: int = 1,
     grow: bool = False,
 ) -> None:
@@ -149,7 +155,7 @@ def _targets(method: Method, network: Network, how: How) -> tuple[tuple[Target, 
         raise InputError(f"--scope {scope}: it is one of {', '.join(SCOPES)}{nearest(scope, SCOPES)}")
     check_round_to(how.round_to)
     channels = channels_of(network)
-    movable = movable_groups(network, channels, stream=how.stream)
+    movable = movable_groups(network, channels, stream=how.stream_of(method))
     if how.to is not None:
         return (Target(network, wanted=_wanted(network, channels, movable, how.to), scope=scope),), parent, dense
     limits = [_limits(method, network, own, parent, dense) for own in how.budgets]
@@ -190,7 +196,7 @@ def _check_initialisation(method: Method, how: How) -> None:
     given = {
         "--to": how.to is not None,
         "--scope": how.scope is not None,
-        "--stream": how.stream,
+        "--stream": how.stream_of(method) != method.stream,
         "--round-to": how.round_to != 1,
     }
     for flag in (flag for flag, is_given in given.items() if is_given):
@@ -222,9 +228,14 @@ def _limits(
 def _check_smallest(method: Method, limits: Limits, channels: Channels, movable: Sequence[str], round_to: int) -> None:
     """Refuse budgets that nothing can meet."""
     smallest = cost_of(channels, smallest_counts(channels, movable, round_to))
-    if method.removes == "channels" and not limits.allow(smallest):
-        kept = len(movable) < len(channels.slices)
-        raise limits.refuse(smallest, "pruned network that keeps its residual stream" if kept else "pruned network")
+    if method.removes != "channels" or limits.allow(smallest):
+        return
+    unlocked = [group for group in channels.slices if group not in channels.locked]
+    if len(movable) == len(unlocked):
+        raise limits.refuse(smallest, "pruned network")
+    error = limits.refuse(smallest, "pruned network that keeps its residual stream")
+    reached = limits.allow(cost_of(channels, smallest_counts(channels, unlocked, round_to)))
+    raise InputError(f"{error}; --stream {'prunes it too' if reached else 'would not reach it either'}")
 
 
 def _check_order(limits: Sequence[Limits]) -> None:

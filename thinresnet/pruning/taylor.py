@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from thinresnet.convert import setting
 from thinresnet.pruning.gates import gated
 from thinresnet.pruning.job import Job
-from thinresnet.pruning.method import Method
+from thinresnet.pruning.method import KNOWN, NOT_READ, Method, Published
 from thinresnet.pruning.selection import Scores
 
 
@@ -30,6 +30,11 @@ class Taylor(Method):
     paper: ClassVar[str] = "Molchanov et al. 2017, Pruning CNNs for Resource Efficient Inference, arXiv:1611.06440"
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients"})
     scope: ClassVar[str] = "global"
+    published: ClassVar[Mapping[str, Published]] = {
+        "images": Published(None, NOT_READ),
+        "mode": Published(None, NOT_READ, ours="eval"),
+        "scope": Published("global", KNOWN),
+    }
 
     images: int = setting(256, low=1, high=10**7)
 

@@ -56,7 +56,7 @@ class _Method:
     method: str
     set: dict[str, Any] = setting(dict)
     scope: str | None = setting(None, choices=SCOPES)
-    stream: bool = False
+    stream: bool | None = None  # none: as the method's authors do
     preconfig: bool = False
     label: str | None = setting(None, pattern=NAME)
     protocols: tuple[str, ...] = setting((), distinct=True)
@@ -67,7 +67,8 @@ class _Method:
         if self.preconfig and not found.grows:
             raise InputError(f"preconfig: {self.method} cannot give a layer more channels; leave it out")
         label = self.label or (f"{self.method}-preconfig" if self.preconfig else self.method)
-        return Pruner(label, found, differing(found), self.scope, self.stream, self.preconfig, self.protocols)
+        stream = found.stream if self.stream is None else self.stream
+        return Pruner(label, found, differing(found), self.scope, stream, self.preconfig, self.protocols)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,9 @@ def initial_checkpoint(given: str) -> Initial | None:
     path = Path(given)
     path = path / WEIGHTS_FILE if path.is_dir() else path
     if not path.is_file():
-        raise InputError(f"--initial-checkpoint {path}: no such file; give a .safetensors file or a run folder")
+        raise InputError(
+            f"--initial-checkpoint {path}: no such file; give a .safetensors or .pth file, or a run folder"
+        )
     return Initial(path, provenance.file_sha256(path))
 
 
