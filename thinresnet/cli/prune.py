@@ -330,7 +330,7 @@ def _next(folder: Path, record: Any) -> str:
 
     side_px = read_network(folder).input_size[1]
     if record.masked:
-        return "training that keeps its masks is a study's: thinresnet study"
+        return f"train it, its zeros held, with: {training_line(folder, side_px, fine_tune=True)}"
     if record.layers:
         return f"train it with: {training_line(folder, side_px)}"
     if record.holdout_before is None:
