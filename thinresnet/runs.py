@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 NETWORK_FILE = "network.json"
+CONFIG_FILE = "config.json"  # what timm and the Hugging Face hub read of a folder
 WEIGHTS_FILE = "model.safetensors"
 EMA_WEIGHTS_FILE = "model_ema.safetensors"
 RECIPE_FILE = "recipe.yaml"

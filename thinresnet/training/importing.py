@@ -19,11 +19,13 @@ from thinresnet.download import Progress, download, is_url
 from thinresnet.errors import InputError
 from thinresnet.imported import Imported, Origin
 from thinresnet.network import Network
+from thinresnet.networks import hub
 from thinresnet.networks.blueprint import construct
 from thinresnet.networks.foreign import Adopted, adopt, read_state
 from thinresnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from thinresnet.public_weights import CLASSES, PublicWeights
 from thinresnet.runs import IMPORTED_FILE, WEIGHTS_FILE
+from thinresnet.training.classes import known_classes
 from thinresnet.training.provenance import file_sha256
 
 _SUFFIXES = re.compile(r"(\.(pt|pth|th|tar|bin|ckpt|safetensors))+\Z", re.IGNORECASE)
@@ -119,6 +121,7 @@ def write(opened: Opened, folder: Path) -> Imported:
             preprocessing=opened.preprocessing,
         )
         imported.write(part)
+        hub.write_config(part, network, opened.preprocessing, known_classes(opened.dataset, imported.classes))
         part.chmod(0o777 & ~_umask())
         _put(part, folder, imported)
     finally:
