@@ -18,9 +18,9 @@ import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
-from torch._subclasses.fake_tensor import FakeTensor
 from torch import nn
 from torch._dynamo import register_backend
+from torch._subclasses.fake_tensor import FakeTensor
 
 from thinresnet import networks
 from thinresnet import recipe as recipes
