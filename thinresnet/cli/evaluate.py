@@ -74,7 +74,7 @@ def import_verb(
     """
     from thinresnet.training.importing import Wanted, name_of, open_weights, write
 
-    prepared = _preprocessing(mean, std, resize, crop, interpolation, resize_on)
+    prepared = preprocessing_given(mean, std, resize, crop, interpolation, resize_on)
     wanted = Wanted(arch, _kwargs(model_kwargs), dataset, num_classes, None, key, trust, licence, prepared)
     with progress() as show:
         opened = open_weights(source, wanted, progress=show)
@@ -150,12 +150,12 @@ def evaluate_verb(
     if dataset == "digits":
         refuse_idle(context, "with --dataset digits", "these images come with scikit-learn", these=("data_dir",))
     test = TestImages.open(data_dir, dataset, split)
-    prepared = _preprocessing(mean, std, resize, crop, interpolation, resize_on)
+    prepared = preprocessing_given(mean, std, resize, crop, interpolation, resize_on)
     home = output or Path("evaluations")
     with tempfile.TemporaryDirectory(prefix="thinresnet-") as staging, progress() as show:
         subjects, opened = _subjects(_chosen(what), test, arch, ema, prepared, yes, Path(staging), show)
         found = evaluate(
-            subjects, test, classes=_classes(classes), batch_size=batch_size, device=_device(device), progress=show
+            subjects, test, classes=_classes(classes), batch_size=batch_size, device=device_given(device), progress=show
         )
     folders = []
     for subject, evaluation in zip(subjects, found, strict=True):
@@ -248,7 +248,7 @@ def _accept(opened: Opened, source: str, *, yes: bool) -> None:
     )
 
 
-def _preprocessing(
+def preprocessing_given(
     mean: str | None,
     std: str | None,
     resize: int | None,
@@ -300,7 +300,7 @@ def _classes(text: str | None) -> list[str] | str | None:
     return names
 
 
-def _device(name: str | None) -> Any:
+def device_given(name: str | None) -> Any:
     import torch
 
     if name is None:
