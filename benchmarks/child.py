@@ -13,9 +13,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def output_of(
-    command: Sequence[str], environment: Mapping[str, str] | None = None, folder: Path | None = None
-) -> str:
+def output_of(command: Sequence[str], environment: Mapping[str, str] | None = None, folder: Path | None = None) -> str:
     """What a Python command prints, errors included; one that fails ends the benchmark with the end of its output."""
     done = subprocess.run(
         [sys.executable, *command],
@@ -32,6 +30,7 @@ def output_of(
 
 
 def measured_by_child(what: str) -> dict[str, Any]:
-    """What this very command prints as JSON on its last line when it is given `--child` once more."""
-    row: dict[str, Any] = json.loads(output_of([*sys.argv, "--child", what]).splitlines()[-1])
+    """What this very command prints as a line of JSON when it is given `--child` once more."""
+    lines = output_of([*sys.argv, "--child", what]).splitlines()
+    row: dict[str, Any] = json.loads(next(line for line in reversed(lines) if line.startswith("{")))
     return row

@@ -65,6 +65,8 @@ CASES: dict[str, tuple[Repository | Library, Case]] = {
     "force": (FORCE, at_initialisation.force),
 }
 
+_SETTINGS = ("seed", "batch", "updates", "dense_epochs", "test_images", "threads")
+
 
 def main() -> None:
     """Compare, print, and write the results."""
@@ -72,7 +74,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     os.environ["OMP_NUM_THREADS"] = str(args.threads)  # of the other side too
     bench = Bench(
-        args.peers, args.weights, Pictures.read(args.data_dir / "train", 3000, args.seed),
+        args.peers, args.weights, Pictures.read(args.data_dir / "train", 1500, args.seed),
         Pictures.read(args.data_dir / "test", args.test_images, args.seed), args.seed, args.batch, args.updates,
         args.dense_epochs,
     )  # fmt: skip
@@ -88,7 +90,10 @@ def main() -> None:
         for finding in case(bench):
             findings.append(finding)
             print(f"{finding.method}: {finding.compared}: {finding.theirs} | {finding.ours}", flush=True)
-    _report(args, findings, skipped, time.perf_counter() - begun)
+        _write(
+            args, findings, skipped, time.perf_counter() - begun
+        )  # after each: a long run that ends early is not lost
+    print(f"\n{_write(args, findings, skipped, time.perf_counter() - begun)}\nwritten: {args.output}/peers.{{md,json}}")
 
 
 def _arguments() -> argparse.Namespace:
@@ -100,16 +105,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, help="folder with public checkpoints")
     parser.add_argument("--methods", nargs="+", choices=CASES, default=list(CASES), help="only these (default: all)")
     parser.add_argument("--batch", type=int, default=64, help="images in a batch (default: 64)")
-    parser.add_argument("--updates", type=int, default=20, help="updates in an epoch (default: 20)")
+    parser.add_argument("--updates", type=int, default=8, help="updates in an epoch (default: 8)")
     parser.add_argument("--dense-epochs", type=int, default=8, help="epochs of the dense network for l1 (default: 8)")
-    parser.add_argument("--test-images", type=int, default=1000, help="test images (default: 1000)")
+    parser.add_argument("--test-images", type=int, default=500, help="test images (default: 500)")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch; 1 repeats to the bit (default: 1)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the results")
     return parser.parse_args()
 
 
-def _report(args: argparse.Namespace, findings: Sequence[Finding], skipped: dict[str, str], seconds: float) -> None:
+def _write(args: argparse.Namespace, findings: Sequence[Finding], skipped: dict[str, str], seconds: float) -> str:
+    """Write what there is so far; returns the Markdown."""
     used = [source for name, (source, _) in CASES.items() if name in args.methods and name not in skipped]
     result = {
         "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -117,10 +123,12 @@ def _report(args: argparse.Namespace, findings: Sequence[Finding], skipped: dict
         "seconds": round(seconds),
         "versions": {name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},
         "python": platform.python_version(),
-        "peers": {_called(source): {"at": _at(source), "shims": [SHIMS[own][0] for own in source.shims]} for source in used},
+        "peers": {
+            _called(source): {"at": _at(source), "shims": [SHIMS[own][0] for own in source.shims]} for source in used
+        },
         "data": args.data_dir.name,
         "weights": args.weights.name if args.weights else None,
-        **{name: getattr(args, name) for name in ("seed", "batch", "updates", "dense_epochs", "test_images", "threads")},
+        **{name: getattr(args, name) for name in _SETTINGS},
         "skipped": skipped,
         "findings": [_jsonable(finding) for finding in findings],
     }  # fmt: skip
@@ -128,7 +136,7 @@ def _report(args: argparse.Namespace, findings: Sequence[Finding], skipped: dict
     args.output.mkdir(parents=True, exist_ok=True)
     (args.output / "peers.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     (args.output / "peers.md").write_text(text)
-    print(f"\n{text}\nwritten: {args.output / 'peers.json'}, {args.output / 'peers.md'}")
+    return text
 
 
 def _text(result: dict[str, Any], findings: Sequence[Finding]) -> str:

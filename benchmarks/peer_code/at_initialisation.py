@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 from peer_code.bench import Bench, Share, renamed
 from peer_code.compare import Array, Finding, mask_finding
@@ -18,13 +18,17 @@ _LOTTERY = (
     (r"^layer2\.2", "blocks.5"), (r"^layer3\.0", "blocks.6"), (r"^layer3\.1", "blocks.7"),
     (r"^layer3\.2", "blocks.8"), (r"^conv1", "conv"), (r"^bn1", "bn"), (r"\.downsample\.", ".shortcut."),
 )  # fmt: skip
+_NO_SOFTMAX = (
+    "their gradients are of nll_loss on logits, without the log-softmax that it expects; the paper's loss, and ours, "
+    "is the cross-entropy"
+)
 _GRASP = ((r"\.downsample\.1\.", ".bn3."), (r"^bn1", "bn"), (r"^fc\.", "linear."))
 _PLAN = (0, 0, "M", 0, 0, "M", 0, 0, 0, "M", 0, 0, 0, "M", 0, 0, 0)  # widths and poolings
 _VGG = ((r"^features\.", "feature."), (r"^fc\.", "classifier."))
 
 
-def _arrays(masks: Sequence[object]) -> list[Array]:
-    return [mask.numpy() for mask in masks]  # type: ignore[attr-defined]
+def _arrays(masks: Sequence[Tensor]) -> list[Array]:
+    return [mask.numpy() for mask in masks]
 
 
 def synaptic_flow(bench: Bench) -> Iterator[Finding]:
@@ -59,8 +63,8 @@ def synaptic_flow(bench: Bench) -> Iterator[Finding]:
     how = {"density": share.density, "rounds": 100, "train_mode": False}
     for changes, allowed, compared, why in (
         ({"double": True, "down": True}, TIES, "float64, counts of rounds rounded down", ""),
-        ({}, 0, "as their command runs it", "each of 100 rounds keeps the next larger number of weights there, the next "
-         "smaller here, and float32 there; with that made equal none differs: a weight more changes all later scores"),
+        ({}, 0, "as their command runs it", "each of 100 rounds keeps the next larger number of weights there, the "
+         "next smaller here, and float32 there; a weight more in one round changes all later scores"),
     ):  # fmt: skip
         theirs = masks("SynFlow", batches, **how, **changes)
         yield mask_finding(
@@ -73,7 +77,7 @@ def grasp(bench: Bench) -> Iterator[Finding]:
     network = scale("resnet20_cifar", width=2.0, shortcut="B")
     model = build(network, seed=bench.seed)
     share = Share.of(network, DENSITY)
-    sorted_batch, mixed_batch = (_with_spare(bench, mixed=mixed) for mixed in (False, True))
+    sorted_batch, mixed_batch = (bench.train.by_class(10, mixed=mixed) for mixed in (False, True))
     found = bench.theirs(
         GRASP, "grasp", weights=renamed(model.state_dict(), _GRASP), depth=20, removed=1 - share.middle,
         per_class=10, temperature=200, train=[sorted_batch],
@@ -88,10 +92,6 @@ def grasp(bench: Bench) -> Iterator[Finding]:
         why="their code sorts the images by class before it halves them, so that norms see five classes at a time; "
         "ours come mixed",
     )  # fmt: skip
-
-
-def _with_spare(bench: Bench, *, mixed: bool) -> tuple[object, object]:
-    return bench.train.by_class(10, mixed=mixed)
 
 
 def force(bench: Bench) -> Iterator[Finding]:
@@ -111,7 +111,6 @@ def force(bench: Bench) -> Iterator[Finding]:
             )  # fmt: skip
             yield mask_finding(
                 _arrays(found["masks"]), own, allowed=0 if not log_softmax else 50, method=name, peer=FORCE.address,
-                network="VGG-16, width 0.25", compared=f"masks, {rounds} rounds" + (", log-softmax added" if log_softmax else ""),
-                why="" if log_softmax else "their gradients are of nll_loss on logits, without the softmax that it "
-                "expects; the paper's loss, and ours, is the cross-entropy",
+                network="VGG-16, width 0.25", why="" if log_softmax else _NO_SOFTMAX,
+                compared=f"masks, {rounds} rounds" + (", log-softmax added" if log_softmax else ""),
             )  # fmt: skip

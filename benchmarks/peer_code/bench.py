@@ -151,16 +151,16 @@ def data_of(batches: Sequence[Batch]) -> Any:
     return GivenData(GivenTrain(batches))
 
 
-def ours(name: str, network: Network, model: nn.Module, settings: Mapping[str, Any] | None = None, **how: Any) -> Outcome:
+def ours(
+    name: str, network: Network, model: nn.Module, settings: Mapping[str, Any] | None = None, **how: Any
+) -> Outcome:
     """What our method makes of it, to one target."""
     return next(iter(prune(method(name, settings), network, model, **how)))
 
 
 def fine_tuned(model: nn.Module, recipe: Recipe, batches: Sequence[Batch]) -> nn.Module:
     """The model after training by the recipe."""
-    training = FineTuning(
-        model, recipe, data_of(batches), epochs=None, updates=None, lr=None, progress=lambda *_: None
-    )
+    training = FineTuning(model, recipe, data_of(batches), epochs=None, updates=None, lr=None, progress=lambda *_: None)
     for update in training.batches():
         training.step(update)
     return model

@@ -98,9 +98,7 @@ def mask_finding(theirs: Sequence[Array], ours: Sequence[Array], *, allowed: int
     )  # fmt: skip
 
 
-def weights_finding(
-    theirs: Mapping[str, Array], ours: Mapping[str, Array], *, within: float, **said: str
-) -> Finding:
+def weights_finding(theirs: Mapping[str, Array], ours: Mapping[str, Array], *, within: float, **said: str) -> Finding:
     """A comparison of weights: the largest difference, in units of the largest weight of the tensor that it is in."""
     if theirs.keys() != ours.keys():
         raise ValueError(f"tensors that one side lacks: {sorted(theirs.keys() ^ ours.keys())}")
@@ -132,19 +130,6 @@ def accuracy_finding(theirs: float, ours: float, images: int, *, within: float, 
         figures={"accuracy_theirs": theirs, "accuracy_ours": ours, "images": images},
         **said,
     )
-
-
-def spearman(one: Array, other: Array) -> float:
-    """Rank correlation; equal values share their mean rank."""
-    ranks = [_ranks(values) for values in (one, other)]
-    return float(np.corrcoef(*ranks)[0, 1])
-
-
-def _ranks(values: Array) -> Array:
-    _, inverse, counts = np.unique(values.ravel(), return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    means: Array = (ends - (counts - 1) / 2)[inverse]
-    return means
 
 
 def shorter(indices: Sequence[int], most: int = 12) -> str:
@@ -182,7 +167,8 @@ def layers_table(layers: Iterable[Layer]) -> str:
         ("layer", "of", "theirs", "ours", "only theirs", "only ours"),
         (
             (
-                own.name, own.channels, shorter(own.theirs), "the same" if own.theirs == own.ours else shorter(own.ours),
+                own.name, own.channels, shorter(own.theirs),
+                "the same" if own.theirs == own.ours else shorter(own.ours),
                 shorter(own.only_theirs) if own.only_theirs else "", shorter(own.only_ours) if own.only_ours else "",
             )
             for own in layers

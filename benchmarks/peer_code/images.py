@@ -29,11 +29,15 @@ class Pictures:
         classes = sorted(entry for entry in folder.iterdir() if entry.is_dir())
         if len(classes) != CLASSES:
             raise SystemExit(f"{folder} has {len(classes)} class folders; the authors' networks have {CLASSES} classes")
-        files = [(file, label) for label, own in enumerate(classes) for file in sorted(own.iterdir())[: count // CLASSES]]
+        files = [
+            (file, label) for label, own in enumerate(classes) for file in sorted(own.iterdir())[: count // CLASSES]
+        ]
         order = torch.randperm(len(files), generator=torch.Generator().manual_seed(seed)).tolist()
         pixels = [np.asarray(Image.open(files[index][0]).convert("RGB"), dtype=np.float32) / 255 for index in order]
         images = (np.stack(pixels) - np.float32(MEAN)) / np.float32(STD)
-        return cls(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.tensor([files[i][1] for i in order]))
+        return cls(
+            torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), torch.tensor([files[i][1] for i in order])
+        )
 
     def batches(self, size: int, count: int) -> list[Batch]:
         """The first batches."""
@@ -67,6 +71,10 @@ class GivenTrain:
         return sum(len(targets) for _, targets in self.given)
 
     count = images_per_epoch
+
+    def scheduled(self, recipe: object) -> GivenTrain:
+        """The same, whatever sizes a recipe schedules."""
+        return self
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         """The batches."""

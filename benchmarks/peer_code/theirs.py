@@ -88,7 +88,9 @@ def l1(case: Case) -> Result:
     folder, place = case["folder"], "cifar/l1-norm-pruning"
     torch.save({"epoch": 0, "best_prec1": 0.0, "state_dict": case["weights"]}, "dense.pth")
     flags = ("--dataset", "cifar10", "--depth", case["depth"])
-    names = script(folder, f"{place}/res56prune.py", *flags, "-v", case["version"], "--model", "dense.pth", "--save", ".")
+    names = script(
+        folder, f"{place}/res56prune.py", *flags, "-v", case["version"], "--model", "dense.pth", "--save", "."
+    )
     result: Result = {
         "kept": [torch.nonzero(mask).flatten().tolist() for mask in names["cfg_mask"]],
         "pruned": state_of(names["newmodel"]),
@@ -160,14 +162,15 @@ def synaptic_flow(case: Case) -> Result:
     model = module(folder, "Models.lottery_resnet").resnet20((3, 32, 32), 10)
     model.load_state_dict(case["weights"], strict=False)  # not in there: masks, and scales of shortcuts, all ones
     pruner = getattr(pruners, case["pruner"])(generator.masked_parameters(model))
-    density = _RoundedDown(case["density"])
-    density.weights = sum(mask.numel() for mask, _ in pruner.masked_parameters)
+    density = case["density"]
+    if case["down"]:
+        density = _RoundedDown(density)
+        density.weights = sum(mask.numel() for mask, _ in pruner.masked_parameters)
     module(folder, "prune").prune_loop(
-        model, nn.CrossEntropyLoss(), pruner, case["train"], "cpu", density if case["down"] else case["density"], "exponential", "global",
-        case["rounds"], train_mode=case["train_mode"],
+        model, nn.CrossEntropyLoss(), pruner, case["train"], "cpu", density, "exponential", "global", case["rounds"],
+        train_mode=case["train_mode"],
     )  # fmt: skip
-    scores = [pruner.scores[id(weight)].detach().double().flatten() for _, weight in pruner.masked_parameters]
-    return {"masks": [mask.bool().flatten() for mask, _ in pruner.masked_parameters], "scores": scores}
+    return {"masks": [mask.bool().flatten() for mask, _ in pruner.masked_parameters]}
 
 
 def grasp(case: Case) -> Result:
@@ -255,9 +258,7 @@ def depgraph(case: Case) -> Result:
     return {"trained": weights, "kept": kept, "accuracy_before": before, "accuracy_after": after}
 
 
-def _train(
-    model: nn.Module, epochs: int, lr: float, decay: float, penalty: Callable[[nn.Module], None] | None
-) -> None:
+def _train(model: nn.Module, epochs: int, lr: float, decay: float, penalty: Callable[[nn.Module], None] | None) -> None:
     """The loop of Torch-Pruning's reproduction at a constant rate."""
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=decay)
     model.train()
