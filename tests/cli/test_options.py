@@ -98,13 +98,14 @@ WAYS: dict[str, list[str]] = {
         "leaderboard add --template",
     ],
     "leaderboard check": ["leaderboard check --board small.csv", "leaderboard check --json --board small.csv"],
+    "leaderboard diff": ["leaderboard diff other.csv --board small.csv"],
     "leaderboard cite": ["leaderboard cite", "leaderboard cite ROW --board small.csv"],
     "leaderboard page": ["leaderboard page --board small.csv"],
     "leaderboard figure": ["leaderboard figure --output figure.svg --board small.csv"],
 }
 # A value for each option (None: it is a flag that takes none), for one verb alone where its name comes first.
 VALUES: dict[str, str | None] = {
-    "WHAT": "", "PATTERN": "", "NAME": "", "NAMES": "", "FILE": "", "RUNS": "", "METHOD": "", "ARCH": "",
+    "WHAT": "", "BEFORE": "", "PATTERN": "", "NAME": "", "NAMES": "", "FILE": "", "RUNS": "", "METHOD": "", "ARCH": "",
     "SOURCE": "", "FOLDERS": "", "IMAGES": "", "--check": None, "--json": None, "--width": "0.6", "--interior": "0.6",
     "--round-to": "8", "--input": "16", "--num-classes": "7", "--layers": None, "--arch": "resnet56_cifar",
     "--macs": "21%", "--params": "11%", "--scaling": "interior", "--output": "elsewhere", "--batch-size": "3",
@@ -116,6 +117,7 @@ VALUES: dict[str, str | None] = {
     "--preconfig": None, "--set": "images=3", "--method": "own.py:last", "--weights": "w3.pt", "--recipe": "digits",
     "--holdout": "0.2", "--seed": "9", "--list": None, "--only": "two", "--jobs": "2", "--on": "ray",
     "--address": "host:1", "--cpus": "3", "--gpus": "1", "--dry-run": None, "--board": "other.csv",
+    "leaderboard diff --board": "whole.csv",
     "--against": "any", "--recipes": "classical", "--resolution": "own", "--sort": "macs", "--limit": "1",
     "--columns": "id,top1", "--csv": None, "--markdown": None, "--latex": None, "--family": "scaled",
     "--source": "measured", "--paper": "fang2023depgraph", "--year": "2020", "--verdict": "loses",
