@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+
 import pytest
 
 from thinresnet import recipe as recipes
