@@ -125,8 +125,20 @@ class Builder:
             return recipe
         return recipe.replace(distill_alpha=own.alpha, distill_temperature=own.temperature)
 
-    def prune(self, parent: Train, pruner: Pruner, points: Sequence[CostPoint], seed: int, step: str = "") -> Prune:
-        """Pruning of a trained network to several points, loosest first; one output each, by the point's tag."""
+    def prune(
+        self,
+        parent: Train,
+        pruner: Pruner,
+        points: Sequence[CostPoint],
+        seed: int,
+        *,
+        step: str = "",
+        recipe: Recipe | None = None,
+    ) -> Prune:
+        """Pruning of a trained network to several points, loosest first; one output each, by the point's tag.
+
+        A method that trains does so by `recipe`, or as its parent was trained.
+        """
         tags = "-".join(point.tag for point in points)
         name = f"{self.network.arch}-{pruner.label}-{tags}{step}-{self.images.name}-{self.setup.label}-s{seed}"
         return self.graph.add(
@@ -140,6 +152,7 @@ class Builder:
                 seed=seed,
                 points=tuple(points),
                 parent=Source(parent),
+                recipe=recipe,
                 data_dir=self.setup.recipe.data_dir,
                 macs=self.macs,
                 images_seen=self._images_seen(pruner),

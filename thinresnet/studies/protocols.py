@@ -169,7 +169,9 @@ def _prune_finetune_iterative(to: Builder) -> None:
             for seed in to.study.seeds:
                 trained = to.dense(seed)
                 for number, step in enumerate(_steps(to, point), start=1):
-                    pruned = to.prune(trained, pruner, [step], seed, step=f"-step{number}")
+                    # From the second step on the parent was fine-tuned; the method trains by the recipe all the same.
+                    own = to.setup.recipe if number > 1 and "training" in pruner.method.needs else None
+                    pruned = to.prune(trained, pruner, [step], seed, step=f"-step{number}", recipe=own)
                     last[seed] = Source(pruned, step.tag)
                     shape = f"{pruner.label}-{point.tag}-step{number}-finetuned"
                     trained = _finetuned(to, shape, last[seed], seed, pruner, step)

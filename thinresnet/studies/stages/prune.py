@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,7 +35,7 @@ class Prune(Stage):
     seed: int
     points: tuple[CostPoint, ...]
     parent: Source | Network  # a network: at initialisation
-    recipe: Recipe | None = None  # at initialisation: how images are read, where the method looks at any
+    recipe: Recipe | None = None  # how the method trains and reads images, where it is not as the parent was trained
     dataset: str | None = None  # as the recipe
     holdout: float = 0.0  # as the recipe
     data_dir: str | None = undecided(default=None)
@@ -73,7 +73,9 @@ class Prune(Stage):
         return {point.tag: path.name for point, (path, _) in zip(self.points, found, strict=True)}
 
     def _parent(self, inputs: Folders) -> Parent:
-        if isinstance(self.parent, Source):
-            return read_parent(str(inputs["parent"]), data_dir=None if self.data_dir is None else Path(self.data_dir))
         recipe = None if self.recipe is None else self.recipe.replace(seed=self.seed)
+        if isinstance(self.parent, Source):
+            data_dir = None if self.data_dir is None else Path(self.data_dir)
+            parent = read_parent(str(inputs["parent"]), data_dir=data_dir)
+            return parent if recipe is None else replace(parent, recipe=recipe)
         return Parent(name=self.parent.arch, network=self.parent, recipe=recipe, holdout=self.holdout)
