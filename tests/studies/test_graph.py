@@ -68,6 +68,32 @@ def stages(graph: StudyGraph, kind: str, holding: str = "") -> list[Stage]:
     return [stage for stage in graph.stages.values() if stage.kind == kind and holding in stage.name]
 
 
+def test_with_and_without_distillation_one_parent_serves_and_is_part_of_the_cost(tmp_path: Path) -> None:
+    budgets = [{"macs": "50%"}]
+    given = {"budgets": budgets, "methods": ["l1", "snip"], "seeds": [1], "protocols": [
+        "dense", "scaled-width", "prune-finetune", "at-init",
+    ]}  # fmt: skip
+    graph = graph_from(tmp_path, **given, distill=["none", {"from": "dense", "alpha": 0.5}])
+    alone = graph_from(tmp_path, **given)
+    # Of those without a teacher none has moved; parents, prunings and shapes are there once.
+    assert {stage.folder for stage in alone.stages.values()} <= {stage.folder for stage in graph.stages.values()}
+    assert len(graph.stages) == len(alone.stages) + 3
+    (dense,) = stages(graph, "train", "-dense-")
+    by_recipe = {own.recipe: own for own in graph.experiments if own.protocol == "scaled-width"}
+    plain, distilled = by_recipe["short"], by_recipe["short-distilled"]
+    assert [own.distilled for own in (plain, distilled)] == [False, True]
+    assert distilled.finals[0].inputs["teacher"].stage is dense
+    assert (distilled.finals[0].recipe.distill_alpha, distilled.finals[0].recipe.distill_temperature) == (0.5, 4.0)
+    passes = DENSE * 10 * IMAGES
+    assert distilled.training_macs == plain.training_macs + passes
+    assert distilled.training_macs_with_search == plain.training_macs + passes + 3 * DENSE * 10 * IMAGES
+    for name in ("prune-finetune", "at-init"):
+        ones = [own for own in graph.experiments if own.protocol == name]
+        assert [(own.recipe, own.distilled) for own in ones] == [("short", False), ("short-distilled", True)]
+        assert ones[0].finals[0].inputs["network"].stage is ones[1].finals[0].inputs["network"].stage
+    assert not any(own.distilled for own in graph.experiments if own.protocol == "dense")
+
+
 def test_ten_methods_share_one_dense_parent(graph: StudyGraph) -> None:
     dense = stages(graph, "train", "-dense-")
     assert len(dense) == 2  # a seed

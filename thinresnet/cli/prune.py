@@ -13,6 +13,7 @@ import typer
 
 from thinresnet.budget import QUANTITIES, Budget, short
 from thinresnet.cli.catalogue import COLUMNS, Row, as_markdown, cells, method_rows, settings_rows
+from thinresnet.cli.idle import refuse_idle
 from thinresnet.cli.next_steps import training_line
 from thinresnet.cli.terminal import JsonFlag, note, print_json, print_table, progress, say
 from thinresnet.errors import InputError
@@ -62,6 +63,7 @@ Holdout = Annotated[float | None, typer.Option(help="Share of the training set k
 
 @app.command("prune")
 def prune_verb(
+    context: typer.Context,
     method: Annotated[str, typer.Argument(metavar="[METHOD]", help="What prunes: see --list.")] = "",
     what: What = "",
     macs: Macs = None,
@@ -97,6 +99,8 @@ def prune_verb(
     if (published or as_markdown_) and not list_methods:
         raise InputError("--settings, --markdown: they go with --list; a method's setting is set by --set NAME=VALUE")
     if list_methods:
+        shown = ("own", "list_methods", "published", "as_markdown_", "as_json")
+        refuse_idle(context, "with --list", "it prunes nothing", all_but=shown)
         _list(own, names, _Shown(published, as_markdown_, as_json))
         return
     wanted, subject = _wanted_method(own, names)
@@ -331,7 +335,7 @@ def _next(folder: Path, record: Any) -> str:
 
     side_px = read_network(folder).input_size[1]
     if record.masked:
-        return "training that keeps its masks is a study's: thinresnet study"
+        return f"train it, its zeros held, with: {training_line(folder, side_px, fine_tune=True)}"
     if record.layers:
         return f"train it with: {training_line(folder, side_px)}"
     if record.holdout_before is None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from thinresnet.cli.catalogue import protocol_rows
+from thinresnet.cli.idle import refuse_idle
 from thinresnet.cli.terminal import console, print_json, print_table, say
 from thinresnet.errors import InputError, nearest, one_line
 
@@ -32,6 +33,7 @@ app = typer.Typer(
 
 @app.command("run")
 def run_verb(
+    context: typer.Context,
     file: File,
     output: Output = Path("runs"),
     data_dir: DataDir = None,
@@ -57,6 +59,11 @@ def run_verb(
         raise InputError("--json: it is for --dry-run; thinresnet study show --json prints results")
     if on not in _PLACES:
         raise InputError(f"--on {on}: it is one of {', '.join(_PLACES)}{nearest(on, _PLACES)}")
+    if on == "ray":
+        refuse_idle(context, "on Ray", "--cpus and --gpus of a stage say how many run at a time", these=("jobs",))
+    else:
+        why = "--jobs sets how many stages run at a time here"
+        refuse_idle(context, "without --on ray", why, these=("address", "cpus", "gpus"))
     graphs = _graphs(file, data_dir, dataset, only)
     if dry_run:
         _print_costs(graphs, as_json)

@@ -26,6 +26,7 @@ from thinresnet.errors import InputError
 from thinresnet.files import building, publish, write_atomically
 from thinresnet.identity import differing
 from thinresnet.network import Network
+from thinresnet.networks import hub
 from thinresnet.networks.cost import count
 from thinresnet.progress import Progress, silent
 from thinresnet.pruning.initialisation.densities import densities_left
@@ -309,6 +310,8 @@ def _write(folder: Path, work: _Work, outcome: Outcome, record: PruningRecord) -
         write_atomically(folder / NETWORK_FILE, pruned.network.to_json())
     else:
         networks.save(folder, pruned.network, pruned.model)
+        if work.parent.weights is not None:
+            hub.carry_over(work.parent.weights.parent, folder, pruned.network)
         if recipe is not None:
             write_atomically(folder / RECIPE_FILE, recipe.to_yaml())
     if pruned.masks is not None:

@@ -162,17 +162,18 @@ class Job:
         epochs: int | None = None,
         updates: int | None = None,
         lr: float | None = None,
+        weight_decay: float | None = None,
         quiet: bool = False,
     ) -> FineTuning:
         """Training of the model by the recipe, for its own number of epochs, or so many epochs or updates.
 
+        `weight_decay`: another than the recipe's.
         `quiet`: the method tells itself how far it is.
         """
         assert self.recipe is not None, f"{self.method} trains without saying so in `needs`"
         progress = silent if quiet else self.progress
-        tuning = FineTuning(
-            self.model, self.recipe, self.opened(), epochs=epochs, updates=updates, lr=lr, progress=progress
-        )
+        recipe = self.recipe if weight_decay is None else self.recipe.replace(weight_decay=weight_decay)
+        tuning = FineTuning(self.model, recipe, self.opened(), epochs=epochs, updates=updates, lr=lr, progress=progress)
         self._finetunings.append(tuning)
         return tuning
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from thinresnet.budget import Budget
@@ -98,7 +98,7 @@ class Builder:
         return self.graph.add(
             Train(
                 name=_named(f"{setup.subject.arch}-{shape}-{images.name}-{setup.label}-s{seed}"),
-                recipe=recipe or setup.recipe,
+                recipe=self._taught(recipe or setup.recipe),
                 recipe_name=setup.label,
                 shape=shape,
                 seed=seed,
@@ -108,6 +108,7 @@ class Builder:
                 holdout=self.study.holdout,
                 network=network,
                 weights=weights,
+                teacher=None if setup.distill is None else Source(self.dense(seed)),
                 equal_macs=self.macs if equal_computation else None,
                 most_times=most_times,
                 macs=macs,
@@ -115,8 +116,14 @@ class Builder:
         )
 
     def dense(self, seed: int) -> Train:
-        """The dense parent of a seed."""
-        return self.train("dense", self.network, seed)
+        """The dense parent of a seed, which has no teacher: with and without distillation it is the same stage."""
+        return replace(self, setup=replace(self.setup, distill=None)).train("dense", self.network, seed)
+
+    def _taught(self, recipe: Recipe) -> Recipe:
+        """The recipe with what the setup says of a teacher."""
+        if (own := self.setup.distill) is None:
+            return recipe
+        return recipe.replace(distill_alpha=own.alpha, distill_temperature=own.temperature)
 
     def prune(self, parent: Train, pruner: Pruner, points: Sequence[CostPoint], seed: int, step: str = "") -> Prune:
         """Pruning of a trained network to several points, loosest first; one output each, by the point's tag."""
