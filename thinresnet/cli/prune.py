@@ -214,7 +214,7 @@ def _prune(kind: Any, settings: dict[str, str], source: _Source, given: _Given, 
     from thinresnet.pruning.method import INITIALISATION
     from thinresnet.pruning.presets import preset
     from thinresnet.pruning.registry import configured
-    from thinresnet.pruning.session import How
+    from thinresnet.pruning.session import How, recalibrates
 
     method = configured(kind, settings)
     parent = source.parent()
@@ -238,6 +238,11 @@ def _prune(kind: Any, settings: dict[str, str], source: _Source, given: _Given, 
         done = list(prune_to_folders(method, parent, how, output=output, command=command, progress=shown))
     if method.when != INITIALISATION and parent.weights is None:
         note("No weights were given: the network is as it was drawn.")
+    elif given.recalibrate and recalibrates(method) and not all(record.recalibrate for _, record in done):
+        note(
+            "Batch norms keep the statistics of the network before the cut, for want of images: give a run whose data "
+            "are at hand, or --recipe and --data-dir (--recalibrate 0: leave them on purpose)."
+        )
     return done
 
 
