@@ -38,7 +38,7 @@ setup(
     package_data={
         "thinresnet": ["*.csv"],
         "thinresnet.recipes": ["*.yaml"],
-        "thinresnet.baselines": ["*.yaml", "*.json", "results/**/*"],
+        "thinresnet.baselines": ["*.yaml", "*.json", "results/**/*", "evaluations/**/*"],
         "thinresnet.studies": ["*.html"],
         "thinresnet.leaderboard": ["*.csv", "*.html", "*.css", "*.js"],
     },

@@ -26,7 +26,7 @@ from thinresnet.leaderboard.references import (
 from thinresnet.leaderboard.schema import FLAGS, REFERENCE_FLAGS, Entry
 from thinresnet.leaderboard.store import read_board
 from thinresnet.leaderboard.verdicts import Verdict, judge, points
-from thinresnet.leaderboard.welch import Sample, half_interval
+from thinresnet.welch import Sample, half_interval
 
 Make = Callable[..., Entry]
 BOARD = Path(__file__).parents[2] / "leaderboard.csv"

@@ -11,57 +11,69 @@ from typing import Annotated, Any
 import typer
 
 from thinresnet.budget import QUANTITIES, Budget, short
+from thinresnet.cli.next_steps import training_line
 from thinresnet.cli.terminal import JsonFlag, note, print_json, print_table, progress, say
 from thinresnet.errors import InputError
 
 app = typer.Typer()
 
 
+What = Annotated[
+    str,
+    typer.Argument(metavar="[RUN|NETWORK]", help="A run folder, a network.json, a file of weights or an architecture."),
+]
+Macs = Annotated[
+    list[str] | None, typer.Option(help="At most this many MACs: 2.05G, or a share: 50%. Again for more folders.")
+]
+To = Annotated[str | None, typer.Option(help="Instead of a budget: a paper's list (R56-A …), a network.json or a run.")]
+Scope = Annotated[
+    str | None, typer.Option(help="layer: the same share of each; global: one ranking. Default: the method's.")
+]
+Stream = Annotated[
+    bool | None, typer.Option("--stream/--no-stream", help="Prune the residual stream too. Default: the method's.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; see METHOD --list."),
+]
+OwnMethod = Annotated[
+    str | None,
+    typer.Option("--method", metavar="FILE.py:NAME", help="A method of your own, or of an installed package."),
+]
+ArchOfWeights = Annotated[
+    str | None, typer.Option(help="Of a file of weights: its architecture, where its layers do not tell.")
+]
+Holdout = Annotated[float | None, typer.Option(help="Share of the training set kept aside; default: the run's own.")]
+
+
 @app.command("prune")
 def prune_verb(
     method: Annotated[str, typer.Argument(metavar="[METHOD]", help="What prunes: see --list.")] = "",
-    what: Annotated[
-        str, typer.Argument(metavar="[RUN|NETWORK]", help="A run folder, a network.json or an architecture.")
-    ] = "",
-    macs: Annotated[
-        list[str] | None, typer.Option(help="At most this many MACs: 2.05G, or a share: 50%. Again for more folders.")
-    ] = None,
+    what: What = "",
+    macs: Macs = None,
     params: Annotated[list[str] | None, typer.Option(help="At most this many parameters: 12M or 50%.")] = None,
-    to: Annotated[
-        str | None, typer.Option(help="Instead of a budget: a paper's list (R56-A …), a network.json or a run.")
-    ] = None,
-    scope: Annotated[
-        str | None, typer.Option(help="layer: the same share of each; global: one ranking. Default: the method's.")
-    ] = None,
-    stream: Annotated[
-        bool | None, typer.Option("--stream/--no-stream", help="Prune the residual stream too. Default: the method's.")
-    ] = None,
+    to: To = None,
+    scope: Scope = None,
+    stream: Stream = None,
     round_to: Annotated[int, typer.Option(help="Channel counts are multiples of this.")] = 1,
     preconfig: Annotated[bool, typer.Option("--preconfig", help="At initialisation: layers may also grow.")] = False,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; see METHOD --list."),
-    ] = None,
-    own: Annotated[
-        str | None,
-        typer.Option("--method", metavar="FILE.py:NAME", help="A method of your own, or of an installed package."),
-    ] = None,
+    settings: Settings = None,
+    own: OwnMethod = None,
     weights: Annotated[Path | None, typer.Option(help="The network's weights, where it is not a run folder.")] = None,
+    arch: ArchOfWeights = None,
     input_px: Annotated[int | None, typer.Option("--input", help="Side of an architecture's input in pixels.")] = None,
     num_classes: Annotated[int | None, typer.Option(help="Number of an architecture's classes.")] = None,
     recipe: Annotated[str | None, typer.Option(help="How to train and read images; default: the run's own.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="The images, where they are not where the run says.")] = None,
-    holdout: Annotated[
-        float | None, typer.Option(help="Share of the training set kept aside; default: the run's own.")
-    ] = None,
+    holdout: Holdout = None,
     seed: Annotated[int | None, typer.Option(help="The random seed; default: the run's.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of runs.")] = Path("runs"),
     list_methods: Annotated[bool, typer.Option("--list", help="Say what each method needs, serves and does.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Prune a network to a budget, trained or at initialisation: a smaller dense network in a run folder of its own.
+    """Prune a network to a budget, trained or at initialisation: a smaller dense network.
 
-    Examples: thinresnet prune l1 runs/resnet20_cifar-w0.5-digits-s42-3f9a1c --macs 50%
+    Examples: thinresnet prune l1 runs/resnet20_cifar-dense-digits-s42-3f9a1c --macs 50%
     and before anything is trained: thinresnet prune synflow resnet50 --macs 50%
     """
     names = [name for name in (method, what) if name]
@@ -69,7 +81,7 @@ def prune_verb(
         _list(own, names, as_json)
         return
     wanted, subject = _wanted_method(own, names)
-    source = _Source(subject, weights, input_px, num_classes, recipe, data_dir, holdout)
+    source = _Source(subject, arch, weights, input_px, num_classes, recipe, data_dir, holdout)
     given = _Given(macs or [], params or [], to, scope, stream, round_to, preconfig, seed)
     done = _prune(wanted, dict(setting(text) for text in settings or []), source, given, output)
     if as_json:
@@ -84,6 +96,7 @@ class _Source:
     """The flags that say what is pruned."""
 
     what: str
+    arch: str | None
     weights: Path | None
     input_px: int | None
     num_classes: int | None
@@ -98,7 +111,12 @@ class _Source:
         from thinresnet.pruning.parent import read_parent
 
         found = read_parent(
-            self.what, weights=self.weights, recipe=self.recipe, data_dir=self.data_dir, holdout=self.holdout
+            self.what,
+            arch=self.arch,
+            weights=self.weights,
+            recipe=self.recipe,
+            data_dir=self.data_dir,
+            holdout=self.holdout,
         )
         if self.input_px is None and self.num_classes is None:
             return found
@@ -258,10 +276,13 @@ def _report(folder: Path, record: Any) -> None:
 
 def _next(folder: Path, record: Any) -> str:
     """What to do with the folder."""
+    from thinresnet.networks import read_network
+
+    side_px = read_network(folder).input_size[1]
     if record.masked:
         return "training that keeps its masks is a study's: thinresnet study"
     if record.layers:
-        return f"train it with: accelerate launch train.py --network {folder}"
+        return f"train it with: {training_line(folder, side_px)}"
     if record.holdout_before is None:
         say("No accuracy before fine-tuning: nothing was held out (train with --holdout 0.1).")
-    return f"fine-tune it with: accelerate launch train.py --network {folder} --initial-checkpoint {folder} --recipe …"
+    return f"fine-tune it with: {training_line(folder, side_px, fine_tune=True)}"

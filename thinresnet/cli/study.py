@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from thinresnet.cli.terminal import console, print_json, print_table, say
-from thinresnet.errors import InputError, nearest
+from thinresnet.errors import InputError, nearest, one_line
 
 if TYPE_CHECKING:
     from thinresnet.studies.graph import StudyGraph
@@ -81,7 +81,7 @@ def run_verb(
                 print(f"thinresnet: {graph.study.name}: {error}; {saved}", file=sys.stderr)
                 raise typer.Exit(REQUEUE_EXIT_CODE) from None
     for name, why in failed.items():
-        print(f"thinresnet: {name}: {why}", file=sys.stderr)
+        print(f"thinresnet: {name}: {one_line(why)}", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
 
@@ -99,16 +99,17 @@ def show_verb(
 
     Example: thinresnet study show baselines/digits.yaml
     """
+    from thinresnet.studies.records import as_records
     from thinresnet.studies.report import print_tables, write_report
     from thinresnet.studies.store import Store
-    from thinresnet.studies.table import as_records, summaries
+    from thinresnet.studies.table import distinct, summaries
 
     graphs = _graphs(file, data_dir, dataset, only)
     if as_json and len(graphs) > 1:
         raise InputError(f"--json: {file} holds {len(graphs)} studies; choose one with --only")
     for graph in graphs:
         root = output / graph.study.name
-        found = summaries(graph, Store(root))
+        found = distinct(summaries(graph, Store(root)))
         if not any(summary.results for summary in found):
             raise InputError(
                 f"study {graph.study.name}: nothing is finished in {root}; `thinresnet study run` it first"

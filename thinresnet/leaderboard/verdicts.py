@@ -29,7 +29,7 @@ from thinresnet.leaderboard.describing import reference_in_words, why_not
 from thinresnet.leaderboard.references import ALL_ASSUMPTIONS, BUDGETS, CAVEATS, UNITS, Assumptions
 from thinresnet.leaderboard.schema import DATASETS, INPUT_SIZES, Entry
 from thinresnet.leaderboard.training_cost import training_at_least, training_of_reference
-from thinresnet.leaderboard.welch import FEWEST_SEEDS
+from thinresnet.welch import FEWEST_SEEDS
 
 LOSES, TIES, CLEARS, UNJUDGED = "loses", "ties", "clears", "unjudged"
 OUTCOMES = (LOSES, TIES, CLEARS, UNJUDGED)

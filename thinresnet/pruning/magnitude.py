@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,18 +15,18 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from thinresnet.budget import QUANTITIES, Budget, Costs
 from thinresnet.convert import setting
-from thinresnet.errors import InputError, nearest
+from thinresnet.errors import InputError
 from thinresnet.networks.build import build
 from thinresnet.networks.cost import count
+from thinresnet.networks.foreign import load_weights
 from thinresnet.networks.search import Limits
-from thinresnet.networks.store import load_weights
 from thinresnet.pruning.job import Job, Pruned
 from thinresnet.pruning.method import NOT_READ, TRAINING, Method, Published, finetuned
 from thinresnet.runs import WEIGHTS_FILE
+from thinresnet.training.masks import apply_masks, keep_masks
 
 Masks = dict[str, Tensor]  # by parameter: which weights are left
 
@@ -160,47 +159,6 @@ class LotteryRounds(_Masking):
             yield _pruned(job, weights, copy.deepcopy(initial), masks, rewound_to=rewound_to)
 
 
-@contextmanager
-def keep_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> Iterator[None]:
-    """Inside, masked weights are zero after every update, and their gradients are zero before it.
-
-    Masked gradients keep momentum, clipping and adaptive rates from seeing what is gone; the second masking is for
-    optimizers that mix the entries of a matrix.
-    """
-    pairs = _matched(model, masks)
-
-    @torch.no_grad()
-    def apply(*_: Any) -> None:
-        for parameter, mask in pairs:
-            parameter.mul_(mask)
-
-    apply()
-    handles: list[Any] = [
-        parameter.register_hook(lambda gradient, mask=mask: gradient * mask) for parameter, mask in pairs
-    ]
-    handles.append(register_optimizer_step_post_hook(apply))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _matched(model: nn.Module, masks: Mapping[str, Tensor]) -> list[tuple[nn.Parameter, Tensor]]:
-    """Each masked parameter with its mask, on its device; masks that do not fit are refused."""
-    parameters = dict(model.named_parameters())
-    pairs = []
-    for name, mask in masks.items():
-        if name not in parameters:
-            raise InputError(f"masks: the network has no parameter {name!r}{nearest(name, parameters)}")
-        if mask.shape != parameters[name].shape:
-            raise InputError(
-                f"masks: {name!r} has shape {tuple(mask.shape)}; the network's is {tuple(parameters[name].shape)}"
-            )
-        pairs.append((parameters[name], mask.bool().to(parameters[name].device)))
-    return pairs
-
-
 class Weights:
     """The convolution weights of a job's network, and what each would save."""
 
@@ -293,9 +251,7 @@ def _initial(job: Job, init: str) -> tuple[nn.Module, str]:
 
 def _pruned(job: Job, weights: Weights, model: nn.Module, masks: Masks, **notes: Any) -> Pruned:
     """A network of the same shape with zeros, and what it would cost if they were free."""
-    with torch.no_grad():
-        for parameter, mask in _matched(model, masks):
-            parameter.mul_(mask)
+    apply_masks(model, masks)
     kept, total = (sum(int(mask.sum()) for mask in masks.values()), sum(mask.numel() for mask in masks.values()))
     macs, params = weights.cost(masks)
     theory = {"density": kept / total, "theoretical_macs": macs, "theoretical_params": params}

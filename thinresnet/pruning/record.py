@@ -13,10 +13,11 @@ from typing import Any
 from thinresnet.convert import convert
 from thinresnet.errors import InputError
 from thinresnet.files import read_object, write_atomically
+from thinresnet.runs import MASKS_FILE
 
 FORMAT = 2
 FILE = "pruning.json"
-MASKS = "masks.safetensors"  # of the network in the folder
+MASKS = MASKS_FILE
 OWN_MASKS = "own_masks.safetensors"  # of the network before: which weights a method at initialisation would keep
 PICTURE = "kept"
 

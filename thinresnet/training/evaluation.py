@@ -114,7 +114,7 @@ def open_subject(folder: Path, *, ema: bool = False, preprocessing: Mapping[str,
         ema=ema,
         preprocessing=replace(own, **dict(preprocessing or {})),
         outputs=outputs,
-        class_names=_known_classes(dataset, outputs),
+        class_names=known_classes(dataset, outputs),
     )
 
 
@@ -201,7 +201,7 @@ def of_recipe(how: Recipe, network: Network) -> Preprocessing:
     )
 
 
-def _known_classes(dataset: str, outputs: int) -> tuple[str, ...] | None:
+def known_classes(dataset: str, outputs: int) -> tuple[str, ...] | None:
     """The names of a network's outputs, where its dataset says them."""
     if dataset == "cifar10" and outputs == len(_CIFAR10):
         return _CIFAR10
