@@ -28,6 +28,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "fisher": {"images": 32},
     "fisher-tune": {"updates": 1, "channels": 100, "lr": 0.01},
     "group-norm": {"epochs": 1},
+    "isomorphic": {"images": 32},
     "lasso": {"images": 32},
     "sfp": {"epochs": 1},
     "slimming": {"epochs": 1},
