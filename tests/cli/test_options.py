@@ -148,7 +148,7 @@ EXEMPT: dict[str, str] = {
     "study show --json": "what does the work is replaced before it prints; tests/studies/test_report.py",
     "predict --batch-size": "one image is one batch; tests/cli/test_predict.py",
     "baseline page --output": "the board of this test has no evaluations; tests/leaderboard/test_authors_page.py",
-    "export --tolerance": "the outputs are equal here; tests/cli/test_export.py",
+    "export --tolerance": "the outputs are equal here; tests/cli/test_predict.py",
     "plot --json": "what does the work is replaced before it prints; tests/training/test_plot.py",
     "data write --json": "the same; tests/training/data/test_info.py",
     "time --json": "the same; tests/cli/test_networks.py",

@@ -9,9 +9,9 @@ first; and what comes out is measured by the one counter before it is handed on.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,11 @@ from thinresnet.networks.ties import Labels
 
 Scores = np.ndarray[Any, np.dtype[np.float64]]  # one figure a channel
 Counts = dict[str, int]  # channels of each movable group
+Candidate = TypeVar("Candidate")
+Key = TypeVar("Key")
+
+_CLOSE = 0.98  # of a budget: what is to be spent of it, where the widths of channels allow that
+_MOST_EXCHANGES = 8
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,47 @@ def _network(network: Network, channels: Channels, counts: Counts) -> Network:
     return describe(network.arch, channels=widths, input_size=network.input_size, **network.kwargs)
 
 
+def exchanged(
+    counts: Candidate,
+    keys: Sequence[Key],
+    wider: Callable[[Candidate, Key], Candidate | None],
+    narrower: Callable[[Candidate, Key], Candidate | None],
+    cost: Callable[[Candidate], Costs],
+    limits: Limits,
+) -> Candidate:
+    """Nearer to the limits, where more than a fiftieth is left: a step less of one key for steps more of others.
+
+    Steps may be coarse (multiples of 8, narrow networks), so that none fits what is left although they would exchange.
+    """
+
+    def fill(counts: Candidate, but: Key) -> Candidate:  # always the step that leaves least
+        while True:
+            tried = (wider(counts, key) for key in keys if key != but)
+            more = [own for own in tried if own is not None and limits.allow(cost(own))]
+            if not more:
+                return counts
+            counts = max(more, key=lambda own: _filled(cost(own), limits))
+
+    for _ in range(_MOST_EXCHANGES):
+        filled = _filled(cost(counts), limits)
+        if filled >= _CLOSE:
+            break
+        found = [fill(own, key) for key in keys if (own := narrower(counts, key)) is not None]
+        if not found:
+            break
+        nearest = max(found, key=lambda own: _filled(cost(own), limits))
+        if _filled(cost(nearest), limits) <= filled:
+            break
+        counts = nearest
+    return counts
+
+
+def _filled(costs: Costs, limits: Limits) -> float:
+    """What share of the limit that binds is spent."""
+    spent = dict(zip(QUANTITIES, costs, strict=True))
+    return max((spent[quantity] / most for quantity, most in limits.most.items() if most > 0), default=1.0)
+
+
 def _even_counts(network: Network, channels: Channels, movable: Sequence[str], limits: Limits, round_to: int) -> Counts:
     """The same fraction of every group, the largest that the limits allow, and a step more where rounding cut most."""
     steps = {group: step_of(channels, group, round_to) for group in movable}
@@ -144,10 +190,17 @@ def _even_counts(network: Network, channels: Channels, movable: Sequence[str], l
     def more(counts: Counts, group: str) -> Counts:
         return {**counts, group: min(counts[group] + steps[group], channels.count(group))}
 
+    def wider(counts: Counts, group: str) -> Counts | None:
+        return more(counts, group) if counts[group] < channels.count(group) else None
+
+    def narrower(counts: Counts, group: str) -> Counts | None:
+        left = (counts[group] - 1) // steps[group] * steps[group]
+        return {**counts, group: left} if left else None
+
     def spend(fraction: float, counts: Counts, within: Limits) -> Counts:
         lost = {group: (fraction * channels.count(group) - counts[group]) / step for group, step in steps.items()}
         order = sorted(movable, key=lambda group: lost[group], reverse=True)
-        return spend_in_order(counts, order, more, cost, within)
+        return exchanged(spend_in_order(counts, order, more, cost, within), movable, wider, narrower, cost, within)
 
     return largest_within(
         limits,
@@ -177,11 +230,13 @@ def _ranked_counts(
     def leaving(stay: float) -> Labels:  # the groups whose steps leave when so many stay, in the order of the ranking
         return order[: len(order) - int(stay)]
 
-    def spend(stay: float, gone: Labels, within: Limits) -> Labels:
-        def back(gone: Labels, owner: int) -> Labels:
-            return np.where(np.arange(len(movable)) == owner, gone - 1, gone)
+    def moved(gone: Labels, owner: int, by: int = -1) -> Labels | None:
+        there = 0 <= gone[owner] + by <= len(ladders[movable[owner]])
+        return np.where(np.arange(len(movable)) == owner, gone + by, gone) if there else None
 
-        return spend_in_order(gone, leaving(stay)[::-1].tolist(), back, cost, within)
+    def spend(stay: float, gone: Labels, within: Limits) -> Labels:
+        gone = spend_in_order(gone, leaving(stay)[::-1].tolist(), moved, cost, within)
+        return exchanged(gone, range(len(movable)), moved, lambda counts, owner: moved(counts, owner, 1), cost, within)
 
     found = largest_within(
         limits,
