@@ -36,7 +36,11 @@ STUDY: dict[str, Any] = {
     "recipes": {"short": {"recipe": "digits", "epochs": 10}},
     "finetune": {"epochs": 3, "warmup_epochs": 0},
     "budgets": [{"macs": "50%"}, {"macs": "25%"}],
-    "methods": ["l1", {"method": "slimming", "set": {"epochs": 2}}, {"method": "fisher", "set": {"images": 64}}],
+    "methods": [
+        "l1",
+        {"method": "slimming", "set": {"epochs": 2}},
+        {"method": "fisher-oneshot", "set": {"images": 64}},
+    ],
     "protocols": ["dense", "scaled-width", "prune-finetune", "scratch-e", "scratch-b"],
     "seeds": [1, 2],
 }
@@ -116,7 +120,10 @@ def test_training_costs_worked_by_hand(graph: StudyGraph) -> None:
     assert cost_of(row(graph, "scaled-width", None, "macs50pct")) == (3 * IMAGES * width * 10,) * 2
     tuning = 3 * IMAGES * half * 3
     # Dense parent, 64 images of the criterion through it, tuning.
-    assert cost_of(row(graph, "prune-finetune", "fisher", "macs50pct")) == (training + 3 * 64 * DENSE + tuning, tuning)
+    assert cost_of(row(graph, "prune-finetune", "fisher-oneshot", "macs50pct")) == (
+        training + 3 * 64 * DENSE + tuning,
+        tuning,
+    )
     assert cost_of(row(graph, "prune-finetune", "slimming", "macs50pct"))[0] == training * 1.2 + tuning
     assert cost_of(row(graph, "scratch-e", "l1", "macs50pct")) == (
         training + 3 * IMAGES * half * 10,
@@ -275,11 +282,12 @@ def test_methods_at_initialisation_take_part_where_they_can(tmp_path: Path) -> N
         ("force", {"rounds": 5}, 5 * 128),
         ("grasp", {"per_class": 4}, 2 * 10 * 4),
         ("l1", {}, 0),
-        ("taylor", {"images": 300}, 300),
+        ("taylor-oneshot", {"images": 300}, 300),
         ("slimming", {"epochs": 3}, 3 * 1000),
         ("lottery", {}, 0),
         ("lottery-rounds", {"rounds": 4, "epochs": 2}, 4 * 2 * 1000),
-        ("fisher-tune", {"updates": 2, "channels": 8}, 50 * 2 * 128),
+        ("fisher", {"updates": 2, "channels": 8}, 50 * 2 * 128),
+        ("gradual", {"criterion": "hrank", "updates": 2, "channels": 8}, 50 * (2 * 128 + 640)),
     ],
 )
 def test_what_a_method_looks_at(name: str, settings: dict[str, Any], images: int) -> None:

@@ -133,6 +133,7 @@ class Builder:
             Prune(
                 name=_named(name),
                 method=pruner.method.name,
+                revision=pruner.method.revision,
                 settings=pruner.settings,
                 scope=pruner.scope,
                 stream=pruner.stream,
@@ -157,6 +158,7 @@ class Builder:
         stage = Prune(
             name=_named(name),
             method=pruner.method.name,
+            revision=pruner.method.revision,
             settings=pruner.settings,
             grow=pruner.grow,
             seed=seed if needs else 0,
@@ -269,7 +271,8 @@ def images_seen(method: Method, dense: Network, recipe: Recipe, images: int, cla
     """The images that a method sees while pruning, at most, as far as its settings tell.
 
     That is `epochs` of training over so many images (the recipe's epochs, where none are set), `updates` between
-    removals of `channels`, so many `images` or `batches`, or `per_class` for a gradient and for its product.
+    removals of `channels` (and `images` for each), so many `images` or `batches`, or `per_class` for a gradient and
+    for its product.
     """
 
     def setting(name: str, default: int) -> int:
@@ -279,7 +282,7 @@ def images_seen(method: Method, dense: Network, recipe: Recipe, images: int, cla
     batch = recipe.batch_size * recipe.grad_accum_steps
     if "training" in method.needs and hasattr(method, "updates"):
         removals = -(-sum(dense.channels.values()) // setting("channels", 1))
-        return removals * setting("updates", 0) * batch
+        return removals * (setting("updates", 0) * batch + setting("images", 0))
     if "training" in method.needs:
         return setting("rounds", 1) * images * setting("epochs", recipe.total_epochs)
     if "data" in method.needs and hasattr(method, "batches"):
