@@ -10,9 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
-from thinresnet.budget import QUANTITIES, Budget, short
+from thinresnet.budget import Budget, short
+from thinresnet.cli.latency import LatencyTableFile, latency_row, say_latency
 from thinresnet.cli.terminal import JsonFlag, note, print_json, print_table, progress, say
 from thinresnet.errors import InputError
+
+Macs = Annotated[
+    list[str] | None, typer.Option(help="At most this many MACs: 2.05G, or a share: 50%. Again for more folders.")
+]
+Params = Annotated[list[str] | None, typer.Option(help="At most this many parameters: 12M or 50%.")]
+Latencies = Annotated[list[str] | None, typer.Option(help="At most this predicted time of a batch: 12ms or 50%.")]
 
 app = typer.Typer()
 
@@ -23,10 +30,10 @@ def prune_verb(
     what: Annotated[
         str, typer.Argument(metavar="[RUN|NETWORK]", help="A run folder, a network.json or an architecture.")
     ] = "",
-    macs: Annotated[
-        list[str] | None, typer.Option(help="At most this many MACs: 2.05G, or a share: 50%. Again for more folders.")
-    ] = None,
-    params: Annotated[list[str] | None, typer.Option(help="At most this many parameters: 12M or 50%.")] = None,
+    macs: Macs = None,
+    params: Params = None,
+    latency: Latencies = None,
+    latency_table: LatencyTableFile = None,
     to: Annotated[
         str | None, typer.Option(help="Instead of a budget: a paper's list (R56-A …), a network.json or a run.")
     ] = None,
@@ -68,7 +75,10 @@ def prune_verb(
         return
     wanted, subject = _wanted_method(own, names)
     source = _Source(subject, weights, input_px, num_classes, recipe, data_dir, holdout)
-    given = _Given(macs or [], params or [], to, scope, stream, round_to, preconfig, seed)
+    given = _Given(
+        {"macs": macs or [], "params": params or [], "latency": latency or []}, latency_table, to, scope, stream,
+        round_to, preconfig, seed,
+    )  # fmt: skip
     done = _prune(wanted, dict(setting(text) for text in settings or []), source, given, output)
     if as_json:
         print_json([{"folder": str(folder), **record.to_json()} for folder, record in done])
@@ -111,8 +121,8 @@ class _Source:
 class _Given:
     """The flags that say how far to prune."""
 
-    macs: list[str]
-    params: list[str]
+    budget_texts: dict[str, list[str]]
+    latency_table: Path | None
     to: str | None
     scope: str | None
     stream: bool
@@ -122,11 +132,10 @@ class _Given:
 
     def budgets(self) -> tuple[tuple[Budget, ...], ...]:
         """One set of budgets a folder."""
-        texts = {quantity: own for quantity, own in zip(QUANTITIES, (self.macs, self.params), strict=True) if own}
+        texts = {quantity: own for quantity, own in self.budget_texts.items() if own}
         if len({len(own) for own in texts.values()}) > 1:
-            raise InputError(
-                f"--macs is given {len(self.macs)} times and --params {len(self.params)}: each folder takes one of each"
-            )
+            times = " and ".join(f"--{quantity} {len(own)} times" for quantity, own in texts.items())
+            raise InputError(f"{times}: each folder takes one of each")
         columns = [[Budget.parse(quantity, text) for text in own] for quantity, own in texts.items()]
         return tuple(zip(*columns, strict=True))
 
@@ -157,6 +166,7 @@ def _wanted_method(own: str | None, names: list[str]) -> tuple[Any, str]:
 def _prune(kind: Any, settings: dict[str, str], source: _Source, given: _Given, output: Path) -> list[tuple[Path, Any]]:
     """Prune into folders."""
     from thinresnet.networks import read_network
+    from thinresnet.networks.latency_measuring import table_of
     from thinresnet.pruning.folder import prune_to_folders
     from thinresnet.pruning.method import INITIALISATION
     from thinresnet.pruning.presets import preset
@@ -176,6 +186,7 @@ def _prune(kind: Any, settings: dict[str, str], source: _Source, given: _Given, 
         round_to=given.round_to,
         grow=given.preconfig,
         seed=parent.seed if given.seed is None else given.seed,
+        latency_table=None if given.latency_table is None else table_of(parent.network, given.latency_table),
     )
     if method.when == INITIALISATION and source.weights is not None:
         raise InputError(f"--weights: {method.name} acts at initialisation, on weights drawn from --seed; leave it out")
@@ -232,6 +243,8 @@ def _report(folder: Path, record: Any) -> None:
             ("parameters", record.parent_params, record.params, record.dense_params),
         )
     ]
+    if record.latency is not None:
+        rows.append(latency_row(record.latency))
     if record.holdout_before is not None and record.holdout_pruned is not None:
         top1 = (f"{score['top1']:.2f} %" for score in (record.holdout_before, record.holdout_pruned))
         rows.append(("hold-out top-1, before fine-tuning", *top1, ""))
@@ -242,6 +255,8 @@ def _report(folder: Path, record: Any) -> None:
             for which, (density, name) in (("sparsest", left[0]), ("densest", left[-1]))
         ]
     print_table(("", "before", "after", "of dense"), rows, title=f"{record.method} ({record.when})")
+    if record.latency is not None:
+        say_latency(record.latency)
     if record.reconstruction:
         say(f"Reconstruction, {record.reconstruction}.")
     if record.masked:

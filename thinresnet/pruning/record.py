@@ -70,6 +70,7 @@ class PruningRecord:
     versions: dict[str, str]
     command: list[str] | None
     finished: str
+    latency: dict[str, Any] | None = None  # of a budget in latency: predicted, measured, and by which table
 
     def to_json(self) -> dict[str, Any]:
         """The object of pruning.json."""

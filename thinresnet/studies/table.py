@@ -223,7 +223,8 @@ def _limit(graph: StudyGraph, experiment: Experiment) -> Costs:
     most = experiment.dense._asdict()
     for point in graph.study.points:
         for own in point.budgets if point.tag == experiment.point else ():
-            most[own.quantity] = min(most[own.quantity], own.limit(getattr(experiment.dense, own.quantity)))
+            if own.quantity in most:  # a latency is kept by prediction, when the network is found
+                most[own.quantity] = min(most[own.quantity], own.limit(getattr(experiment.dense, own.quantity)))
     return Costs(**most)
 
 
