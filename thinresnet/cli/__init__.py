@@ -8,34 +8,60 @@ the keyboard are answered without torch. What a user got wrong becomes one line 
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from typing import Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 import thinresnet
-from thinresnet.errors import FAILED_EXIT_CODE, INPUT_EXIT_CODE, InputError, os_error_line
+from thinresnet.errors import FAILED_EXIT_CODE, INPUT_EXIT_CODE, InputError, check_utf8, one_line, os_error_line
 from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingError, TrainingInterruptedError, end_on_signals
 
+_ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # what typer raises for any slip, under a private name
 STOPPED_EXIT_CODE = 130  # as shells say of Ctrl-C
 _STOPPED = "thinresnet: stopped; files are whole or as they were: give the command again to do it anew"
-# Each verb (or group of verbs) and the file of this package that has it.
+# Each verb (or group of verbs): the file of this package that has it, and what the list of verbs says of it (the first
+# line of its own help), so that the list is shown without importing them all.
 VERBS = {
-    "networks": "networks",
-    "count": "networks",
-    "fit": "networks",
-    "time": "networks",
-    "train": "train",
-    "import": "evaluate",
-    "evaluate": "evaluate",
-    "plot": "runs",
-    "recipes": "runs",
-    "data": "data",
-    "prune": "prune",
-    "study": "study",
-    "baseline": "baseline",
-    "leaderboard": "leaderboard",
+    "networks": ("networks", "List the networks that are known to work, or try others."),
+    "count": ("networks", "Count MACs, parameters and activations, and compare them with the dense network."),
+    "fit": ("networks", "Find the largest network of a scaling that costs no more than a budget."),
+    "time": ("networks", "Measure latency and throughput here, against the dense network, beside the MAC ratio."),
+    "train": ("train", "Train a network by a recipe; the same as train.py, whose flags are those of recipes."),
+    "import": (
+        "evaluate",
+        "Make foreign weights a run folder: read without unpickling, mapped layer by layer.",
+    ),
+    "evaluate": (
+        "evaluate",
+        "Measure networks on test images, each with its own preprocessing unless flags say another.",
+    ),
+    "predict": (
+        "predict",
+        "Predict the classes of images with a run's network and its own preprocessing.",
+    ),
+    "export": (
+        "export",
+        "Export a run's network as ONNX, TorchScript or torch.export, checked against the network's own outputs.",
+    ),
+    "plot": (
+        "runs",
+        "Draw accuracy, loss, learning rate and speed of runs over their epochs, as PNG, SVG and HTML (works offline).",
+    ),
+    "recipes": ("runs", "List the recipes, or print one of them with its sources."),
+    "data": ("data", "Look at a dataset; write it as .beton files for the ffcv loader."),
+    "prune": (
+        "prune",
+        "Prune a network to a budget, trained or at initialisation: a smaller dense network.",
+    ),
+    "study": ("study", "Methods and plain scaling compared under one budget, from one file."),
+    "baseline": (
+        "baseline",
+        "The baseline: ThinResNet by its authors, and this project's exact-budget networks, frozen.",
+    ),
+    "leaderboard": ("leaderboard", "Published pruning results against simply scaled networks at no greater cost."),
 }
 _GROUPS = frozenset({"data", "study", "baseline", "leaderboard"})
 
@@ -46,6 +72,11 @@ class _OnDemand(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = dict.fromkeys(VERBS)  # type: ignore[assignment]  # names, to suggest from
+        self._lists = False
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self._lists = True
+        super().format_help(ctx, formatter)
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(VERBS)
@@ -53,7 +84,10 @@ class _OnDemand(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in VERBS:
             return None
-        group = typer.main.get_group(importlib.import_module(f"{__name__}.{VERBS[cmd_name]}").app)
+        file, says = VERBS[cmd_name]
+        if self._lists:
+            return TyperCommand(cmd_name, help=says)
+        group = typer.main.get_group(importlib.import_module(f"{__name__}.{file}").app)
         return group if cmd_name in _GROUPS else group.commands[cmd_name]
 
 
@@ -87,7 +121,15 @@ def main() -> None:
     # Where nothing catches a signal to save its state, the verb is over.
     with end_on_signals(_STOPPED, STOPPED_EXIT_CODE):
         try:
-            app()
+            check_utf8(sys.argv[1:])
+            for stream in (sys.stdout, sys.stderr):
+                if isinstance(stream, io.TextIOWrapper):  # names on a disk may be no UTF-8; they are shown as escapes
+                    stream.reconfigure(errors="backslashreplace")
+            sys.exit(app(standalone_mode=False))
+        except _ClickError as error:
+            _end_usage(error)
+        except typer.Abort:
+            _end("stopped; nothing was done", FAILED_EXIT_CODE)
         except InputError as error:
             _end(str(error), INPUT_EXIT_CODE)
         except TrainingInterruptedError as error:
@@ -98,6 +140,19 @@ def main() -> None:
             _end(*os_error_line(error))
 
 
+def _end_usage(error: Any) -> NoReturn:
+    """A slip of the keyboard as one line like any other, where typer draws a box; a group alone shows its help."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help is printed already
+        sys.exit(INPUT_EXIT_CODE)
+    verbs: list[str] = []
+    context = getattr(error, "ctx", None)
+    while context is not None and context.parent is not None:
+        verbs.insert(0, context.info_name)
+        context = context.parent
+    said = " ".join(error.format_message().split()).rstrip(".")
+    _end(f"{said}; see {' '.join(['thinresnet', *verbs])} --help", INPUT_EXIT_CODE)
+
+
 def _end(line: str, code: int) -> NoReturn:
-    print(f"thinresnet: {line}", file=sys.stderr)
+    print(f"thinresnet: {one_line(line)}", file=sys.stderr)
     sys.exit(code)

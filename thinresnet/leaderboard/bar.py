@@ -88,8 +88,7 @@ class BarPoint:
     wide_after: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Reading:
+class Reading(NamedTuple):
     """What a curve says at one cost: the bar there, or only one side of it beyond an end."""
 
     low: float
