@@ -186,7 +186,8 @@ def _trained(summary: Summary) -> object:
     if not summary.results or any(result.initial_checkpoint is not None for result in summary.results):
         return None
     seeds = [(own.seed, own.network_sha256, own.recipe_hash, own.training_macs) for own in summary.results]
-    return summary.experiment.recipe, summary.experiment.point, summary.planned, tuple(seeds)
+    own = summary.experiment
+    return own.recipe, own.point, own.distilled, summary.planned, tuple(seeds)
 
 
 def groups(found: Sequence[Summary]) -> dict[str, dict[str, list[Summary]]]:

@@ -148,8 +148,8 @@ def _references(summary: Summary, found: Sequence[Summary], cost: str) -> list[S
 
 
 def _at_one_point(one: Summary, other: Summary) -> bool:
-    same = (one.experiment.recipe, one.experiment.point) == (other.experiment.recipe, other.experiment.point)
-    return same and one.top1 is not None
+    first, second = ((own.recipe, own.point, own.distilled) for own in (one.experiment, other.experiment))
+    return first == second and one.top1 is not None
 
 
 def _is_the_same(summary: Summary, reference: Summary, cost: str) -> bool:
