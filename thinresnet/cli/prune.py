@@ -11,12 +11,16 @@ from typing import Annotated, Any
 
 import typer
 
-from thinresnet.budget import QUANTITIES, Budget, short
+from thinresnet.budget import Budget, short
 from thinresnet.cli.catalogue import COLUMNS, Row, as_markdown, cells, method_rows, settings_rows
 from thinresnet.cli.idle import refuse_idle
+from thinresnet.cli.latency import LatencyTableFile, latency_row, say_latency
 from thinresnet.cli.next_steps import training_line
 from thinresnet.cli.terminal import JsonFlag, note, print_json, print_table, progress, say
 from thinresnet.errors import InputError
+
+Params = Annotated[list[str] | None, typer.Option(help="At most this many parameters: 12M or 50%.")]
+Latencies = Annotated[list[str] | None, typer.Option(help="At most this predicted time of a batch: 12ms or 50%.")]
 
 app = typer.Typer()
 GROUP = "thinresnet.methods"  # as in pruning/registry.py, which takes seconds to import
@@ -67,7 +71,9 @@ def prune_verb(
     method: Annotated[str, typer.Argument(metavar="[METHOD]", help="What prunes: see --list.")] = "",
     what: What = "",
     macs: Macs = None,
-    params: Annotated[list[str] | None, typer.Option(help="At most this many parameters: 12M or 50%.")] = None,
+    params: Params = None,
+    latency: Latencies = None,
+    latency_table: LatencyTableFile = None,
     to: To = None,
     scope: Scope = None,
     stream: Stream = None,
@@ -105,7 +111,8 @@ def prune_verb(
         return
     wanted, subject = _wanted_method(own, names)
     source = _Source(subject, arch, weights, input_px, num_classes, recipe, data_dir, holdout)
-    given = _Given(macs or [], params or [], to, scope, stream, round_to, preconfig, seed, recalibrate)
+    texts = {"macs": macs or [], "params": params or [], "latency": latency or []}
+    given = _Given(texts, latency_table, to, scope, stream, round_to, preconfig, seed, recalibrate)
     done = _prune(wanted, dict(setting(text) for text in settings or []), source, given, output)
     if as_json:
         print_json([{"folder": str(folder), **record.to_json()} for folder, record in done])
@@ -163,8 +170,8 @@ class _Source:
 class _Given:
     """The flags that say how far to prune."""
 
-    macs: list[str]
-    params: list[str]
+    budget_texts: dict[str, list[str]]
+    latency_table: Path | None
     to: str | None
     scope: str | None
     stream: bool | None
@@ -175,11 +182,10 @@ class _Given:
 
     def budgets(self) -> tuple[tuple[Budget, ...], ...]:
         """One set of budgets a folder."""
-        texts = {quantity: own for quantity, own in zip(QUANTITIES, (self.macs, self.params), strict=True) if own}
+        texts = {quantity: own for quantity, own in self.budget_texts.items() if own}
         if len({len(own) for own in texts.values()}) > 1:
-            raise InputError(
-                f"--macs is given {len(self.macs)} times and --params {len(self.params)}: each folder takes one of each"
-            )
+            times = " and ".join(f"--{quantity} {len(own)} times" for quantity, own in texts.items())
+            raise InputError(f"{times}: each folder takes one of each")
         columns = [[Budget.parse(quantity, text) for text in own] for quantity, own in texts.items()]
         return tuple(zip(*columns, strict=True))
 
@@ -210,6 +216,7 @@ def _wanted_method(own: str | None, names: list[str]) -> tuple[Any, str]:
 def _prune(kind: Any, settings: dict[str, str], source: _Source, given: _Given, output: Path) -> list[tuple[Path, Any]]:
     """Prune into folders."""
     from thinresnet.networks import read_network
+    from thinresnet.networks.latency_measuring import table_of
     from thinresnet.pruning.folder import prune_to_folders
     from thinresnet.pruning.method import INITIALISATION
     from thinresnet.pruning.presets import preset
@@ -229,6 +236,7 @@ def _prune(kind: Any, settings: dict[str, str], source: _Source, given: _Given, 
         round_to=given.round_to,
         grow=given.preconfig,
         seed=parent.seed if given.seed is None else given.seed,
+        latency_table=None if given.latency_table is None else table_of(parent.network, given.latency_table),
         recalibrate=given.recalibrate,
     )
     if method.when == INITIALISATION and source.weights is not None:
@@ -308,6 +316,8 @@ def _report(folder: Path, record: Any) -> None:
             ("parameters", record.parent_params, record.params, record.dense_params),
         )
     ]
+    if record.latency is not None:
+        rows.append(latency_row(record.latency))
     if record.holdout_before is not None and record.holdout_pruned is not None:
         top1 = (f"{score['top1']:.2f} %" for score in (record.holdout_before, record.holdout_pruned))
         rows.append(("hold-out top-1, before fine-tuning", *top1, ""))
@@ -318,6 +328,8 @@ def _report(folder: Path, record: Any) -> None:
             for which, (density, name) in (("sparsest", left[0]), ("densest", left[-1]))
         ]
     print_table(("", "before", "after", "of dense"), rows, title=f"{record.method} ({record.when})")
+    if record.latency is not None:
+        say_latency(record.latency)
     if record.reconstruction:
         say(f"Reconstruction, {record.reconstruction}.")
     if record.masked:
