@@ -17,6 +17,7 @@ from thinresnet.errors import InputError
 
 QUANTITIES = ("macs", "params")
 _SCALES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}
+_LONGEST_FIGURE = 60
 _FIGURE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(?:e([+-]?\d{1,2}))?\s*([kmgbt]?|%)", re.ASCII | re.IGNORECASE)
 
 
@@ -41,9 +42,9 @@ class Budget:
         """Read `2.05G`, `50%`, `12M` or a plain number for `quantity` (`macs` or `params`)."""
         if quantity not in QUANTITIES:
             raise InputError(f"a budget bounds one of {', '.join(QUANTITIES)}; got {quantity!r}")
-        where = f"--{quantity} {text}"
+        where = f"--{quantity} {text!s:.60}"
         found = _FIGURE.fullmatch(str(text).strip())
-        if not found:
+        if not found or len(str(text)) > _LONGEST_FIGURE:
             raise InputError(
                 f"{where}: not a budget; write an amount such as 2.05G, 12M or 131k, or a share such as 50%"
             )

@@ -14,6 +14,7 @@ from thinresnet.budget import QUANTITIES, Budget, short
 from thinresnet.cli.terminal import JsonFlag, note, print_json, print_table, progress, say
 from thinresnet.errors import InputError
 
+LARGEST_SEED = 2**63 - 1  # of torch
 app = typer.Typer()
 
 
@@ -52,7 +53,9 @@ def prune_verb(
     holdout: Annotated[
         float | None, typer.Option(help="Share of the training set kept aside; default: the run's own.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="The random seed; default: the run's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=LARGEST_SEED, help="The random seed; default: the run's.")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of runs.")] = Path("runs"),
     list_methods: Annotated[bool, typer.Option("--list", help="Say what each method needs, serves and does.")] = False,
     as_json: JsonFlag = False,
