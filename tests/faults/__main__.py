@@ -70,8 +70,7 @@ def _cases(home: Home, options: argparse.Namespace) -> Iterator[Case]:
         for command in home.commands(only):
             yield from crash.campaign(command, home.root, options.most)
     if "kills" in kinds:
-        cases = kills.campaign(home, options.kills, options.seed, only or kills.KILLED)
-        yield from sorted(cases, key=lambda case: case.subject)
+        yield from kills.campaign(home, options.kills, options.seed, only or kills.KILLED)
     if "disk" in kinds:
         yield from disk.campaign(home, only, options.most)
     if "readers" in kinds:
