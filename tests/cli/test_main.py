@@ -11,8 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
-from thinresnet.cli import main
+from thinresnet.cli import VERBS, app, main
 from thinresnet.errors import os_error_line
 
 
@@ -65,6 +67,15 @@ def test_a_signal_ends_a_verb_with_one_line() -> None:
     assert verb.returncode == 130
     (stopped,) = [line for line in said.splitlines() if not line.startswith("board: ")]
     assert stopped.startswith("thinresnet: stopped")
+
+
+def test_the_list_of_verbs_says_what_their_own_help_says() -> None:
+    group = typer.main.get_group(app)
+    for verb, (_, says) in VERBS.items():
+        own = group.get_command(None, verb).help
+        assert " ".join(own.split("\n\n")[0].split()) == says, verb
+    listed = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "300"}).output
+    assert all(says in listed for _, says in VERBS.values())
 
 
 @pytest.mark.parametrize(

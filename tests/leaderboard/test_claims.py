@@ -13,6 +13,7 @@ import pytest
 
 from thinresnet import leaderboard
 from thinresnet.errors import InputError
+from thinresnet.leaderboard.adding import add_rows
 from thinresnet.leaderboard.claims import place, typed_in
 from thinresnet.leaderboard.records import claim_record
 from thinresnet.leaderboard.schema import Entry
@@ -116,11 +117,11 @@ def test_the_api_adds_rows_whole_or_not_at_all(board: Path) -> None:
     }  # fmt: skip
     before = board.read_bytes()
     with pytest.raises(InputError, match=r"row 2: .*arch"):
-        leaderboard.add(row, {**row, "arch": "ResNet 50", "method": "another"}, board=board)
+        add_rows(row, {**row, "arch": "ResNet 50", "method": "another"}, board=board)
     with pytest.raises(InputError, match="accept_doubts=True"):
-        leaderboard.add({**row, "top1": "99.10"}, board=board)
+        add_rows({**row, "top1": "99.10"}, board=board)
     assert board.read_bytes() == before
-    (added,) = leaderboard.add(row, board=board)
+    (added,) = add_rows(row, board=board)
     assert added in leaderboard.read_board(board)
 
 

@@ -13,7 +13,7 @@ import sys
 from typing import Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 import thinresnet
 from thinresnet.errors import FAILED_EXIT_CODE, INPUT_EXIT_CODE, InputError, check_utf8, one_line, os_error_line
@@ -22,22 +22,46 @@ from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingError, TrainingInterr
 _ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # what typer raises for any slip, under a private name
 STOPPED_EXIT_CODE = 130  # as shells say of Ctrl-C
 _STOPPED = "thinresnet: stopped; files are whole or as they were: give the command again to do it anew"
-# Each verb (or group of verbs) and the file of this package that has it.
+# Each verb (or group of verbs): the file of this package that has it, and what the list of verbs says of it (the first
+# line of its own help), so that the list is shown without importing them all.
 VERBS = {
-    "networks": "networks",
-    "count": "networks",
-    "fit": "networks",
-    "time": "networks",
-    "train": "train",
-    "import": "evaluate",
-    "evaluate": "evaluate",
-    "plot": "runs",
-    "recipes": "runs",
-    "data": "data",
-    "prune": "prune",
-    "study": "study",
-    "baseline": "baseline",
-    "leaderboard": "leaderboard",
+    "networks": ("networks", "List the networks that are known to work, or try others."),
+    "count": ("networks", "Count MACs, parameters and activations, and compare them with the dense network."),
+    "fit": ("networks", "Find the largest network of a scaling that costs no more than a budget."),
+    "time": ("networks", "Measure latency and throughput here, against the dense network, beside the MAC ratio."),
+    "train": ("train", "Train a network by a recipe; the same as train.py, whose flags are those of recipes."),
+    "import": (
+        "evaluate",
+        "Make foreign weights a run folder: read without unpickling, mapped layer by layer.",
+    ),
+    "evaluate": (
+        "evaluate",
+        "Measure networks on test images, each with its own preprocessing unless flags say another.",
+    ),
+    "predict": (
+        "predict",
+        "Predict the classes of images with a run's network and its own preprocessing.",
+    ),
+    "export": (
+        "export",
+        "Export a run's network as ONNX, TorchScript or torch.export, checked against the network's own outputs.",
+    ),
+    "plot": (
+        "runs",
+        "Draw accuracy, loss, learning rate and speed of runs over their epochs, as PNG, SVG and HTML (works offline).",
+    ),
+    "recipes": ("runs", "List the recipes, or print one of them with its sources."),
+    "data": ("data", "Look at a dataset; write it as .beton files for the ffcv loader."),
+    "prune": (
+        "prune",
+        "Prune a network to a budget, trained or at initialisation: a smaller dense network.",
+    ),
+    "study": ("study", "Methods and plain scaling compared under one budget, from one file."),
+    "baseline": (
+        "baseline",
+        "The baseline: ThinResNet by its authors, and this project's exact-budget networks, frozen.",
+    ),
+    "leaderboard": ("leaderboard", "Published pruning results against simply scaled networks at no greater cost."),
 }
 _GROUPS = frozenset({"data", "study", "baseline", "leaderboard"})
 
@@ -48,6 +72,11 @@ class _OnDemand(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = dict.fromkeys(VERBS)  # type: ignore[assignment]  # names, to suggest from
+        self._lists = False
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self._lists = True
+        super().format_help(ctx, formatter)
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(VERBS)
@@ -55,7 +84,10 @@ class _OnDemand(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in VERBS:
             return None
-        group = typer.main.get_group(importlib.import_module(f"{__name__}.{VERBS[cmd_name]}").app)
+        file, says = VERBS[cmd_name]
+        if self._lists:
+            return TyperCommand(cmd_name, help=says)
+        group = typer.main.get_group(importlib.import_module(f"{__name__}.{file}").app)
         return group if cmd_name in _GROUPS else group.commands[cmd_name]
 
 

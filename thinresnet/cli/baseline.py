@@ -1,4 +1,4 @@
-"""`thinresnet baseline list | show | cite`: the baseline's two members, to train, evaluate, compare with and cite.
+"""`thinresnet baseline list | show | cite | page`: the baseline's two members, to train, evaluate and cite.
 
 `thinresnet` is the authors' own: base widths, their recipe, their weights. `exact` is this project's: networks within
 exact budgets under named recipes.
@@ -15,7 +15,8 @@ import typer
 
 from thinresnet import public_weights
 from thinresnet.budget import short
-from thinresnet.cli.terminal import JsonFlag, print_json, print_table, say
+from thinresnet.cli.leaderboard_output import BoardOption, read_rows
+from thinresnet.cli.terminal import JsonFlag, print_json, print_table, print_written, say
 from thinresnet.errors import InputError
 
 if TYPE_CHECKING:
@@ -97,6 +98,32 @@ def cite_verb(
     sys.stdout.write("\n".join([*own, *code, BASELINE.bibtex, PROJECT.bibtex]))
 
 
+@app.command("page")
+def page_verb(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page; its pictures stand beside it.")] = Path(
+        "docs/thinresnet.md"
+    ),
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit with 2 if something is not current.")
+    ] = False,
+    board: BoardOption = None,
+) -> None:
+    """Write what docs/thinresnet.md shows of ThinResNet: tables and pictures, from the board and its evaluations.
+
+    Example: thinresnet baseline page
+    """
+    from thinresnet.leaderboard import authors, authors_page
+    from thinresnet.leaderboard.boards import find_board
+
+    found = authors.evidence(read_rows(board), find_board(board).path.parent)
+    if not check:
+        print_written(authors_page.write(found, output), as_json=False)
+        return
+    if old := authors_page.outdated(found, output):
+        raise InputError(f"{', '.join(map(str, old))}: not current; write them with: thinresnet baseline page")
+    say("the page and its pictures are current")
+
+
 def _chosen(pattern: str) -> tuple[list[Member], list[Baseline]]:
     """The networks of both members whose names are like this; at least one."""
     from thinresnet.studies.authors import members
@@ -131,7 +158,7 @@ def _record_of_theirs(member: Member) -> dict[str, Any]:
     from thinresnet.studies.baseline import evidence_folder
 
     weights = member.weights
-    results = measured(member, evidence_folder())
+    results = measured(member, evidence_folder().parent)
     return {
         "name": member.name,
         "member": "thinresnet",
@@ -148,7 +175,10 @@ def _record_of_theirs(member: Member) -> dict[str, Any]:
         "licence": weights.licence,
         "printed_top1": weights.printed_top1,
         "locator": weights.locator,
-        "measured": [{"dataset": one.dataset, "top1": one.top1, "images": one.images} for one in results],
+        "measured": [
+            {"dataset": one.dataset, "top1": one.top1, "images": one.images, "restricted": one.restricted}
+            for one in results
+        ],
     }
 
 
@@ -164,7 +194,10 @@ def _print_theirs(member: Member) -> None:
     say(f"  measure   thinresnet evaluate {member.network.name} --data-dir DATA")
     printed = f"{record['printed_top1']} % ({record['locator']})" if record["printed_top1"] else "nothing"
     say(f"  printed   {printed}")
-    found = "; ".join(f"{one['top1']:.2f} % on {one['dataset']}" for one in record["measured"])
+    among = {True: ", predictions restricted to its classes", False: ""}
+    found = "; ".join(
+        f"{one['top1']:.2f} % on {one['dataset']}{among[one['restricted']]}" for one in record["measured"]
+    )
     say(f"  measured  {found or 'not yet'}")
 
 

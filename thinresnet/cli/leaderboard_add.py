@@ -6,7 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, get_type_hints
+from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import typer
 from rich.console import Console
@@ -15,8 +15,7 @@ from thinresnet.cli.leaderboard_output import BoardOption, print_words, read, ta
 from thinresnet.cli.leaderboard_verdicts import usual_verdict
 from thinresnet.cli.terminal import console
 from thinresnet.errors import InputError
-from thinresnet.leaderboard import adding, tables
-from thinresnet.leaderboard.adding import Proposal
+from thinresnet.leaderboard import tables
 from thinresnet.leaderboard.amounts import SHORT
 from thinresnet.leaderboard.bar import Bar
 from thinresnet.leaderboard.boards import writable_board
@@ -24,6 +23,9 @@ from thinresnet.leaderboard.files import read_text
 from thinresnet.leaderboard.papers import Paper
 from thinresnet.leaderboard.references import may_be_the_bar
 from thinresnet.leaderboard.schema import COLUMNS, Entry
+
+if TYPE_CHECKING:
+    from thinresnet.leaderboard.adding import Proposal
 
 _ROWS_SHOWN_WHOLE = 1
 
@@ -57,12 +59,12 @@ def add(
     thinresnet leaderboard add --paper lin2020hrank --dataset imagenet --arch resnet50 --method HRank --family pruned
     --top1 74.98 --dense-top1 76.15 --macs 2.30G --dense-macs 4.09G --locator "table 5, row 2" --read-repo lmbxmu/HRank
     """
+    from thinresnet.leaderboard import adding, rowfiles
+
     given = {name: value for name, value in values.items() if value}
     _refuse_idle_flags(folders, file, template, bibtex, ema, given, others=yes or dry_run or board is not None)
     if template:
-        from thinresnet.leaderboard.rowfiles import template as commented
-
-        sys.stdout.write(commented())
+        sys.stdout.write(rowfiles.template())
         return
     path = board if dry_run and board else writable_board(board).path
     entries, papers = read(path)
@@ -70,9 +72,7 @@ def add(
     if folders:
         proposals = [adding.propose_run(folders, entries, values=given, ema=ema)]
     elif file:
-        from thinresnet.leaderboard.rowfiles import rows_from_file
-
-        proposals = adding.propose_all(rows_from_file(file), entries, papers, where=str(file))
+        proposals = adding.propose_all(rowfiles.rows_from_file(file), entries, papers, where=str(file))
     elif not asked:
         new = read_text(bibtex) if bibtex else ""
         proposals = [adding.propose(given, entries, papers, bibtex=new)]
@@ -87,6 +87,8 @@ def _put(
     path: Path, proposals: Sequence[Proposal], entries: Sequence[Entry], *, asked: bool, yes: bool, dry_run: bool
 ) -> None:
     """Show what is new, and put it on the board unless it is only to be shown."""
+    from thinresnet.leaderboard import adding
+
     known = adding.standing(proposals, entries)
     fresh = [proposal for proposal in proposals if not any(proposal is one for one in known)]
     _show(fresh, Bar(entries))

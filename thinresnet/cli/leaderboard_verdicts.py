@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.table import Table
@@ -25,13 +25,11 @@ from thinresnet.cli.leaderboard_output import (
 from thinresnet.cli.terminal import JsonFlag, console, print_json, say
 from thinresnet.errors import InputError, nearest
 from thinresnet.leaderboard import show as choosing
-from thinresnet.leaderboard import tables, weights
+from thinresnet.leaderboard import tables
 from thinresnet.leaderboard.api import known_arch
 from thinresnet.leaderboard.bar import Bar
 from thinresnet.leaderboard.claims import in_percent, typed_in
 from thinresnet.leaderboard.describing import caveats, reference_in_words, uncertainty_of
-from thinresnet.leaderboard.holes import Hole
-from thinresnet.leaderboard.holes import holes as find_holes
 from thinresnet.leaderboard.matrix import Cell, Matrix, Part, matrix
 from thinresnet.leaderboard.records import claim_record, matrix_record, plain, verdict_record
 from thinresnet.leaderboard.references import (
@@ -44,6 +42,9 @@ from thinresnet.leaderboard.references import (
 )
 from thinresnet.leaderboard.schema import FAMILIES, Entry
 from thinresnet.leaderboard.verdicts import Verdict, all_verdicts, judge
+
+if TYPE_CHECKING:
+    from thinresnet.leaderboard.holes import Hole
 
 _SHOWN_AT_ONCE = 40
 # From this share of the results on, one paper is named.
@@ -337,6 +338,9 @@ def holes(
 
     Example: thinresnet leaderboard holes --dataset imagenet
     """
+    from thinresnet.leaderboard import weights
+    from thinresnet.leaderboard.holes import holes as find_holes
+
     first = cells_asked(against, recipes, resolution, on)[0]
     entries = read_rows(board)
     choosing.choose(entries, {}, choosing.Choice(dataset=dataset, arch=arch))
@@ -369,6 +373,8 @@ def holes(
 
 def _print_weights(holes: Sequence[Hole]) -> None:
     """Which of these holes public weights would fill: the file, and the command that measures it."""
+    from thinresnet.leaderboard import weights
+
     if not (found := weights.fills(holes)):
         return
     say("Public weights would serve some of them; evaluating takes minutes, and no training:")

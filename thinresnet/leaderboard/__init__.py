@@ -3,7 +3,7 @@
 What the names below do is in `thinresnet.leaderboard.api`; the rule is in docs/leaderboard-rules.md.
 """
 
-from thinresnet.leaderboard.api import Claim, add, compare, read_board, verdict
+from thinresnet.leaderboard.api import Claim, compare, read_board, verdict
 from thinresnet.leaderboard.bar import Bar
 from thinresnet.leaderboard.claims import place
 from thinresnet.leaderboard.matrix import Matrix
@@ -20,7 +20,6 @@ __all__ = [
     "Entry",
     "Matrix",
     "Verdict",
-    "add",
     "compare",
     "place",
     "read_board",

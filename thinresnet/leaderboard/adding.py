@@ -13,12 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from thinresnet.errors import InputError, nearest
 from thinresnet.files import write_atomically
 from thinresnet.leaderboard import weights
 from thinresnet.leaderboard.amounts import MACS, SHORT, UNITS, read_amount, unit_of_flops
 from thinresnet.leaderboard.bibtex import Read, read_bibtex
+from thinresnet.leaderboard.boards import writable_board
 from thinresnet.leaderboard.check import entry_faults, identity
 from thinresnet.leaderboard.figures import contradictions, implausible
 from thinresnet.leaderboard.locking import locked
@@ -34,6 +36,7 @@ from thinresnet.leaderboard.measured import (
 from thinresnet.leaderboard.papers import Paper, bib_beside, read_bib, render_bib
 from thinresnet.leaderboard.schema import MAX_TEXT, NAMES, SAME_NETWORK, Entry, Fault, format_row, parse
 from thinresnet.leaderboard.store import default_board, read_board, write_board
+from thinresnet.result import teacher_of
 
 _DEFAULTS = {"source": "published", "accuracy_unit": "accuracy", "cost_unit": "unknown", "hand": "first"}
 NEAR_TOP1 = Decimal("0.06")
@@ -338,11 +341,33 @@ def _letters(text: str) -> str:
     return re.sub(r"[^a-z0-9]", "", text.lower())
 
 
-def _slug(result: Mapping[str, object], *, ema: bool) -> str:
+def _slug(result: Mapping[str, Any], *, ema: bool) -> str:
     stem = "-".join(str(result[name]) for name in ("arch", "shape", "dataset", "recipe"))
-    contents = f"{result['network_sha256']}{result['recipe_hash']}{ema}"
+    contents = f"{result['network_sha256']}{result['recipe_hash']}{ema}{teacher_of(result)}"
     return f"{re.sub(r'[^A-Za-z0-9._-]', '-', stem)}-{hashlib.sha256(contents.encode()).hexdigest()[:6]}"
 
 
 def _short(text: str) -> str:
     return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 3]}..."
+
+
+def add_rows(
+    *rows: Mapping[str, str],
+    bibtex: str = "",
+    accept_doubts: bool = False,
+    board: str | os.PathLike[str] | None = None,
+) -> list[Entry]:
+    """Put rows on a board, all of them or none, and return them as they stand there.
+
+    A row is columns as text, or the short names of `leaderboard add` (`top1="75.3"`, `macs="2.05G"`); `bibtex` holds
+    its papers where they are new. What breaks a rule is refused; what looks odd is refused, too, unless
+    `accept_doubts`, which adds it with the flag and the reason.
+    """
+    path = writable_board(board).path
+    entries, papers = read_board(path), read_bib(bib_beside(path))
+    typed = [{**row, **({"bibtex": bibtex} if bibtex else {})} for row in rows]
+    proposals = propose_all(typed, entries, papers)
+    doubts = [doubt.question for proposal in proposals for doubt in proposal.doubts]
+    if doubts and not accept_doubts:
+        raise InputError(f"{doubts[0]}; correct the row, or add it with accept_doubts=True")
+    return add(path, proposals)

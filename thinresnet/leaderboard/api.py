@@ -4,22 +4,22 @@ board = leaderboard.read_board()
 print(leaderboard.verdict(board[0]).says)
 leaderboard.compare("resnet50").cells                          # the matrix of assumptions
 leaderboard.compare("resnet50", macs="2.05G", top1=76.0)       # one claim under each of them
+
+Rows are added by `thinresnet.leaderboard.adding.add_rows`, which is not imported here: reading stays light.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import overload
 
 from thinresnet.errors import InputError, nearest
-from thinresnet.leaderboard import adding, store
+from thinresnet.leaderboard import store
 from thinresnet.leaderboard.bar import Bar
-from thinresnet.leaderboard.boards import writable_board
 from thinresnet.leaderboard.claims import in_percent, typed_in
 from thinresnet.leaderboard.matrix import Matrix, matrix
-from thinresnet.leaderboard.papers import bib_beside, read_bib
 from thinresnet.leaderboard.references import RULES, Assumptions, usual_references
 from thinresnet.leaderboard.schema import Entry
 from thinresnet.leaderboard.verdicts import Verdict, all_verdicts, judge
@@ -97,28 +97,6 @@ def verdict(
     if not isinstance(board, Bar):
         board = Bar(read_board() if board is None else board)
     return judge(board, row, assumptions or Assumptions(usual_references(row.arch)))
-
-
-def add(
-    *rows: Mapping[str, str],
-    bibtex: str = "",
-    accept_doubts: bool = False,
-    board: str | os.PathLike[str] | None = None,
-) -> list[Entry]:
-    """Put rows on a board, all of them or none, and return them as they stand there.
-
-    A row is columns as text, or the short names of `leaderboard add` (`top1="75.3"`, `macs="2.05G"`); `bibtex` holds
-    its papers where they are new. What breaks a rule is refused; what looks odd is refused, too, unless
-    `accept_doubts`, which adds it with the flag and the reason.
-    """
-    path = writable_board(board).path
-    entries, papers = store.read_board(path), read_bib(bib_beside(path))
-    typed = [{**row, **({"bibtex": bibtex} if bibtex else {})} for row in rows]
-    proposals = adding.propose_all(typed, entries, papers)
-    doubts = [doubt.question for proposal in proposals for doubt in proposal.doubts]
-    if doubts and not accept_doubts:
-        raise InputError(f"{doubts[0]}; correct the row, or add it with accept_doubts=True")
-    return adding.add(path, proposals)
 
 
 def known_arch(entries: Iterable[Entry], dataset: str, arch: str) -> None:

@@ -27,7 +27,7 @@ from thinresnet.leaderboard.references import (
     serves_as,
 )
 from thinresnet.leaderboard.schema import Entry
-from thinresnet.leaderboard.welch import FEWEST_SEEDS, Sample, half_interval
+from thinresnet.welch import FEWEST_SEEDS, Sample, half_interval
 
 # Two costs within one per cent are one cost: printed figures are no more exact, and no search fits a budget better.
 SAME_COST = 0.01
@@ -88,8 +88,7 @@ class BarPoint:
     wide_after: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Reading:
+class Reading(NamedTuple):
     """What a curve says at one cost: the bar there, or only one side of it beyond an end."""
 
     low: float

@@ -40,7 +40,7 @@ def result_of(folder: Path) -> dict[str, Any]:
         )
     found = Evaluation.read(folder)
     _check(folder, imported, found)
-    origin, network = imported.origin, _by_base_width(imported)
+    origin, network = imported.origin, by_base_width(imported)
     known = network is not None and imported.dataset in public_weights.BATCH_SIZE
     recipe = f"{'cifar' if network and network.cifar else 'imagenet'}-thinresnet" if known else ""
     return {
@@ -167,7 +167,7 @@ def record_for(hole: Hole) -> dict[str, Any] | None:
     return {"network": one.network, "url": one.url, "measure": command_for(one), "add": add_command_for(one)}
 
 
-def _by_base_width(imported: Imported) -> base_width.BaseWidth | None:
+def by_base_width(imported: Imported) -> base_width.BaseWidth | None:
     """The ThinResNet authors' network that these weights are, if their repository is where they come from."""
     if imported.origin.repository != AUTHORS:
         return None

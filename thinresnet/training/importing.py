@@ -18,14 +18,16 @@ from thinresnet.errors import InputError
 from thinresnet.files import building, publish
 from thinresnet.imported import Imported, Origin
 from thinresnet.network import Network
+from thinresnet.networks import hub
 from thinresnet.networks.blueprint import construct
 from thinresnet.networks.foreign import Adopted, adopt, read_state
 from thinresnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from thinresnet.public_weights import CLASSES, PublicWeights
-from thinresnet.runs import IMPORTED_FILE, WEIGHTS_FILE
+from thinresnet.runs import IMPORTED_FILE, WEIGHTS_FILE, WEIGHTS_SUFFIXES
+from thinresnet.training.classes import known_classes
 from thinresnet.training.provenance import file_sha256
 
-_SUFFIXES = re.compile(r"(\.(pt|pth|th|tar|bin|ckpt|safetensors))+\Z", re.IGNORECASE)
+_SUFFIXES = re.compile(rf"({'|'.join(map(re.escape, WEIGHTS_SUFFIXES))})+\Z", re.IGNORECASE)
 _AUTHORS_RULE = "the ThinResNet authors' names"
 
 
@@ -39,6 +41,7 @@ class Wanted:
     num_classes: int | None = None
     input_size: tuple[int, int, int] | None = None
     key: str | None = None
+    trust: bool = False  # whether a pickled model is unpickled
     licence: str = ""
     preprocessing: Mapping[str, Any] | None = None
 
@@ -81,6 +84,8 @@ def open_weights(source: str, wanted: Wanted, *, progress: Progress | None = Non
     """Read weights from a file or an address and find the network that they are of."""
     if not is_url(source):
         return _opened(Path(source), wanted, url="")
+    if wanted.trust:
+        raise InputError(f"--trust: {source} is an address; download the file and look at it before you trust it")
     with tempfile.TemporaryDirectory(prefix="thinresnet-") as folder:
         path = Path(folder) / Path(unquote(urlsplit(source).path) or "weights").name
         download(source, path, progress=progress)
@@ -116,6 +121,7 @@ def write(opened: Opened, folder: Path) -> Imported:
             preprocessing=opened.preprocessing,
         )
         imported.write(part)
+        hub.write_config(part, network, opened.preprocessing, known_classes(opened.dataset, imported.classes))
         _put(part, folder, imported)
     return imported
 
@@ -138,7 +144,7 @@ def _opened(path: Path, wanted: Wanted, *, url: str) -> Opened:
     arch = wanted.arch
     if arch is None and known is not None:
         arch = known.network
-    foreign = read_state(path, wanted.key)
+    foreign = read_state(path, wanted.key, trust=wanted.trust)
     adopted = adopt(foreign, arch, num_classes=classes, input_size=wanted.input_size, **dict(wanted.arch_kwargs or {}))
     if not dataset and adopted.rule == _AUTHORS_RULE:
         by_classes = {count: name for name, count in CLASSES.items()}
