@@ -32,7 +32,7 @@ def test_reads_what_people_write(text: str, limit: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "G", "2,05G", "-1G", "0", "0%", "nan", "inf", "1e999", "50 %%", "2.05GB", "٣G", "1/2"]
+    "text", ["", "G", "2,05G", "-1G", "0", "0%", "nan", "inf", "1e999", "50 %%", "2.05GB", "٣G", "1/2", "9" * 5000]
 )
 def test_refuses_the_rest_in_one_line(text: str) -> None:
     with pytest.raises(InputError, match="--params") as refusal:

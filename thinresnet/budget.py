@@ -23,6 +23,7 @@ _SCALES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}
 _ONE = {"macs": "MAC", "params": "parameter", LATENCY: "nanosecond"}
 _NANOSECONDS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9}
 _TIME = re.compile(r"(\d+(?:\.\d*)?|\.\d+)()\s*(ns|us|µs|ms|s|%)", re.ASCII)
+_LONGEST_FIGURE = 60
 _FIGURE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(?:e([+-]?\d{1,2}))?\s*([kmgbt]?|%)", re.ASCII | re.IGNORECASE)
 
 
@@ -66,9 +67,9 @@ class Budget:
         """Read `2.05G`, `50%`, `12M` or a plain number for `macs` or `params`, `12ms` or `50%` for `latency`."""
         if quantity not in BOUNDED:
             raise InputError(f"a budget bounds one of {', '.join(BOUNDED)}; got {quantity!r}")
-        where, timed = f"--{quantity} {text}", quantity == LATENCY
+        where, timed = f"--{quantity} {text!s:.60}", quantity == LATENCY
         found = (_TIME if timed else _FIGURE).fullmatch(str(text).strip())
-        if not found:
+        if not found or len(str(text)) > _LONGEST_FIGURE:
             amounts = "a time such as 12ms or 800us" if timed else "an amount such as 2.05G, 12M or 131k"
             raise InputError(f"{where}: not a budget; write {amounts}, or a share such as 50%")
         figure, exponent, unit = found.groups()

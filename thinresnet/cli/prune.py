@@ -21,7 +21,7 @@ from thinresnet.errors import InputError
 
 Params = Annotated[list[str] | None, typer.Option(help="At most this many parameters: 12M or 50%.")]
 Latencies = Annotated[list[str] | None, typer.Option(help="At most this predicted time of a batch: 12ms or 50%.")]
-
+LARGEST_SEED = 2**63 - 1  # of torch
 app = typer.Typer()
 GROUP = "thinresnet.methods"  # as in pruning/registry.py, which takes seconds to import
 
@@ -88,7 +88,9 @@ def prune_verb(
     recipe: Annotated[str | None, typer.Option(help="How to train and read images; default: the run's own.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="The images, where they are not where the run says.")] = None,
     holdout: Holdout = None,
-    seed: Annotated[int | None, typer.Option(help="The random seed; default: the run's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=LARGEST_SEED, help="The random seed; default: the run's.")
+    ] = None,
     recalibrate: Recalibrate = 2048,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of runs.")] = Path("runs"),
     list_methods: Annotated[bool, typer.Option("--list", help="Say what each method needs, serves and does.")] = False,

@@ -81,10 +81,19 @@ class Limits:
 
     def allow(self, costs: tuple[int, int]) -> bool:
         """Whether these costs exceed no budget; `timed` costs, where one bounds the latency."""
+        spent = self._spent(costs)
+        return all(spent[quantity] <= most for quantity, most in self.most.items())
+
+    def filled(self, costs: tuple[int, int]) -> float:
+        """What share of the budget that binds is spent."""
+        spent = self._spent(costs)
+        return max((spent[quantity] / most for quantity, most in self.most.items() if most > 0), default=1.0)
+
+    def _spent(self, costs: tuple[int, int]) -> dict[str, int]:
         spent = by_quantity(costs)
         if LATENCY in self.most:
             spent[LATENCY] = _latency_of(costs)
-        return all(spent[quantity] <= most for quantity, most in self.most.items())
+        return spent
 
     def with_macs_for_latency(self, macs: int) -> Limits:
         """So many MACs at most instead of the latency, for what searches by MACs and parameters alone."""

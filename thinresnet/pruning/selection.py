@@ -162,26 +162,20 @@ def exchanged(
             more = [own for own in tried if own is not None and limits.allow(cost(own))]
             if not more:
                 return counts
-            counts = max(more, key=lambda own: _filled(cost(own), limits))
+            counts = max(more, key=lambda own: limits.filled(cost(own)))
 
     for _ in range(_MOST_EXCHANGES):
-        filled = _filled(cost(counts), limits)
+        filled = limits.filled(cost(counts))
         if filled >= _CLOSE:
             break
         found = [fill(own, key) for key in keys if (own := narrower(counts, key)) is not None]
         if not found:
             break
-        nearest = max(found, key=lambda own: _filled(cost(own), limits))
-        if _filled(cost(nearest), limits) <= filled:
+        nearest = max(found, key=lambda own: limits.filled(cost(own)))
+        if limits.filled(cost(nearest)) <= filled:
             break
         counts = nearest
     return counts
-
-
-def _filled(costs: Costs, limits: Limits) -> float:
-    """What share of the limit that binds is spent."""
-    spent = dict(zip(QUANTITIES, costs, strict=True))
-    return max((spent[quantity] / most for quantity, most in limits.most.items() if most > 0), default=1.0)
 
 
 def _even_counts(network: Network, channels: Channels, movable: Sequence[str], limits: Limits, round_to: int) -> Counts:
