@@ -45,6 +45,9 @@ def prune_verb(
         typer.Option("--method", metavar="FILE.py:NAME", help="A method of your own, or of an installed package."),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="The network's weights, where it is not a run folder.")] = None,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="The architecture's pretrained weights, by timm's loader.")
+    ] = False,
     input_px: Annotated[int | None, typer.Option("--input", help="Side of an architecture's input in pixels.")] = None,
     num_classes: Annotated[int | None, typer.Option(help="Number of an architecture's classes.")] = None,
     recipe: Annotated[str | None, typer.Option(help="How to train and read images; default: the run's own.")] = None,
@@ -67,7 +70,7 @@ def prune_verb(
         _list(own, names, as_json)
         return
     wanted, subject = _wanted_method(own, names)
-    source = _Source(subject, weights, input_px, num_classes, recipe, data_dir, holdout)
+    source = _Source(subject, weights, pretrained, input_px, num_classes, recipe, data_dir, holdout)
     given = _Given(macs or [], params or [], to, scope, stream, round_to, preconfig, seed)
     done = _prune(wanted, dict(setting(text) for text in settings or []), source, given, output)
     if as_json:
@@ -83,6 +86,7 @@ class _Source:
 
     what: str
     weights: Path | None
+    pretrained: bool
     input_px: int | None
     num_classes: int | None
     recipe: str | None
@@ -95,6 +99,8 @@ class _Source:
         from thinresnet.networks.describe import describe
         from thinresnet.pruning.parent import read_parent
 
+        if self.pretrained:
+            return self._pretrained()
         found = read_parent(
             self.what, weights=self.weights, recipe=self.recipe, data_dir=self.data_dir, holdout=self.holdout
         )
@@ -105,6 +111,21 @@ class _Source:
         size = None if self.input_px is None else (default_input_size(self.what)[0], self.input_px, self.input_px)
         kwargs: dict[str, Any] = {} if self.num_classes is None else {"num_classes": self.num_classes}
         return replace(found, network=describe(self.what, input_size=size, **kwargs))
+
+    def _pretrained(self) -> Any:
+        """An architecture with its pretrained weights, at the input that they were trained for."""
+        from thinresnet.pruning.parent import read_parent
+        from thinresnet.training.pretrained import pretrained_weights
+
+        if self.weights is not None or self.input_px is not None:
+            raise InputError("--pretrained brings weights and their input size; leave out --weights and --input")
+        if Path(self.what).exists():
+            raise InputError(f"--pretrained: {self.what} is a file or a folder; the flag is for architectures")
+        network, weights = pretrained_weights(self.what, self.num_classes)
+        found = read_parent(
+            self.what, weights=weights, recipe=self.recipe, data_dir=self.data_dir, holdout=self.holdout
+        )  # fmt: skip
+        return replace(found, network=network)
 
 
 @dataclass(frozen=True)
@@ -177,14 +198,23 @@ def _prune(kind: Any, settings: dict[str, str], source: _Source, given: _Given, 
         grow=given.preconfig,
         seed=parent.seed if given.seed is None else given.seed,
     )
-    if method.when == INITIALISATION and source.weights is not None:
-        raise InputError(f"--weights: {method.name} acts at initialisation, on weights drawn from --seed; leave it out")
+    if method.when == INITIALISATION and (source.weights is not None or source.pretrained):
+        flag = "--pretrained" if source.pretrained else "--weights"
+        raise InputError(f"{flag}: {method.name} acts at initialisation, on weights drawn from --seed; leave it out")
     command = ["thinresnet", *sys.argv[1:]]
     with progress() as shown:
         done = list(prune_to_folders(method, parent, how, output=output, command=command, progress=shown))
     if method.when != INITIALISATION and parent.weights is None:
-        note("No weights were given: the network is as it was drawn.")
+        note(_no_weights(source.what))
     return done
+
+
+def _no_weights(what: str) -> str:
+    """What is pruned where no weights were given, and how to give some."""
+    said = "No weights were given: the network is as it was drawn from the random seed."
+    if Path(what).exists():
+        return said
+    return f"{said} Its pretrained weights: --pretrained; a file of them: thinresnet import FILE, then prune that run."
 
 
 def _list(own: str | None, names: list[str], as_json: bool) -> None:
