@@ -23,6 +23,7 @@ _ADVICE = {
     errno.ENAMETOOLONG: "give a shorter name",
     errno.ELOOP: "its links lead in a circle; give another",
 }
+_LONGEST_NAME = 300
 _OF_THE_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
@@ -40,9 +41,28 @@ def nearest(name: str, known: Iterable[str], *, count: int = 3) -> str:
     return f"; did you mean {', '.join(repr(match) for match in close)}?" if close else ""
 
 
+def one_line(text: str) -> str:
+    """A message with line ends, and whatever else a terminal would act on or no file could hold, as escapes."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def check_utf8(arguments: Iterable[str]) -> None:
+    """Refuse arguments that are no UTF-8: no JSON, YAML or table could hold them."""
+    for argument in arguments:
+        if not argument.isprintable():
+            try:
+                argument.encode()
+            except UnicodeEncodeError:
+                raise InputError(f"{_short(argument)}: not UTF-8; rename it, or give another") from None
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[:80]}...{name[-40:]}"
+
+
 def os_error_line(error: OSError) -> tuple[str, int]:
     """What the system refused as one line (file, reason, what to do), and the exit code that goes with it."""
-    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    names = [_short(str(name)) for name in (error.filename, error.filename2) if name is not None]
     parts = [" -> ".join(names), (error.strerror or str(error) or type(error).__name__).lower()]
     advice = _ADVICE.get(error.errno or 0, "")
     line = ": ".join(part for part in parts if part) + (f"; {advice}" if advice else "")

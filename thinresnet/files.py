@@ -5,11 +5,15 @@ Standard library only.
 
 from __future__ import annotations
 
+import csv
+import errno
 import fcntl
 import glob
+import io
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -151,15 +155,44 @@ def read_bytes(path: Path, where: str = "", *, largest_bytes: int = LARGEST_JSON
     """The bytes of a file of bounded size; messages begin with `where` (by default the path)."""
     where = where or str(path)
     try:
-        with path.open("rb") as file:
-            content = file.read(largest_bytes + 1)
+        with open(path, "rb", opener=_open_at_once) as file:
+            too_large = os.fstat(file.fileno()).st_size > largest_bytes
+            content = b"" if too_large else file.read(largest_bytes + 1)
     except FileNotFoundError:
         raise InputError(missing or f"{where}: no such file") from None
     except OSError as error:
         raise InputError(f"{where}: cannot be read: {error.strerror}") from None
-    if len(content) > largest_bytes:
+    if too_large or len(content) > largest_bytes:
         raise InputError(f"{where}: larger than {largest_bytes:,} bytes")
     return content
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a regular file, and nothing else: an ordinary open waits until somebody writes to a pipe."""
+    handle = os.open(path, flags | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return handle
+    os.close(handle)
+    raise OSError(errno.EINVAL, "a folder, device, pipe or socket; give the name of a file", path)
+
+
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """Refuse what a library would read for ever: a pipe, a device; and a folder."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise InputError(f"{path}: cannot be read: a folder, device, pipe or socket; give the name of a file")
+
+
+def read_table(path: Path, *, missing: str = "") -> list[dict[str, str]]:
+    """The rows of a CSV table with a header, UTF-8 with or without a byte-order mark; each has all of its cells."""
+    content = read_bytes(path, missing=missing)
+    try:
+        rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a CSV table ({' '.join(str(error).split())[:80]})") from None
+    for number, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise InputError(f"{path}, line {number}: not as many cells as in the header")
+    return rows
 
 
 def parse_object(text: str | bytes, where: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """What a recipe is: how a network is trained, in the words of timm's train.py.
 
 Owns the field names, their types, ranges and defaults, and the reading of recipe files. A field has the name and the
-default of timm's flag, so that a recipe means the same there and here. `crop_padding` and its mode are the exception:
-timm has no padded crop, and its parser ignores the keys. Standard library and PyYAML only.
+default of timm's flag, so that a recipe means the same there and here. `crop_padding`, its mode and `distill_*` are the
+exception: timm's parser ignores these keys. Standard library and PyYAML only.
 """
 
 from __future__ import annotations
@@ -187,6 +187,12 @@ class Recipe:
     bce_loss: bool = _option("loss", False, "binary cross-entropy instead of cross-entropy")
     bce_target_thresh: float | None = _option(
         "loss", None, "binary cross-entropy: targets above it are 1", low=0, high=1
+    )
+    distill_alpha: float = _option(
+        "loss", 0.9, "share of the loss that is the teacher's, with --teacher", above=0, high=1
+    )
+    distill_temperature: float = _option(
+        "loss", 4.0, "temperature that softens teacher and network, with --teacher", above=0, high=1000
     )
     drop: float = _option("loss", 0.0, "dropout before the classifier", low=0, high=1)
     drop_path: float | None = _option("loss", None, "stochastic depth", low=0, high=1)

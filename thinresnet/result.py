@@ -21,6 +21,8 @@ from thinresnet.runs import RESULT_FILE
 FORMAT = 1
 PARTS = {"test": "test", "test_ema": "test, EMA", "holdout": "hold-out", "holdout_ema": "hold-out, EMA"}  # as shown
 FORWARD_AND_BACKWARD = 3  # a training update costs so many times the MACs of the forward pass
+# Keys that results had not from the beginning: where there is nothing to say they are not there, as in older results.
+_LEFT_OUT = ("masks", "teacher")
 # An absolute path as a value, perhaps behind `--flag=`: what comes before it, and its last name.
 _ABSOLUTE = re.compile(r"\A(--[\w-]+=)?(?:[/~]|[A-Za-z]:[\\/]).*?([^\\/]+)[\\/]?\Z", re.DOTALL)
 
@@ -86,6 +88,8 @@ class Result:
     recipe: str
     recipe_hash: str
     initial_checkpoint: dict[str, str] | None
+    masks: dict[str, Any] | None = setting(None)  # weights that were held at zero: of which masks, how many
+    teacher: dict[str, Any] | None = setting(None)  # what it was distilled from, and the MACs of the teacher's passes
     weights_sha256: str
     weights_ema_sha256: str | None
     seconds: float = setting(low=0)
@@ -112,7 +116,7 @@ class Result:
             if field.name in PARTS:
                 for key in ("top1", "top5", "loss", "correct1", "correct5"):
                     flat[f"{key}_{field.name}"] = None if value is None else getattr(value, key)
-            elif field.name != "folder":
+            elif field.name != "folder" and not (field.name in _LEFT_OUT and value is None):
                 flat[field.name] = value
         return flat
 
@@ -153,6 +157,11 @@ def _score(flat: Mapping[str, Any], part: str, where: str) -> dict[str, Any] | N
         key, _, rest = str(error).partition(": ")
         raise InputError(f"{where}: {names.get(key, images)}: {rest}") from None
     return score
+
+
+def teacher_of(result: Mapping[str, Any]) -> str:
+    """What the object of a result.json says that the run was distilled from; empty where there was no teacher."""
+    return str((result.get("teacher") or {}).get("name", ""))
 
 
 def without_folders(value: Any) -> Any:

@@ -1,11 +1,14 @@
-"""The files of a run folder by name. Standard library only."""
+"""The files of a run folder by name, and what files of weights are called. Standard library only."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 NETWORK_FILE = "network.json"
 CONFIG_FILE = "config.json"  # what timm and the Hugging Face hub read of a folder
 WEIGHTS_FILE = "model.safetensors"
 EMA_WEIGHTS_FILE = "model_ema.safetensors"
+MASKS_FILE = "masks.safetensors"  # of the network in the folder: which weights are not held at zero
 RECIPE_FILE = "recipe.yaml"
 SETTINGS_FILE = "run.json"
 RESULT_FILE = "result.json"
@@ -13,3 +16,9 @@ METRICS_FILE = "metrics.csv"
 TIMING_FILE = "timing.csv"
 IMPORTED_FILE = "imported.json"
 EVALUATION_FILE = "evaluation.json"
+WEIGHTS_SUFFIXES = (".pt", ".pth", ".th", ".tar", ".bin", ".ckpt", ".safetensors")
+
+
+def is_weights_file(what: str) -> bool:
+    """Whether a user points at a file of weights, and at no description of a network."""
+    return what.lower().endswith(WEIGHTS_SUFFIXES) and Path(what).is_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from thinresnet.cli import VERBS, app
+from thinresnet.cli import VERBS, app, main
 from thinresnet.errors import os_error_line
 
 
@@ -55,19 +56,17 @@ def test_a_full_disk_ends_with_1_and_says_what_to_do() -> None:
     )
 
 
-def test_a_signal_ends_a_verb_with_one_line(tmp_path: Path) -> None:
-    """The board is a pipe that nobody writes to, so that the verb waits for it."""
-    pipe = tmp_path / "board.csv"
-    os.mkfifo(pipe)
-    line = [sys.executable, "-m", "thinresnet", "leaderboard", "check", "--board", str(pipe)]
-    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as verb:
-        writer = os.open(pipe, os.O_WRONLY)  # returns once the verb has opened it to read
+def test_a_signal_ends_a_verb_with_one_line() -> None:
+    """Its output is more than a pipe holds, so that the verb waits for its reader."""
+    line = [sys.executable, "-m", "thinresnet", "leaderboard", "show", "--json"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1) as verb:
+        assert verb.stdout is not None
+        verb.stdout.read(1)
         verb.send_signal(signal.SIGINT)
-        said = verb.stderr.read() if verb.stderr else ""
-        os.close(writer)
+        _, said = verb.communicate()
     assert verb.returncode == 130
-    assert said.startswith("thinresnet: stopped")
-    assert len(said.splitlines()) == 1
+    (stopped,) = [line for line in said.splitlines() if not line.startswith("board: ")]
+    assert stopped.startswith("thinresnet: stopped")
 
 
 def test_the_list_of_verbs_says_what_their_own_help_says() -> None:
@@ -77,3 +76,23 @@ def test_the_list_of_verbs_says_what_their_own_help_says() -> None:
         assert " ".join(own.split("\n\n")[0].split()) == says, verb
     listed = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "300"}).output
     assert all(says in listed for _, says in VERBS.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["fit"], "Missing argument 'ARCH'; see thinresnet fit --help"),
+        (["leaderboard", "show", "--bord", "x"], r"No such option: --bord .*; see thinresnet leaderboard show --help"),
+        (["prune", "--round-to", "x\ny"], "Invalid value for '--round-to': .*; see thinresnet prune --help"),
+        (["leaderboard", "page", "--output", "\udcff"], r"\\udcff: not UTF-8; rename it, or give another"),
+        (["evaluate", "nothing\nthere.pt", "--dataset", "digits"], r"nothing\\nthere\.pt: .*"),
+    ],
+)
+def test_a_slip_of_the_keyboard_is_one_line(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["thinresnet", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert re.fullmatch(f"thinresnet: {said}\n", capsys.readouterr().err)

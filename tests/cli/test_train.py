@@ -58,12 +58,15 @@ def test_two_processes_reach_the_same_and_count_each_image_once(
 ) -> None:
     answer = launch(
         "--width", 0.5, "--batch-size", 32, "--epochs", 12, "--holdout", 0.1, "--output", tmp_path,
+        "--teacher", next(readme[1].iterdir()),
         launcher=("--multi_gpu", "--num_processes", "2", "--main_process_port", "0"),
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
     one, two = result(readme[1]), result(tmp_path)
     assert two["processes"] == 2
     assert two["batch_size"] == one["batch_size"]
+    assert two["teacher"]["weights_sha256"] == one["weights_sha256"]
+    assert two["training_macs"] == (3 * two["macs"] + one["macs"]) * two["images_seen"]
     assert two["images_test"] == one["images_test"]
     assert two["images_train"] + two["images_holdout"] == one["images_train"]
     for part in ("test", "holdout"):  # whole counts over all images, none twice
@@ -142,7 +145,7 @@ def test_a_network_file_carries_its_shape_to_other_classes(tmp_path: Path) -> No
     narrow = networks.scale("resnet20_cifar", width=0.25, num_classes=10)
     file = tmp_path / "narrow.json"
     file.write_text(narrow.to_json())
-    network, shape = chosen("--network", str(file), classes=7)
+    network, shape = chosen("--recipe", "digits", "--network", str(file), classes=7)
     assert shape == "narrow"
     assert network.channels == narrow.channels
     assert network.kwargs["num_classes"] == 7
@@ -159,12 +162,23 @@ MISTAKES = [
     (["--macs", "lots"], "--macs lots: not a budget"),
     (["--params", "10"], "10"),
     (["--width", "nan"], "width"),
+    (
+        ["--width", "0.5", "--scaling", "depth"],
+        "--scaling depth: it says what a budget scales; give --macs or --params",
+    ),
+    (["--round-to", "8"], "--round-to 8: no channel count is changed here; leave it out"),
+    (
+        ["--macs", "50%", "--scaling", "depth", "--round-to", "8"],
+        "--round-to 8: depth leaves channel counts as they are",
+    ),
     (["--holdout", "1.5"], "--holdout 1.5"),
     (["--loader", "tape"], "--loader tape: takes one of auto, memory"),
-    (["--network", "nowhere.json"], "nowhere.json: cannot be read"),
+    (["--recipe", "digits", "--network", "nowhere.json"], "nowhere.json: cannot be read"),
+    (["--network", "half.json"], "--network half.json: name a recipe too, such as --recipe cifar-modern"),
+    (["--data-dir", "photos"], "--data-dir photos: name a recipe too"),
     (["--resume", "nowhere"], "--resume nowhere: no run there"),
     (["--initial-checkpoint", "nowhere.safetensors"], "no such file"),
-    (["--dataset", "", "--data-dir", "nowhere"], "nowhere"),
+    (["--recipe", "digits", "--dataset", "", "--data-dir", "nowhere"], "nowhere"),
     (["--batch-size", "5000"], "use a smaller --batch-size"),
     (["--model-kwargs", "widht=0.5"], "unexpected keyword argument 'widht'"),
     (["--amp", "--amp-dtype", "float16"], "float16 needs a GPU"),

@@ -73,7 +73,7 @@ def test_any_csv_comes_back_as_its_filled_cells(tmp_path_factory: pytest.TempPat
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("top1: 5\ntop5: [1", "line 2: not YAML"),
+        ("top1: 5\ntop5: [1", "line 2: not plain YAML"),
         ("top1: {a: 1}", "row 1: not a mapping of names to plain values"),
         ("- 5", "row 1"),
         ("", "row 1"),

@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from thinresnet.errors import InputError
-from thinresnet.networks import build, count, describe, scale
+from thinresnet.networks import build, count, describe, load_weights, scale
 from thinresnet.networks.foreign import BY_ORDER, Foreign, adopt, read_state
 
 STORED: dict[str, Any] = json.loads(Path(__file__).with_name("foreign_logits.json").read_text(encoding="utf-8"))
@@ -245,6 +245,24 @@ def test_no_file_is_unpickled_or_believed(
     assert not (tmp_path / "exploded").exists()
 
 
+@pytest.mark.parametrize("inside", ["model", "checkpoint"])
+def test_a_pickled_model_is_read_by_those_who_trust_it(inside: str, state: State, tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    model = build(describe("thinresnet20-w2", num_classes=10), seed=3)
+    torch.save(model if inside == "model" else {"epoch": 3, "model": model}, path)
+    with pytest.raises(InputError, match=r"would run the code that it names; .* --trust"):
+        read_state(path)
+    found = read_state(path, trust=True)
+    assert all(torch.equal(value, found.state[name]) for name, value in model.state_dict().items())
+
+
+def test_trust_in_a_file_whose_code_is_not_here_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    path.write_bytes(b"\x80\x04cnot_installed_here\nNet\n)\x81.")
+    with pytest.raises(InputError, match=r"needs the code that wrote it .*not_installed_here"):
+        read_state(path, trust=True)
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [
@@ -295,3 +313,26 @@ def test_costs_of_a_pruned_file_are_counted() -> None:
     adopted = _adopt(dict(build(network, seed=0).state_dict()))
     assert adopted.network == describe("resnet56_cifar", channels=channels, shortcut="B", num_classes=10)
     assert count(adopted.network).macs == count(network).macs
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_weights_of_other_code_go_into_a_model_that_they_fit(tmp_path: Path, wrapped: bool) -> None:
+    state = _authors("thinresnet20-w2")
+    file = tmp_path / "theirs.pth"
+    inside = {"epoch": 3, "state_dict": {f"module.{name}": value for name, value in state.items()}}
+    torch.save(inside if wrapped else state, file)
+    network = describe("thinresnet20-w2", num_classes=10)
+    model, adopted = build(network, seed=1), adopt(read_state(file), "thinresnet20-w2")
+    load_weights(model, network, file)
+    assert all(torch.equal(value, adopted.state[name]) for name, value in model.state_dict().items())
+
+
+def test_weights_of_another_width_change_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "theirs.pth"
+    torch.save(_authors("thinresnet20-w2"), file)
+    network = describe("thinresnet20-w3", num_classes=10)
+    model = build(network, seed=1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(InputError, match=r"theirs\.pth: conv1 has 2 channels; the network has 3"):
+        load_weights(model, network, file)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

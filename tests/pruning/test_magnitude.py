@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from thinresnet import networks
 from thinresnet import recipe as recipes
@@ -16,7 +16,6 @@ from thinresnet.budget import Budget
 from thinresnet.errors import InputError
 from thinresnet.networks import build, count, scale
 from thinresnet.pruning import method, prune
-from thinresnet.pruning.magnitude import keep_masks
 from thinresnet.training import train
 from thinresnet.training.data import Data, open_data
 
@@ -84,61 +83,6 @@ def test_both_budgets_hold() -> None:
     notes = outcome.pruned.notes
     assert notes["theoretical_macs"] <= budgets[0].limit(0)
     assert notes["theoretical_params"] == budgets[1].limit(0)
-
-
-class _Mixing(torch.optim.Optimizer):
-    """An optimizer whose updates spread over a whole tensor, as Muon's do."""
-
-    def __init__(self, parameters: Any) -> None:
-        super().__init__(parameters, {})
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # nothing here asks for the loss
-        for parameter in self.param_groups[0]["params"]:
-            parameter.sub_(0.01 * (parameter.grad + parameter.grad.mean() + 0.1))
-
-
-@pytest.mark.parametrize(
-    "optimizer",
-    [
-        lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9, weight_decay=0.1, nesterov=True),
-        lambda parameters: torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.1),
-        _Mixing,
-    ],
-    ids=["sgd", "adamw", "mixing"],
-)
-def test_masks_last_through_training(optimizer: Any) -> None:
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.Flatten(), nn.Linear(64, 2))
-    masks = {name: torch.rand(model.get_parameter(name).shape) < 0.4 for name in ("0.weight", "2.weight")}
-    updates = optimizer(model.parameters())
-
-    def update() -> dict[str, Tensor]:
-        before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-        updates.zero_grad()
-        model(torch.randn(2, 3, 8, 8)).square().sum().backward()
-        updates.step()
-        return before
-
-    with keep_masks(model, masks):
-        for _ in range(3):
-            before = update()
-            for name, parameter in model.named_parameters():
-                mask = masks.get(name, torch.ones_like(parameter, dtype=torch.bool))
-                assert not parameter[~mask].any()
-                assert parameter.grad is not None
-                assert not parameter.grad[~mask].any()
-                assert (parameter != before[name])[mask].float().mean() > 0.9
-    update()  # behind it nothing is held any longer
-    assert all(model.get_parameter(name)[~mask].any() for name, mask in masks.items())
-
-
-def test_masks_that_do_not_fit_are_refused() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 8, 3))
-    with pytest.raises(InputError, match=r"no parameter '0\.weights'; did you mean '0\.weight'"):
-        keep_masks(model, {"0.weights": torch.ones(8, 3, 3, 3)}).__enter__()
-    with pytest.raises(InputError, match=r"'0\.weight' has shape \(8, 3\); the network's is \(8, 3, 3, 3\)"):
-        keep_masks(model, {"0.weight": torch.ones(8, 3)}).__enter__()
 
 
 def test_a_ticket_is_the_beginning_of_the_run(tmp_path: Path) -> None:

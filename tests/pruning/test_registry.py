@@ -12,7 +12,7 @@ import pytest
 import thinresnet.pruning
 from thinresnet.errors import InputError
 from thinresnet.pruning import Method, registry
-from thinresnet.pruning.method import WHEN
+from thinresnet.pruning.method import KNOWN, NOT_READ, TRAINED, WHEN
 from thinresnet.pruning.registry import asked_for, by_name, configured, declared, facts, method, methods
 
 TOY = '''
@@ -91,6 +91,23 @@ def test_every_method_says_what_there_is_to_know() -> None:
         assert not (kind.grows and kind.ranks_weights)  # ranked weights are those that there are
 
 
+@pytest.mark.parametrize("name", methods())
+def test_every_method_declares_its_papers_settings(name: str) -> None:
+    """Each setting, and the scope, beside the authors' own, with where that was read; a difference has its reason."""
+    kind = methods()[name]
+    wanted = set(facts(kind)["settings"]) | (set() if kind.when == WHEN[2] else {"scope"})
+    if kind.when == TRAINED and "data" in kind.needs:
+        wanted.add("mode")
+    assert wanted <= set(kind.published), f"{name}: not declared: {wanted - set(kind.published)}"
+    for row in facts(kind)["published"]:
+        where = f"{name}: {row['setting']}"
+        assert row["source"] in (KNOWN, NOT_READ) or row["source"].startswith(("code: ", "paper: ")), where
+        assert (row["theirs"] is None) == (row["source"] == NOT_READ), where
+        assert row["ours"] is not None or row["setting"] in facts(kind)["settings"], where
+        if row["theirs"] is not None:
+            assert bool(row["why"]) == (row["theirs"] != row["ours"]), f"{where}: say why it differs, or nothing"
+
+
 def test_one_name_for_two_methods_is_a_mistake() -> None:
     @dataclass(frozen=True)
     class Again(Method):
@@ -107,10 +124,13 @@ def test_one_name_for_two_methods_is_a_mistake() -> None:
     ("name", "settings", "message"),
     [
         ("sinflow", {}, "did you mean 'synflow'"),
+        ("fisher-tune", {}, "it is fisher now"),
+        ("gradual", {"criterion": "slimming"}, "slimming is no method that scores.*one of chip, fisher-oneshot"),
+        ("gradual", {"criterion": "l11"}, "did you mean 'l1'"),
         ("snip", {"batch": 2}, "prune snip: unknown setting 'batch'; did you mean 'batches'"),
         ("synflow", {"rounds": "0"}, "prune synflow: rounds: takes an integer, at least 1"),
-        ("fisher", {"images": "many"}, "prune fisher: images: takes an integer.*got 'many'"),
-        ("fisher", {"images": True}, "an integer"),
+        ("fisher-oneshot", {"images": "many"}, "prune fisher-oneshot: images: takes an integer.*got 'many'"),
+        ("fisher-oneshot", {"images": True}, "an integer"),
         ("slimming", {"sparsity": float("nan")}, "sparsity"),
         ("fisher", {"cost": "time"}, "one of 'none', 'macs', 'params', got 'time'"),
     ],

@@ -34,6 +34,7 @@ def child(job: dict[str, object]) -> int:
             network,
             folder=Path(job["folder"]),
             holdout=0.1,
+            teacher=job["teacher"],
             checkpoint_minutes=1e-9 if job["every_update"] else 0,
         )
     except TrainingInterruptedError:

@@ -50,7 +50,7 @@ def test_a_pretrained_network_is_pruned_in_one_command(asked: list[str], tmp_pat
     assert "No weights were given" not in done.output
     for wrong, said in (
         (["synflow"], "acts at initialisation"),
-        (["l1", "--input", "32"], "leave out --weights and --input"),
+        (["l1", "--input", "32"], "leave out --weights, --arch and --input"),
     ):
         refused = CliRunner().invoke(app, ["prune", wrong[0], ARCH, "--pretrained", "--macs", "50%", *wrong[1:]])
         assert isinstance(refused.exception, InputError)

@@ -30,7 +30,7 @@ from thinresnet import recipe as recipes
 from thinresnet.recipe import Recipe
 
 TIMM_FLAGS: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("timm_flags.json").read_text())
-OURS = {"crop_padding", "crop_padding_mode"}
+OURS = {"crop_padding", "crop_padding_mode", "distill_alpha", "distill_temperature"}
 FOR_TIMM = [name for name in recipes.names() if name != "digits"]
 ROOT = Path(recipes.__file__).parents[1]
 
@@ -167,6 +167,8 @@ CLOSED_FORMS: dict[str, tuple[int, int, Callable[[float], float]]] = {
     "imagenet-classic": (1, 90, lambda time: 0.1 * 0.1 ** (time // 30)),
     "cifar-classic-160": (1, 160, lambda time: 0.1 * 0.1 ** sum(time >= step for step in (80, 120))),
     "cifar-classic-200": (1, 200, lambda time: 0.1 * 0.2 ** sum(time >= step for step in (60, 120, 160))),
+    "cifar-finetune": (1, 40, lambda time: 1e-3),
+    "imagenet-finetune": (1, 20, lambda time: 1e-3),
     "cifar-modern": (1, 300, cosine(0.1, 0, 300, 5, 1e-3, after=False)),
     "cifar-thinresnet": (1, 1928, cosine(0.5, 0, 1923, 5, 5e-3, after=True)),
     "imagenet-thinresnet": (8, 605, cosine(0.5, 0, 600, 5, 5e-3, after=True)),

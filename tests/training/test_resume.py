@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from thinresnet import networks
 from thinresnet.stopping import REQUEUE_EXIT_CODE
 
 ROOT = Path(__file__).parents[2]
-# All that draws random numbers or keeps a state: mixing, erasing, dropout, drop path, EMA, momentum, accumulation.
+# All that draws random numbers or keeps a state: mixing, erasing, dropout, drop path, EMA, momentum, accumulation;
+# and a teacher, which must keep none.
 RECIPE: dict[str, Any] = {
     "epochs": 3, "warmup_epochs": 1, "batch_size": 64, "lr": 0.05, "sched_on_updates": True, "img_size": 8,
     "mixup": 0.2, "cutmix": 1.0, "reprob": 0.2, "drop": 0.1, "drop_path": 0.1, "model_ema": True,
@@ -26,8 +28,11 @@ Runner = Callable[..., int]
 
 
 @pytest.fixture(scope="module")
-def runner() -> Iterator[Runner]:
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     """Runs one job in a forked process and returns how it ended."""
+    network = networks.scale("resnet10t", width=0.25, num_classes=10, input_size=(3, 8, 8))
+    teacher = str(tmp_path_factory.mktemp("teacher"))
+    networks.save(teacher, network, networks.build(network, seed=0))
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("runner.py"))],
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment(),
@@ -37,7 +42,7 @@ def runner() -> Iterator[Runner]:
         folder: Path, name: str | None = None, *, saves: int = 1, milliseconds: float = 0, every_update: bool = True
     ) -> int:
         job = {"folder": str(folder), "signal": name, "saves": saves, "milliseconds": milliseconds}
-        job |= {"every_update": every_update, "recipe": RECIPE}
+        job |= {"every_update": every_update, "recipe": RECIPE, "teacher": teacher}
         print(json.dumps(job), file=process.stdin, flush=True)
         answer = process.stdout.readline()
         assert answer, "the runner died"
@@ -80,6 +85,7 @@ def test_killed_at_random_moments_it_ends_bit_identical(runner: Runner, whole: P
     assert outcome(folder) == outcome(whole)
     result = json.loads((folder / "result.json").read_text())
     assert result["sessions"] > 1
+    assert result["teacher"]["forward_macs"] > 0
     assert not (folder / "checkpoints").exists()
 
 

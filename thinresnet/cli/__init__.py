@@ -8,6 +8,7 @@ the keyboard are answered without torch. What a user got wrong becomes one line 
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from typing import Any, NoReturn
 
@@ -15,9 +16,10 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import thinresnet
-from thinresnet.errors import FAILED_EXIT_CODE, INPUT_EXIT_CODE, InputError, os_error_line
+from thinresnet.errors import FAILED_EXIT_CODE, INPUT_EXIT_CODE, InputError, check_utf8, one_line, os_error_line
 from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingError, TrainingInterruptedError, end_on_signals
 
+_ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # what typer raises for any slip, under a private name
 STOPPED_EXIT_CODE = 130  # as shells say of Ctrl-C
 _STOPPED = "thinresnet: stopped; files are whole or as they were: give the command again to do it anew"
 # Each verb (or group of verbs): the file of this package that has it, and what the list of verbs says of it (the first
@@ -119,7 +121,15 @@ def main() -> None:
     # Where nothing catches a signal to save its state, the verb is over.
     with end_on_signals(_STOPPED, STOPPED_EXIT_CODE):
         try:
-            app()
+            check_utf8(sys.argv[1:])
+            for stream in (sys.stdout, sys.stderr):
+                if isinstance(stream, io.TextIOWrapper):  # names on a disk may be no UTF-8; they are shown as escapes
+                    stream.reconfigure(errors="backslashreplace")
+            sys.exit(app(standalone_mode=False))
+        except _ClickError as error:
+            _end_usage(error)
+        except typer.Abort:
+            _end("stopped; nothing was done", FAILED_EXIT_CODE)
         except InputError as error:
             _end(str(error), INPUT_EXIT_CODE)
         except TrainingInterruptedError as error:
@@ -130,6 +140,19 @@ def main() -> None:
             _end(*os_error_line(error))
 
 
+def _end_usage(error: Any) -> NoReturn:
+    """A slip of the keyboard as one line like any other, where typer draws a box; a group alone shows its help."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help is printed already
+        sys.exit(INPUT_EXIT_CODE)
+    verbs: list[str] = []
+    context = getattr(error, "ctx", None)
+    while context is not None and context.parent is not None:
+        verbs.insert(0, context.info_name)
+        context = context.parent
+    said = " ".join(error.format_message().split()).rstrip(".")
+    _end(f"{said}; see {' '.join(['thinresnet', *verbs])} --help", INPUT_EXIT_CODE)
+
+
 def _end(line: str, code: int) -> NoReturn:
-    print(f"thinresnet: {line}", file=sys.stderr)
+    print(f"thinresnet: {one_line(line)}", file=sys.stderr)
     sys.exit(code)

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from thinresnet.files import cache_folder, write_atomically
+from thinresnet.files import cache_folder, read_object, write_atomically
 
 _PACKAGES = ("torch", "torchvision", "timm", "fvcore")
 
@@ -26,7 +26,7 @@ def remembered(question: Mapping[str, Any], answer: Callable[[], dict[str, Any]]
     name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
     path = cache_folder() / "counted" / f"{name}.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_object(path)
         if found["asked"] == asked:
             return dict(found["answer"])
     except (OSError, ValueError, LookupError, TypeError):

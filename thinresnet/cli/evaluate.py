@@ -10,9 +10,10 @@ import typer
 
 from thinresnet import base_width, public_weights
 from thinresnet.budget import short
+from thinresnet.cli.idle import refuse_idle
 from thinresnet.cli.terminal import JsonFlag, note, print_json, print_table, progress, say
 from thinresnet.errors import InputError
-from thinresnet.runs import EVALUATION_FILE
+from thinresnet.runs import EVALUATION_FILE, WEIGHTS_SUFFIXES
 
 if TYPE_CHECKING:
     from thinresnet.evaluation import Evaluation
@@ -38,7 +39,6 @@ ResizeOn = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Accept names that were mapped by order and shape.")]
 
-_SUFFIXES = (".pt", ".pth", ".th", ".tar", ".bin", ".ckpt", ".safetensors")
 _MOST_CLASSES_SHOWN = 20
 
 app = typer.Typer()
@@ -62,6 +62,9 @@ def import_verb(
     interpolation: Interpolation = None,
     resize_on: ResizeOn = None,
     yes: Yes = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Unpickle a whole pickled model: RUNS ANY CODE that the file names.")
+    ] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder. Default: runs/FILE.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -72,7 +75,7 @@ def import_verb(
     from thinresnet.training.importing import Wanted, name_of, open_weights, write
 
     prepared = preprocessing_given(mean, std, resize, crop, interpolation, resize_on)
-    wanted = Wanted(arch, _kwargs(model_kwargs), dataset, num_classes, None, key, licence, prepared)
+    wanted = Wanted(arch, _kwargs(model_kwargs), dataset, num_classes, None, key, trust, licence, prepared)
     with progress() as show:
         opened = open_weights(source, wanted, progress=show)
     _accept(opened, source, yes=yes)
@@ -99,6 +102,7 @@ def import_verb(
 
 @app.command("evaluate")
 def evaluate_verb(
+    context: typer.Context,
     what: Annotated[
         list[str], typer.Argument(metavar="RUN|FILE|NAME...", help="Run folders, weight files, or thinresnet20-w8.")
     ],
@@ -139,6 +143,12 @@ def evaluate_verb(
 
     if not data_dir and not dataset:
         raise InputError("no images: give --data-dir DIR with test images in class folders, or --dataset torch/cifar10")
+    if as_json:
+        refuse_idle(context, "with --json", f"{EVALUATION_FILE} holds both", these=("per_class", "confusion"))
+    if dataset:
+        refuse_idle(context, "with --dataset", "its test images are one set", these=("split",))
+    if dataset == "digits":
+        refuse_idle(context, "with --dataset digits", "these images come with scikit-learn", these=("data_dir",))
     test = TestImages.open(data_dir, dataset, split)
     prepared = preprocessing_given(mean, std, resize, crop, interpolation, resize_on)
     home = output or Path("evaluations")
@@ -164,12 +174,12 @@ def _chosen(what: list[str]) -> list[str]:
         return what
     left = []
     for one in what:
-        if Path(one).is_file() and not one.lower().endswith(_SUFFIXES):
-            note(f"{one}: passed over; weight files end in {', '.join(_SUFFIXES)}")
+        if Path(one).is_file() and not one.lower().endswith(WEIGHTS_SUFFIXES):
+            note(f"{one}: passed over; weight files end in {', '.join(WEIGHTS_SUFFIXES)}")
         else:
             left.append(one)
     if not left:
-        raise InputError(f"{what[0]}: not a weight file; those end in {', '.join(_SUFFIXES)}")
+        raise InputError(f"{what[0]}: not a weight file; those end in {', '.join(WEIGHTS_SUFFIXES)}")
     return left
 
 
@@ -191,11 +201,15 @@ def _subjects(
     opened: dict[str, Opened] = {}
     for one in what:
         if Path(one).is_dir():
+            if arch is not None:
+                raise InputError(f"--arch {arch}: it says what a file of weights is of; {one} says its network itself")
             subjects.append(open_subject(Path(one), ema=ema, preprocessing=prepared))
             continue
         if ema:
             raise InputError(f"--ema: {one} holds one state dict; --ema is for runs of this project")
-        source = one if Path(one).exists() or "://" in one or one.lower().endswith(_SUFFIXES) else _public(one, test)
+        source = (
+            one if Path(one).exists() or "://" in one or one.lower().endswith(WEIGHTS_SUFFIXES) else _public(one, test)
+        )
         weights = open_weights(source, Wanted(arch=arch), progress=show)
         _accept(weights, one, yes=yes)
         name = name_of(source)

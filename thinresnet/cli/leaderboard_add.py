@@ -80,11 +80,24 @@ def add(
         proposals = [_ask(entries, papers)]
     else:
         raise InputError("nothing to add: give run folders, --file or columns; questions need a terminal")
-    _show(proposals, Bar(entries))
+    _put(path, proposals, entries, asked=asked, yes=yes, dry_run=dry_run)
+
+
+def _put(
+    path: Path, proposals: Sequence[Proposal], entries: Sequence[Entry], *, asked: bool, yes: bool, dry_run: bool
+) -> None:
+    """Show what is new, and put it on the board unless it is only to be shown."""
+    from thinresnet.leaderboard import adding
+
+    known = adding.standing(proposals, entries)
+    fresh = [proposal for proposal in proposals if not any(proposal is one for one in known)]
+    _show(fresh, Bar(entries))
+    for proposal in known:
+        print(f"{path}: {proposal.entry.id} stands there already, to the letter")
     if dry_run:
         print(f"{path}: nothing written (--dry-run)")
         return
-    _confirm(proposals, always=asked, yes=yes)
+    _confirm(fresh, always=asked, yes=yes)
     for entry in adding.add(path, proposals):
         print(f"{path}: added {entry.id}")
 

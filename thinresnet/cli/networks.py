@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import itertools
 import json
 from pathlib import Path
@@ -12,14 +13,20 @@ import typer
 
 from thinresnet.budget import parse_budgets, short
 from thinresnet.cli.counted import remembered
+from thinresnet.cli.next_steps import training_line
 from thinresnet.cli.terminal import JsonFlag, print_json, print_table, progress, say
 from thinresnet.errors import InputError, nearest
+from thinresnet.files import read_bytes
+from thinresnet.runs import is_weights_file
 
 if TYPE_CHECKING:
     from thinresnet.network import Network
     from thinresnet.networks.cost import Cost
 
-What = Annotated[str, typer.Argument(metavar="ARCH|FILE", help="An architecture, a network.json or a run folder.")]
+What = Annotated[
+    str, typer.Argument(metavar="ARCH|FILE", help="An architecture, a network.json, a run folder or a file of weights.")
+]
+Arch = Annotated[str | None, typer.Option(help="Of a file of weights: its architecture, where its layers do not tell.")]
 Width = Annotated[float | None, typer.Option(help="Factor on the channels of every group.")]
 Interior = Annotated[
     float | None, typer.Option(help="Factor on the channels inside blocks; the residual stream stays.")
@@ -31,6 +38,7 @@ Classes = Annotated[int | None, typer.Option(help="Number of classes.")]
 
 
 app = typer.Typer()
+_LARGEST_BYTES = 2 << 30  # of a file of weights
 _AUTHORS = "ThinResNet authors', by base width"
 
 
@@ -105,6 +113,7 @@ def _check_networks(pattern: str, as_json: bool) -> None:
 @app.command("count")
 def count_verb(
     what: What,
+    arch: Arch = None,
     width: Width = None,
     interior: Interior = None,
     round_to: RoundToOfArch = None,
@@ -121,12 +130,14 @@ def count_verb(
     def counted() -> dict[str, Any]:
         from thinresnet.networks import count
 
-        network, dense = _network_and_dense(what, width, interior, round_to, input_px, num_classes)
+        network, dense = _network_and_dense(what, arch, width, interior, round_to, input_px, num_classes)
         cost = count(network)
         return _as_record(network, cost, cost if network == dense else count(dense))
 
     options = {"width": str(width), "interior": str(interior), "round_to": round_to, "px": input_px}
-    record = remembered({"count": what, "file": _text_of(what), "classes": num_classes, **options}, counted)
+    record = remembered(
+        {"count": what, "file": _content_of(what), "arch": arch, "classes": num_classes, **options}, counted
+    )
     if as_json:
         print_json({key: value for key, value in record.items() if layers or key != "layers"})
         return
@@ -172,12 +183,13 @@ def fit_verb(
         used = cost.macs if budget.quantity == "macs" else cost.params
         print(f"--{budget.quantity} {budget.text}: {used:,} of {limit:,} ({used / limit:.2%} used)")
     if output is not None:
-        print(f"Written to {output}; train it with: accelerate launch train.py --network {output}")
+        print(f"Written to {output}; train it with: {training_line(output, network.input_size[1])}")
 
 
 @app.command("time")
 def time_verb(
     what: What,
+    arch: Arch = None,
     width: Width = None,
     interior: Interior = None,
     round_to: RoundToOfArch = None,
@@ -201,7 +213,7 @@ def time_verb(
 
     if width is None and interior is None and not _is_described(what) and base_width.parse(what) is None:
         width = 0.5
-    network, dense = _network_and_dense(what, width, interior, round_to, input_px, num_classes)
+    network, dense = _network_and_dense(what, arch, width, interior, round_to, input_px, num_classes)
     pair = [dense] if network == dense else [dense, network]
     with progress() as show:
         done = itertools.count(1)
@@ -235,17 +247,18 @@ def time_verb(
     print_table(columns, cells, title=f"{network.arch}, batch {batch_size}, {runs} runs in turns")
 
 
-def _text_of(what: str) -> str | None:
-    """What a network file says; None for the name of an architecture, and for what cannot be read."""
+def _content_of(what: str) -> str | None:
+    """A hash of what a file with a network holds; None for the name of an architecture, and for what cannot be read."""
     path = Path(what) / "network.json" if Path(what).is_dir() else Path(what)
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        return hashlib.sha256(read_bytes(path, largest_bytes=_LARGEST_BYTES)).hexdigest()
+    except InputError:
         return None
 
 
 def _network_and_dense(
     what: str,
+    arch: str | None,
     width: float | None,
     interior: float | None,
     round_to: int | None,
@@ -254,8 +267,12 @@ def _network_and_dense(
 ) -> tuple[Network, Network]:
     """The network that a user points at, and the architecture that it was scaled from."""
     from thinresnet.networks import read_network, scale
+    from thinresnet.networks.foreign import described
 
-    if _is_described(what):
+    of_weights = is_weights_file(what)
+    if arch is not None and not of_weights:
+        raise InputError(f"--arch {arch}: it says what a file of weights is of; {what} is none")
+    if of_weights or _is_described(what):
         flags = {
             "--width": width,
             "--interior": interior,
@@ -265,7 +282,7 @@ def _network_and_dense(
         }
         if given := [flag for flag, value in flags.items() if value is not None]:
             raise InputError(f"{given[0]}: {what} says its shape itself; leave it out, or name an architecture")
-        network = read_network(what)
+        network = described(Path(what), arch) if of_weights else read_network(what)
         return network, scale(network.arch, input_size=network.input_size, **network.kwargs)
     kwargs: dict[str, Any] = {**_kwargs(num_classes), "input_size": _input_size(what, input_px)}
     given_factors = {"width": width, "interior": interior, "round_to": round_to}
@@ -276,7 +293,7 @@ def _network_and_dense(
 
 def _is_described(what: str) -> bool:
     """Whether this is a file or a folder with a network, and no architecture's name."""
-    return what.endswith(".json") or Path(what).is_dir()
+    return what.endswith(".json") or Path(what).is_dir() or is_weights_file(what)
 
 
 def _kwargs(num_classes: int | None) -> dict[str, Any]:

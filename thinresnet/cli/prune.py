@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,67 +12,104 @@ from typing import Annotated, Any
 import typer
 
 from thinresnet.budget import QUANTITIES, Budget, short
+from thinresnet.cli.catalogue import COLUMNS, Row, as_markdown, cells, method_rows, settings_rows
+from thinresnet.cli.idle import refuse_idle
+from thinresnet.cli.next_steps import training_line
 from thinresnet.cli.terminal import JsonFlag, note, print_json, print_table, progress, say
 from thinresnet.errors import InputError
 
 app = typer.Typer()
+GROUP = "thinresnet.methods"  # as in pruning/registry.py, which takes seconds to import
+
+Recalibrate = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        metavar="IMAGES",
+        help="Measure batch norms anew after the cut on training images at hand; 0: do not.",
+    ),
+]
+SettingsFlag = Annotated[
+    bool, typer.Option("--settings", help="With --list: each setting beside its paper's, and why they differ.")
+]
+MarkdownFlag = Annotated[bool, typer.Option("--markdown", help="Print --list --settings as Markdown.")]
+What = Annotated[
+    str,
+    typer.Argument(metavar="[RUN|NETWORK]", help="A run folder, a network.json, a file of weights or an architecture."),
+]
+Macs = Annotated[
+    list[str] | None, typer.Option(help="At most this many MACs: 2.05G, or a share: 50%. Again for more folders.")
+]
+To = Annotated[str | None, typer.Option(help="Instead of a budget: a paper's list (R56-A …), a network.json or a run.")]
+Scope = Annotated[
+    str | None, typer.Option(help="layer: the same share of each; global: one ranking. Default: the method's.")
+]
+Stream = Annotated[
+    bool | None, typer.Option("--stream/--no-stream", help="Prune the residual stream too. Default: the method's.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; see METHOD --list."),
+]
+OwnMethod = Annotated[
+    str | None,
+    typer.Option("--method", metavar="FILE.py:NAME", help="A method of your own, or of an installed package."),
+]
+ArchOfWeights = Annotated[
+    str | None, typer.Option(help="Of a file of weights: its architecture, where its layers do not tell.")
+]
+Pretrained = Annotated[
+    bool, typer.Option("--pretrained", help="The architecture's pretrained weights, by timm's loader.")
+]
+Holdout = Annotated[float | None, typer.Option(help="Share of the training set kept aside; default: the run's own.")]
 
 
 @app.command("prune")
 def prune_verb(
+    context: typer.Context,
     method: Annotated[str, typer.Argument(metavar="[METHOD]", help="What prunes: see --list.")] = "",
-    what: Annotated[
-        str, typer.Argument(metavar="[RUN|NETWORK]", help="A run folder, a network.json or an architecture.")
-    ] = "",
-    macs: Annotated[
-        list[str] | None, typer.Option(help="At most this many MACs: 2.05G, or a share: 50%. Again for more folders.")
-    ] = None,
+    what: What = "",
+    macs: Macs = None,
     params: Annotated[list[str] | None, typer.Option(help="At most this many parameters: 12M or 50%.")] = None,
-    to: Annotated[
-        str | None, typer.Option(help="Instead of a budget: a paper's list (R56-A …), a network.json or a run.")
-    ] = None,
-    scope: Annotated[
-        str | None, typer.Option(help="layer: the same share of each; global: one ranking. Default: the method's.")
-    ] = None,
-    stream: Annotated[bool, typer.Option("--stream", help="Prune the residual stream too.")] = False,
+    to: To = None,
+    scope: Scope = None,
+    stream: Stream = None,
     round_to: Annotated[int, typer.Option(help="Channel counts are multiples of this.")] = 1,
     preconfig: Annotated[bool, typer.Option("--preconfig", help="At initialisation: layers may also grow.")] = False,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; see METHOD --list."),
-    ] = None,
-    own: Annotated[
-        str | None,
-        typer.Option("--method", metavar="FILE.py:NAME", help="A method of your own, or of an installed package."),
-    ] = None,
+    settings: Settings = None,
+    own: OwnMethod = None,
     weights: Annotated[Path | None, typer.Option(help="The network's weights, where it is not a run folder.")] = None,
-    pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="The architecture's pretrained weights, by timm's loader.")
-    ] = False,
+    pretrained: Pretrained = False,
+    arch: ArchOfWeights = None,
     input_px: Annotated[int | None, typer.Option("--input", help="Side of an architecture's input in pixels.")] = None,
     num_classes: Annotated[int | None, typer.Option(help="Number of an architecture's classes.")] = None,
     recipe: Annotated[str | None, typer.Option(help="How to train and read images; default: the run's own.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="The images, where they are not where the run says.")] = None,
-    holdout: Annotated[
-        float | None, typer.Option(help="Share of the training set kept aside; default: the run's own.")
-    ] = None,
+    holdout: Holdout = None,
     seed: Annotated[int | None, typer.Option(help="The random seed; default: the run's.")] = None,
+    recalibrate: Recalibrate = 2048,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of runs.")] = Path("runs"),
     list_methods: Annotated[bool, typer.Option("--list", help="Say what each method needs, serves and does.")] = False,
+    published: SettingsFlag = False,
+    as_markdown_: MarkdownFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Prune a network to a budget, trained or at initialisation: a smaller dense network.
 
-    Examples: thinresnet prune l1 runs/resnet20_cifar-w0.5-digits-s42-3f9a1c --macs 50%
+    Examples: thinresnet prune l1 runs/resnet20_cifar-dense-digits-s42-3f9a1c --macs 50%
     and before anything is trained: thinresnet prune synflow resnet50 --macs 50%
     """
     names = [name for name in (method, what) if name]
+    if (published or as_markdown_) and not list_methods:
+        raise InputError("--settings, --markdown: they go with --list; a method's setting is set by --set NAME=VALUE")
     if list_methods:
-        _list(own, names, as_json)
+        shown = ("own", "list_methods", "published", "as_markdown_", "as_json")
+        refuse_idle(context, "with --list", "it prunes nothing", all_but=shown)
+        _list(own, names, _Shown(published, as_markdown_, as_json))
         return
     wanted, subject = _wanted_method(own, names)
-    source = _Source(subject, weights, pretrained, input_px, num_classes, recipe, data_dir, holdout)
-    given = _Given(macs or [], params or [], to, scope, stream, round_to, preconfig, seed)
+    source = _Source(subject, arch, weights, pretrained, input_px, num_classes, recipe, data_dir, holdout)
+    given = _Given(macs or [], params or [], to, scope, stream, round_to, preconfig, seed, recalibrate)
     done = _prune(wanted, dict(setting(text) for text in settings or []), source, given, output)
     if as_json:
         print_json([{"folder": str(folder), **record.to_json()} for folder, record in done])
@@ -81,10 +119,20 @@ def prune_verb(
 
 
 @dataclass(frozen=True)
+class _Shown:
+    """The flags that say how methods are listed."""
+
+    settings: bool
+    as_markdown: bool
+    as_json: bool
+
+
+@dataclass(frozen=True)
 class _Source:
     """The flags that say what is pruned."""
 
     what: str
+    arch: str | None
     weights: Path | None
     pretrained: bool
     input_px: int | None
@@ -102,7 +150,12 @@ class _Source:
         if self.pretrained:
             return self._pretrained()
         found = read_parent(
-            self.what, weights=self.weights, recipe=self.recipe, data_dir=self.data_dir, holdout=self.holdout
+            self.what,
+            arch=self.arch,
+            weights=self.weights,
+            recipe=self.recipe,
+            data_dir=self.data_dir,
+            holdout=self.holdout,
         )
         if self.input_px is None and self.num_classes is None:
             return found
@@ -117,8 +170,10 @@ class _Source:
         from thinresnet.pruning.parent import read_parent
         from thinresnet.training.pretrained import pretrained_weights
 
-        if self.weights is not None or self.input_px is not None:
-            raise InputError("--pretrained brings weights and their input size; leave out --weights and --input")
+        if self.weights is not None or self.input_px is not None or self.arch is not None:
+            raise InputError(
+                "--pretrained brings weights and their input size; leave out --weights, --arch and --input"
+            )
         if Path(self.what).exists():
             raise InputError(f"--pretrained: {self.what} is a file or a folder; the flag is for architectures")
         network, weights = pretrained_weights(self.what, self.num_classes)
@@ -136,10 +191,11 @@ class _Given:
     params: list[str]
     to: str | None
     scope: str | None
-    stream: bool
+    stream: bool | None
     round_to: int
     preconfig: bool
     seed: int | None
+    recalibrate: int
 
     def budgets(self) -> tuple[tuple[Budget, ...], ...]:
         """One set of budgets a folder."""
@@ -197,6 +253,7 @@ def _prune(kind: Any, settings: dict[str, str], source: _Source, given: _Given, 
         round_to=given.round_to,
         grow=given.preconfig,
         seed=parent.seed if given.seed is None else given.seed,
+        recalibrate=given.recalibrate,
     )
     if method.when == INITIALISATION and (source.weights is not None or source.pretrained):
         flag = "--pretrained" if source.pretrained else "--weights"
@@ -217,32 +274,49 @@ def _no_weights(what: str) -> str:
     return f"{said} Its pretrained weights: --pretrained; a file of them: thinresnet import FILE, then prune that run."
 
 
-def _list(own: str | None, names: list[str], as_json: bool) -> None:
-    """All methods, or one with its settings."""
-    from thinresnet.pruning.method import WHEN
-    from thinresnet.pruning.registry import asked_for, declared, facts, found, methods
-
-    kinds = [asked_for(own)] if own else [found(name) for name in names] or list(methods().values())
-    rows = [facts(kind) for kind in kinds]
-    if as_json:
+def _list(own: str | None, names: list[str], shown: _Shown) -> None:
+    """All methods, or one with its settings; or the settings of all or one beside their papers'."""
+    rows = _rows(own, names)
+    if shown.settings:
+        if shown.as_markdown:
+            print(as_markdown(rows), end="")
+        elif shown.as_json:
+            print_json(settings_rows(rows))
+        else:
+            print_table(COLUMNS, map(cells, settings_rows(rows)), left=len(COLUMNS))
+        return
+    if shown.as_markdown:
+        raise InputError("--markdown: it is for --list --settings")
+    if shown.as_json:
         print_json(rows)
         return
-    for when, group in groupby(sorted(rows, key=lambda row: WHEN.index(row["when"])), lambda row: row["when"]):
+    for when, group in groupby(rows, lambda row: str(row["when"])):
         say(f"{when.capitalize()}:")
         for row in group:
             _say_facts(row, settings=bool(own or names))
         say()
     if not (own or names):
-        for point in declared():
+        for point in entry_points(group=GROUP):
             say(f"[bold]{point.name}[/bold]  of an installed package ({point.value}): --method {point.name}")
-        say("The settings of one of them: thinresnet prune METHOD --list")
+        say("The settings of one of them: thinresnet prune METHOD --list; all beside their papers': --list --settings")
 
 
-def _say_facts(row: dict[str, Any], *, settings: bool) -> None:
+def _rows(own: str | None, names: list[str]) -> list[Row]:
+    """What is listed; our own methods are known without importing them."""
+    known = {str(row["method"]): row for row in method_rows()}
+    if own is None and set(names) <= set(known):
+        return [known[name] for name in names] or list(known.values())
+    from thinresnet.pruning.registry import asked_for, facts, found
+
+    return [facts(kind) for kind in ([asked_for(own)] if own else map(found, names))]
+
+
+def _say_facts(row: Row, *, settings: bool) -> None:
     """A method in two or three lines, or with its paper and settings."""
     say(f"  [bold]{row['method']}[/bold]  {row['does']}")
     told = [f"needs {', '.join(row['needs']) or 'shapes only'}", f"removes {row['removes']}", f"serves {row['serves']}"]
-    told += [f"ranks by {row['scope']}"] if row["when"] != "at initialisation" else []
+    if row["when"] != "at initialisation":
+        told += [f"ranks by {row['scope']}", *(["prunes the residual stream"] if row["stream"] else [])]
     told += ["layers may grow (--preconfig)"] if row["preconfig"] else []
     say("      " + "; ".join(told), style="dim")
     if row["reconstruction"]:
@@ -285,10 +359,13 @@ def _report(folder: Path, record: Any) -> None:
 
 def _next(folder: Path, record: Any) -> str:
     """What to do with the folder."""
+    from thinresnet.networks import read_network
+
+    side_px = read_network(folder).input_size[1]
     if record.masked:
-        return "training that keeps its masks is a study's: thinresnet study"
+        return f"train it, its zeros held, with: {training_line(folder, side_px, fine_tune=True)}"
     if record.layers:
-        return f"train it with: accelerate launch train.py --network {folder}"
+        return f"train it with: {training_line(folder, side_px)}"
     if record.holdout_before is None:
         say("No accuracy before fine-tuning: nothing was held out (train with --holdout 0.1).")
-    return f"fine-tune it with: accelerate launch train.py --network {folder} --initial-checkpoint {folder} --recipe …"
+    return f"fine-tune it with: {training_line(folder, side_px, fine_tune=True)}"

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from thinresnet.cli.catalogue import protocol_rows
+from thinresnet.cli.idle import refuse_idle
 from thinresnet.cli.terminal import console, print_json, print_table, say
-from thinresnet.errors import InputError, nearest
+from thinresnet.errors import InputError, nearest, one_line
 
 if TYPE_CHECKING:
     from thinresnet.studies.graph import StudyGraph
@@ -31,6 +33,7 @@ app = typer.Typer(
 
 @app.command("run")
 def run_verb(
+    context: typer.Context,
     file: File,
     output: Output = Path("runs"),
     data_dir: DataDir = None,
@@ -56,6 +59,11 @@ def run_verb(
         raise InputError("--json: it is for --dry-run; thinresnet study show --json prints results")
     if on not in _PLACES:
         raise InputError(f"--on {on}: it is one of {', '.join(_PLACES)}{nearest(on, _PLACES)}")
+    if on == "ray":
+        refuse_idle(context, "on Ray", "--cpus and --gpus of a stage say how many run at a time", these=("jobs",))
+    else:
+        why = "--jobs sets how many stages run at a time here"
+        refuse_idle(context, "without --on ray", why, these=("address", "cpus", "gpus"))
     graphs = _graphs(file, data_dir, dataset, only)
     if dry_run:
         _print_costs(graphs, as_json)
@@ -81,7 +89,7 @@ def run_verb(
                 print(f"thinresnet: {graph.study.name}: {error}; {saved}", file=sys.stderr)
                 raise typer.Exit(REQUEUE_EXIT_CODE) from None
     for name, why in failed.items():
-        print(f"thinresnet: {name}: {why}", file=sys.stderr)
+        print(f"thinresnet: {name}: {one_line(why)}", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
 
@@ -99,16 +107,17 @@ def show_verb(
 
     Example: thinresnet study show baselines/digits.yaml
     """
+    from thinresnet.studies.records import as_records
     from thinresnet.studies.report import print_tables, write_report
     from thinresnet.studies.store import Store
-    from thinresnet.studies.table import as_records, summaries
+    from thinresnet.studies.table import distinct, summaries
 
     graphs = _graphs(file, data_dir, dataset, only)
     if as_json and len(graphs) > 1:
         raise InputError(f"--json: {file} holds {len(graphs)} studies; choose one with --only")
     for graph in graphs:
         root = output / graph.study.name
-        found = summaries(graph, Store(root))
+        found = distinct(summaries(graph, Store(root)))
         if not any(summary.results for summary in found):
             raise InputError(
                 f"study {graph.study.name}: nothing is finished in {root}; `thinresnet study run` it first"
@@ -150,12 +159,11 @@ def protocols_verb(
 
     Example: thinresnet study protocols
     """
-    from thinresnet.studies.protocols import PROTOCOLS
-
+    rows = protocol_rows()
     if as_json:
-        print_json([{"protocol": one.name, "kind": one.kind, "does": one.does} for one in PROTOCOLS.values()])
+        print_json(rows)
         return
-    print_table(("protocol", "does"), ((one.name, one.does) for one in PROTOCOLS.values()), left=2)
+    print_table(("protocol", "does"), ((row["protocol"], row["does"]) for row in rows), left=2)
 
 
 def _graphs(file: Path, data_dir: str | None, dataset: str | None, only: str | None) -> list[StudyGraph]:

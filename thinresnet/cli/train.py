@@ -18,7 +18,8 @@ from thinresnet import base_width
 from thinresnet import recipe as recipes
 from thinresnet.budget import QUANTITIES, parse_budgets
 from thinresnet.cli import flags
-from thinresnet.errors import InputError, nearest, os_error_line
+from thinresnet.cli.next_steps import EMBEDDED
+from thinresnet.errors import InputError, check_utf8, nearest, one_line, os_error_line
 from thinresnet.network import Network
 from thinresnet.recipe import Recipe
 from thinresnet.result import Result
@@ -31,7 +32,6 @@ from thinresnet.stopping import (
     stop_with_launcher,
 )
 
-EMBEDDED = "digits"
 app = typer.Typer()
 _EPILOG = f"""exit codes:
   0   done (at once, if the run is complete already)
@@ -40,8 +40,9 @@ _EPILOG = f"""exit codes:
   {FAILED_EXIT_CODE}   the run cannot continue: a non-finite loss, a full disk
 accelerate launch and torchrun turn every code but 0 into 1; a script around them can tell by the last line."""
 _NEXT = """This was the small embedded dataset (scikit-learn's digits). Next:
-  CIFAR-10    accelerate launch train.py --recipe cifar-modern --width 0.5 --data-dir DATA --download
-  ImageNet    accelerate launch train.py --recipe imagenet-a2 --arch resnet50 --width 0.5 --data-dir IMAGENET
+  CIFAR-10    python train.py --recipe cifar-modern --width 0.5 --data-dir DATA --download
+  ImageNet    python train.py --recipe imagenet-a2 --arch resnet50 --width 0.5 --data-dir DATA
+  many GPUs   accelerate launch --multi_gpu train.py …  (the same flags)
   plan it     thinresnet fit resnet50 --macs 50%        (any flag of a recipe: train.py --help)"""
 
 
@@ -62,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     visible = os.environ.get("RANK", "0") == "0"
     stop_with_launcher()
     try:
+        check_utf8(arguments)
         # Before the first update and after the last one nothing has to be saved for the same command to go on.
         with end_on_signals("train.py: stopped; the same command goes on", REQUEUE_EXIT_CODE):
             result, embedded = _train(arguments, visible=visible)
@@ -82,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _end(line: str, code: int, *, visible: bool) -> int:
     if visible:
-        print(line, file=sys.stderr)
+        print(one_line(line), file=sys.stderr)
     return code
 
 
@@ -102,6 +104,7 @@ def _train(arguments: list[str], *, visible: bool) -> tuple[Result, bool]:
     """The result, and whether it is that of the embedded default."""
     options, recipe, recipe_name = read_flags(arguments)
     folder, shape, holdout = options.resume or None, None, options.holdout
+    teacher, release_masks = options.teacher, options.release_masks
     network: Network | Callable[[int], Network]
     if folder is not None:
         from thinresnet.networks import read_network
@@ -110,6 +113,8 @@ def _train(arguments: list[str], *, visible: bool) -> tuple[Result, bool]:
         settings = read_settings(folder)
         network, size = read_network(folder), None
         recipe_name, shape, holdout = settings["recipe_name"], settings["shape"], settings["holdout"]
+        teacher = teacher or settings.get("teacher")
+        release_masks = release_masks or settings.get("release_masks", False)
     else:
         network, size, shape = choose_network(options, recipe)
     if options.pretrained:
@@ -133,6 +138,8 @@ def _train(arguments: list[str], *, visible: bool) -> tuple[Result, bool]:
         checkpoint_minutes=options.checkpoint_minutes,
         command=["train.py", *arguments],
         quiet=False,
+        teacher=teacher,
+        release_masks=release_masks,
     )
     return result, embedded
 
@@ -179,12 +186,33 @@ def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, Recipe, st
     if unknown:
         known = [flag for action in parser._actions for flag in action.option_strings]
         raise InputError(f"unknown flag {unknown[0]!r}{nearest(unknown[0].partition('=')[0], known)}; see --help")
+    if not (options.recipe or options.resume):
+        _refuse_without_recipe(options)
     recipe = recipes.load(source, flags.overrides_from(options))
     if options.resume:
         given = [name for name in ("width", "interior", "network", *QUANTITIES) if getattr(options, name) is not None]
         if given:
             raise InputError(f"--resume RUN brings its own network; leave out --{given[0]}")
+        changed = [name for name in ("scaling", "round_to", "holdout", "output") if _is_given(parser, options, name)]
+        if changed:
+            raise InputError(f"--resume RUN goes on as it began; leave out --{changed[0].replace('_', '-')}")
     return options, recipe, Path(source).stem
+
+
+def _is_given(parser: argparse.ArgumentParser, options: argparse.Namespace, name: str) -> bool:
+    return bool(getattr(options, name) != parser.get_default(name))
+
+
+def _refuse_without_recipe(options: argparse.Namespace) -> None:
+    """The embedded default is for the embedded images: whoever names data or a network means something else."""
+    given = [name for name in ("data_dir", "dataset", "network") if getattr(options, name, None)]
+    if given and getattr(options, "dataset", None) != EMBEDDED:
+        fitting = ", ".join(name for name in recipes.names() if name != EMBEDDED)
+        raise InputError(
+            f"--{given[0].replace('_', '-')} {getattr(options, given[0])}: name a recipe too, such as --recipe "
+            f"cifar-modern for 32 pixels or imagenet-a2 for 224 (there are {fitting}; without one, the embedded "
+            f"{EMBEDDED} are trained on)"
+        )
 
 
 def choose_network(
@@ -203,6 +231,10 @@ def choose_network(
     ways += [f"--{name}" for name in factors][:1]
     if len(ways) > 1:
         raise InputError(f"{' and '.join(ways)} each set the shape; give one of them")
+    if options.scaling != "width" and not budgets:
+        raise InputError(f"--scaling {options.scaling}: it says what a budget scales; give --macs or --params too")
+    if options.round_to != 1 and (options.network or not ways):
+        raise InputError(f"--round-to {options.round_to}: no channel count is changed here; leave it out")
 
     def input_of(size: tuple[int, int, int]) -> tuple[int, int, int]:
         return size if recipe.img_size is None else (size[0], recipe.img_size, recipe.img_size)
@@ -277,6 +309,16 @@ def _add_own(parser: argparse.ArgumentParser) -> None:
         default=10.0,
         metavar="X",
         help="save this often within an epoch, minutes; 0: at the end of each epoch only (default: 10)",
+    )
+    run.add_argument(
+        "--teacher",
+        metavar="RUN|FILE|NAME",
+        help="distil from this trained network: a run folder, a file of weights, thinresnet20-w16, a name of timm",
+    )
+    run.add_argument(
+        "--release-masks",
+        action="store_true",
+        help="train weights that masks beside --initial-checkpoint set to zero; they stay zero otherwise",
     )
     shape = parser.add_argument_group("shape of the network (one of these; the architecture is --arch)")
     shape.add_argument("--width", type=float, metavar="X", help="all channels times this")

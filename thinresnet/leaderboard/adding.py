@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from thinresnet.errors import InputError, nearest
 from thinresnet.files import write_atomically
@@ -33,8 +34,9 @@ from thinresnet.leaderboard.measured import (
     read_results,
 )
 from thinresnet.leaderboard.papers import Paper, bib_beside, read_bib, render_bib
-from thinresnet.leaderboard.schema import MAX_TEXT, NAMES, SAME_NETWORK, Entry, Fault, parse
+from thinresnet.leaderboard.schema import MAX_TEXT, NAMES, SAME_NETWORK, Entry, Fault, format_row, parse
 from thinresnet.leaderboard.store import default_board, read_board, write_board
+from thinresnet.result import teacher_of
 
 _DEFAULTS = {"source": "published", "accuracy_unit": "accuracy", "cost_unit": "unknown", "hand": "first"}
 NEAR_TOP1 = Decimal("0.06")
@@ -151,14 +153,26 @@ def add_runs(
     return add(path, [proposal for proposal in proposals if identity(proposal.accepted()) not in known])
 
 
+def standing(proposals: Sequence[Proposal], entries: Sequence[Entry]) -> list[Proposal]:
+    """Those whose row is on the board to the letter: the same command was given before, and perhaps killed."""
+    rows = {tuple(format_row(entry)) for entry in entries}
+    return [proposal for proposal in proposals if tuple(format_row(proposal.accepted())) in rows]
+
+
 def add(board: str | os.PathLike[str], proposals: Sequence[Proposal]) -> list[Entry]:
-    """Put accepted proposals on the board: all of them, or none. The board is read afresh under its lock."""
+    """Put accepted proposals on the board: all of them, or none; returns the new rows.
+
+    The board is read afresh under its lock. A row that stands there to the letter stays as it is.
+    """
     board = Path(board)
     bib = bib_beside(board)
     with locked(board):
         entries, papers = read_board(board), read_bib(bib)
         added: list[Entry] = []
+        known = {id(proposal) for proposal in standing(proposals, entries)}
         for proposal in proposals:
+            if id(proposal) in known:
+                continue
             entry = proposal.accepted()
             _refuse_copy(entry, entries + added)
             for paper in proposal.papers:
@@ -170,6 +184,8 @@ def add(board: str | os.PathLike[str], proposals: Sequence[Proposal]) -> list[En
         for proposal in proposals:
             if proposal.run_folders:
                 keep_evidence(board, proposal.entry.evidence, proposal.run_folders)
+        if not added:
+            return []
         # The papers go first: a kill in between leaves a paper without rows, which is no fault, never the reverse.
         write_atomically(bib, render_bib(papers.values()))
         write_board(board, entries + added)
@@ -325,9 +341,9 @@ def _letters(text: str) -> str:
     return re.sub(r"[^a-z0-9]", "", text.lower())
 
 
-def _slug(result: Mapping[str, object], *, ema: bool) -> str:
+def _slug(result: Mapping[str, Any], *, ema: bool) -> str:
     stem = "-".join(str(result[name]) for name in ("arch", "shape", "dataset", "recipe"))
-    contents = f"{result['network_sha256']}{result['recipe_hash']}{ema}"
+    contents = f"{result['network_sha256']}{result['recipe_hash']}{ema}{teacher_of(result)}"
     return f"{re.sub(r'[^A-Za-z0-9._-]', '-', stem)}-{hashlib.sha256(contents.encode()).hexdigest()[:6]}"
 
 

@@ -27,7 +27,7 @@ from thinresnet.leaderboard.references import (
     serves_as,
 )
 from thinresnet.leaderboard.schema import Entry
-from thinresnet.leaderboard.welch import FEWEST_SEEDS, Sample, half_interval
+from thinresnet.welch import FEWEST_SEEDS, Sample, half_interval
 
 # Two costs within one per cent are one cost: printed figures are no more exact, and no search fits a budget better.
 SAME_COST = 0.01

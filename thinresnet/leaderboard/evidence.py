@@ -5,8 +5,6 @@ Standard library and PyYAML only.
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import math
 from collections.abc import Mapping
@@ -15,7 +13,7 @@ from pathlib import Path
 from thinresnet import recipe as recipes
 from thinresnet.convert import brief
 from thinresnet.errors import InputError
-from thinresnet.files import read_bytes
+from thinresnet.files import read_table
 from thinresnet.network import Network
 from thinresnet.result import PARTS, Result
 from thinresnet.runs import METRICS_FILE, NETWORK_FILE, RECIPE_FILE, RESULT_FILE
@@ -52,10 +50,7 @@ def _check_metrics(path: Path, result: Result) -> None:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        rows = list(csv.DictReader(io.StringIO(read_bytes(path).decode("utf-8"), newline="")))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a CSV table ({' '.join(str(error).split())[:80]})") from None
+    rows = read_table(path)
     if not rows:
         raise InputError(f"{path}: has no row of an epoch")
     return rows

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from thinresnet.errors import InputError
+from thinresnet.files import read_bytes
 
 
 class FormError(InputError):
@@ -23,12 +24,9 @@ MAX_BYTES = 64 * 1024 * 1024
 def read_text(path: str | os.PathLike[str]) -> str:
     """The text of a file of the board: UTF-8, with or without a byte-order mark or Windows line ends."""
     try:
-        size = Path(path).stat().st_size
-        if size > MAX_BYTES:
-            raise FormError(path, 1, f"{size} bytes; at most {MAX_BYTES} are read")
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise FormError(path, 1, f"cannot be read ({error.strerror})") from None
+        data = read_bytes(Path(path), largest_bytes=MAX_BYTES, missing="cannot be read: no such file")
+    except InputError as error:
+        raise FormError(path, 1, str(error).removeprefix(f"{path}: ")) from None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -8,12 +8,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from thinresnet.errors import InputError, nearest
 from thinresnet.leaderboard.amounts import SHORT
 from thinresnet.leaderboard.files import read_text
 from thinresnet.leaderboard.schema import COLUMNS, DATASETS, FAMILIES, NAMES
+from thinresnet.yamls import parse_documents
 
 KNOWN = (*NAMES, *SHORT, "bibtex")
 ENDINGS = (".yaml", ".yml", ".csv")
@@ -76,13 +75,11 @@ def template() -> str:
 
 
 def _from_yaml(path: str | os.PathLike[str]) -> list[dict[str, str]]:
-    try:
-        # BaseLoader makes texts of everything: 76.10 stays 76.10, and nothing is ever constructed.
-        loaded = yaml.load(read_text(path), Loader=yaml.BaseLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{line}: not YAML ({getattr(error, 'problem', None) or 'unreadable'})") from None
+    # All are strings: 76.10 stays 76.10.
+    documents = parse_documents(read_text(path), str(path), strings=True)
+    if len(documents) > 1:
+        raise InputError(f"{path}: {len(documents)} documents (---), where one is expected")
+    loaded = documents[0] if documents else None
     common: dict[str, str] = {}
     if isinstance(loaded, dict) and "rows" in loaded:
         if strange := [name for name in loaded if name not in ("rows", "common")]:

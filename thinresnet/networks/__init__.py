@@ -8,8 +8,9 @@ from thinresnet.networks.build import as_network, build
 from thinresnet.networks.cost import Cost, count
 from thinresnet.networks.describe import describe, parse_network, read_network
 from thinresnet.networks.fitting import fit
+from thinresnet.networks.foreign import load_weights
 from thinresnet.networks.scaling import scale
-from thinresnet.networks.store import load, load_weights, read_off, save
+from thinresnet.networks.store import load, read_off, save
 from thinresnet.networks.timing import measure
 
 __all__ = [

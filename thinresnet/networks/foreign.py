@@ -6,6 +6,7 @@ weights are of. Nothing is unpickled but tensors (`weights_only=True`); what doe
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 import warnings
@@ -17,11 +18,13 @@ from typing import Any
 
 import timm
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from thinresnet import base_width
 from thinresnet.errors import InputError, nearest
+from thinresnet.files import check_regular
 from thinresnet.network import Network
+from thinresnet.networks import store
 from thinresnet.networks.blueprint import construct
 from thinresnet.networks.describe import check_arch, check_kwargs, describe
 from thinresnet.networks.store import check_fit, network_of_shapes, read_weights, shapes_of
@@ -78,9 +81,13 @@ class Adopted:
     rule: str
 
 
-def read_state(path: Path, key: str | None = None) -> Foreign:
-    """The state dict of a file: safetensors, a PyTorch state dict, or a checkpoint that holds one (under `key`)."""
-    content = _read(path)
+def read_state(path: Path, key: str | None = None, *, trust: bool = False) -> Foreign:
+    """The state dict of a file: safetensors, a PyTorch state dict, or a checkpoint that holds one (under `key`).
+
+    With `trust` a file that holds a whole pickled model is unpickled, which runs whatever code the file names; only a
+    person who knows where it comes from may say so.
+    """
+    content = _read(path, trust=trust)
     inside = ""
     if key is not None:
         if key not in content:
@@ -128,6 +135,32 @@ def adopt(
     return Adopted(network, state, names, rule)
 
 
+def load_weights(model: nn.Module, network: Network, path: str | os.PathLike[str]) -> None:
+    """Put the weights of a file into a model of `network`: safetensors, or a state dict as other code writes it.
+
+    A file that does not fit changes nothing.
+    """
+    file = Path(path)
+    if file.suffix == ".safetensors":
+        store.load_weights(model, network, file)
+        return
+    adopted = adopt(read_state(file), network.arch, input_size=network.input_size, **network.kwargs)
+    if adopted.rule == BY_ORDER:
+        raise InputError(
+            f"{file}: no rule knows the names of its layers; thinresnet import {file} --arch {network.arch} pairs them "
+            "by order and shape, for you to look at, and writes a run folder to use instead"
+        )
+    for group, count in network.channels.items():
+        if (found := adopted.network.channels[group]) != count:
+            raise InputError(f"{file}: {group} has {found} channels; the network has {count}")
+    model.load_state_dict(adopted.state)
+
+
+def described(path: Path, arch: str | None) -> Network:
+    """The network that the weights in a file are of; `arch` where its layers do not tell."""
+    return adopt(read_state(path), arch).network
+
+
 def recognised(foreign: Foreign) -> str:
     """The network or architecture of weights whose family is told by their names and layers."""
     state = foreign.state
@@ -154,8 +187,9 @@ def recognised(foreign: Foreign) -> str:
 # Reading ------------------------------------------------------------------------------------------------------------
 
 
-def _read(path: Path) -> Mapping[Any, Any]:
-    """What is in the file, tensors and plain values only."""
+def _read(path: Path, *, trust: bool) -> Mapping[Any, Any]:
+    """What is in the file: tensors and plain values only, unless the user trusts it."""
+    check_regular(path)
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -174,11 +208,13 @@ def _read(path: Path) -> Mapping[Any, Any]:
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        if trust:
+            return _unpickled(path)
         named = re.search(r"(?:GLOBAL|global) ([\w.]+)", str(error))
         what = f" ({named[1]})" if named else ""
         raise InputError(
-            f"{path}: damaged, or a pickle of more than tensors{what}, which is never unpickled; "
-            "ask for its state dict, or for safetensors"
+            f"{path}: damaged, or a pickle of more than tensors{what}, which would run the code that it names; ask for "
+            "its state dict or for safetensors, or, if you know who made it, give thinresnet import --trust"
         ) from None
     except Exception as error:  # torch raises many kinds for a damaged file
         reason = " ".join(str(error).split())[:120]
@@ -186,6 +222,25 @@ def _read(path: Path) -> Mapping[Any, Any]:
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: holds a {type(content).__name__}; a state dict is a mapping of names to tensors")
     return content
+
+
+def _unpickled(path: Path) -> Mapping[Any, Any]:
+    """The state dicts of a trusted pickle: of a model, or of a checkpoint with models in it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=False)
+    except (ImportError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{path}: needs the code that wrote it ({reason}); put that on PYTHONPATH") from None
+    except Exception as error:  # a stranger's code may raise anything
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{path}: cannot be unpickled ({type(error).__name__}: {reason})") from None
+    if isinstance(content, nn.Module):
+        return dict(content.state_dict())
+    if not isinstance(content, Mapping):
+        raise InputError(f"{path}: holds a {type(content).__name__}; neither a model nor a state dict")
+    return {name: value.state_dict() if isinstance(value, nn.Module) else value for name, value in content.items()}
 
 
 def _check_unpacked(path: Path, head: bytes) -> None:

@@ -18,7 +18,7 @@ from safetensors.torch import save as serialized
 from torch import Tensor, nn
 
 from thinresnet.errors import InputError
-from thinresnet.files import write_atomically
+from thinresnet.files import check_regular, write_atomically
 from thinresnet.network import Network, check_input_size
 from thinresnet.networks.blueprint import blueprint, construct, default_input_size
 from thinresnet.networks.describe import check_arch, check_kwargs, describe, read_network
@@ -64,6 +64,7 @@ def _check_types(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], wh
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """The tensors of a safetensors file."""
+    check_regular(path)
     try:
         return dict(load_file(path))
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,8 +11,10 @@ from torch import Tensor
 
 from thinresnet.pruning.job import Job
 from thinresnet.pruning.measures import of_first_makers
-from thinresnet.pruning.method import Method
+from thinresnet.pruning.method import Method, Published
 from thinresnet.pruning.selection import Scores
+
+_CODE = "code: he-y/filter-pruning-geometric-median"
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,22 @@ class FPGM(Method):
 
     name: ClassVar[str] = "fpgm"
     paper: ClassVar[str] = "He et al. 2019, Filter Pruning via Geometric Median, arXiv:1811.00250"
+    published: ClassVar[Mapping[str, Published]] = {
+        "scope": Published("layer", _CODE),
+        "schedule": Published(
+            "chosen again after each of 200 epochs, gradients masked",
+            _CODE,
+            "chosen once; the training that follows is the study's, on the small network",
+            ours="once",
+        ),
+        "share by norm first": Published("an option", _CODE, "two criteria in one; left out", ours="none"),
+        "stream": Published(
+            "every convolution, by masks",
+            _CODE,
+            "channels leave whole here; the stream with --stream",
+            ours="inside blocks",
+        ),
+    }
 
     def scores(self, job: Job) -> Scores:
         """Summed distances to the other filters."""

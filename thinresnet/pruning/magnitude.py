@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,20 +15,22 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from thinresnet.budget import QUANTITIES, Budget, Costs
 from thinresnet.convert import setting
-from thinresnet.errors import InputError, nearest
+from thinresnet.errors import InputError
 from thinresnet.networks.build import build
 from thinresnet.networks.cost import count
+from thinresnet.networks.foreign import load_weights
 from thinresnet.networks.search import Limits
-from thinresnet.networks.store import load_weights
 from thinresnet.pruning.job import Job, Pruned
-from thinresnet.pruning.method import TRAINING, Method
+from thinresnet.pruning.method import NOT_READ, TRAINING, Method, Published, finetuned
 from thinresnet.runs import WEIGHTS_FILE
+from thinresnet.training.masks import apply_masks, keep_masks
 
 Masks = dict[str, Tensor]  # by parameter: which weights are left
+
+_RT = "code: Eric-mingjie/rethinking-network-pruning"
 
 
 class _Masking(Method):
@@ -60,6 +61,11 @@ class Magnitude(_Masking):
     paper: ClassVar[str] = (
         "Han et al. 2015, Learning both Weights and Connections for Efficient Neural Networks, 1506.02626"
     )
+    published: ClassVar[Mapping[str, Published]] = {
+        "scope": Published("global", _RT),
+        "layers": Published("convolutions", _RT, ours="convolutions"),
+        "fine-tuning": finetuned("as the network was trained, gradients masked", _RT),
+    }
 
     def run(self, job: Job) -> Iterator[Pruned]:
         """One threshold for each target."""
@@ -81,6 +87,13 @@ class Lottery(_Masking):
     name: ClassVar[str] = "lottery"
     rewinds: ClassVar[bool] = True
     paper: ClassVar[str] = "Frankle and Carbin 2019, The Lottery Ticket Hypothesis, arXiv:1803.03635"
+    published: ClassVar[Mapping[str, Published]] = {
+        "init": Published("the weights that training began with", _RT, ours="the weights that training began with"),
+        "scope": Published("global", _RT),
+        "training": Published(
+            "160 epochs, lr 0.1", _RT, "training after pruning is the study's (rewind)", ours="as the study says"
+        ),
+    }
 
     init: str = ""
 
@@ -112,6 +125,13 @@ class LotteryRounds(_Masking):
     paper: ClassVar[str] = Lottery.paper
     when: ClassVar[str] = TRAINING
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
+    published: ClassVar[Mapping[str, Published]] = {
+        "rounds": Published(None, NOT_READ),
+        "epochs": Published("160", _RT, "the recipe that the study names decides", ours="the recipe's"),
+        "init": Published("the weights that training began with", _RT, ours="the weights that training began with"),
+        "scope": Published("global", _RT),
+        "share of a round": Published("the same of what is left", _RT, ours="the same of what is left"),
+    }
 
     rounds: int = setting(5, low=2, high=100)
     epochs: int | None = setting(None, "of the training between rounds; none: the recipe's", low=1, high=10**6)
@@ -137,47 +157,6 @@ class LotteryRounds(_Masking):
                         tuning.step(batches)
                 masks = weights.largest(weights.eased(target.limits, (done + 1) / self.rounds), masks)
             yield _pruned(job, weights, copy.deepcopy(initial), masks, rewound_to=rewound_to)
-
-
-@contextmanager
-def keep_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> Iterator[None]:
-    """Inside, masked weights are zero after every update, and their gradients are zero before it.
-
-    Masked gradients keep momentum, clipping and adaptive rates from seeing what is gone; the second masking is for
-    optimizers that mix the entries of a matrix.
-    """
-    pairs = _matched(model, masks)
-
-    @torch.no_grad()
-    def apply(*_: Any) -> None:
-        for parameter, mask in pairs:
-            parameter.mul_(mask)
-
-    apply()
-    handles: list[Any] = [
-        parameter.register_hook(lambda gradient, mask=mask: gradient * mask) for parameter, mask in pairs
-    ]
-    handles.append(register_optimizer_step_post_hook(apply))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _matched(model: nn.Module, masks: Mapping[str, Tensor]) -> list[tuple[nn.Parameter, Tensor]]:
-    """Each masked parameter with its mask, on its device; masks that do not fit are refused."""
-    parameters = dict(model.named_parameters())
-    pairs = []
-    for name, mask in masks.items():
-        if name not in parameters:
-            raise InputError(f"masks: the network has no parameter {name!r}{nearest(name, parameters)}")
-        if mask.shape != parameters[name].shape:
-            raise InputError(
-                f"masks: {name!r} has shape {tuple(mask.shape)}; the network's is {tuple(parameters[name].shape)}"
-            )
-        pairs.append((parameters[name], mask.bool().to(parameters[name].device)))
-    return pairs
 
 
 class Weights:
@@ -272,9 +251,7 @@ def _initial(job: Job, init: str) -> tuple[nn.Module, str]:
 
 def _pruned(job: Job, weights: Weights, model: nn.Module, masks: Masks, **notes: Any) -> Pruned:
     """A network of the same shape with zeros, and what it would cost if they were free."""
-    with torch.no_grad():
-        for parameter, mask in _matched(model, masks):
-            parameter.mul_(mask)
+    apply_masks(model, masks)
     kept, total = (sum(int(mask.sum()) for mask in masks.values()), sum(mask.numel() for mask in masks.values()))
     macs, params = weights.cost(masks)
     theory = {"density": kept / total, "theoretical_macs": macs, "theoretical_params": params}

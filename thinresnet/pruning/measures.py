@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from thinresnet.networks.cutting import STAYS, Channels
@@ -64,15 +65,64 @@ def norms_of(model: nn.Module, channels: Channels) -> dict[str, np.ndarray]:
     }
 
 
-def squares(model: nn.Module, channels: Channels) -> Scores:
-    """For every channel the sum of squares of all weights that go with it, in all layers that it stands in."""
-    sums = np.zeros(channels.total)
-    for role in roles_with_weights(model, channels):
-        values = slices_of(model, channels, role).double().square().sum(1).cpu().numpy()
+class Squares:
+    """For every channel the sum of squares of all weights that go with it, in all layers that it stands in.
+
+    Of a weight between two channels both have a part; when one of them has left, so has the weight.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        channels: Channels,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | None = None,
+    ) -> None:
+        self._total, self._dtype = channels.total, dtype
+        self._device = next(model.parameters()).device if device is None else device
+        self._pairs: list[tuple[Tensor, int, Tensor, Tensor]] = []  # weight, groups, channels at its inputs and outputs
+        self._alone: list[tuple[Tensor, Tensor]] = []  # weight, and channels at its first dimension or all of it
+        for role in roles_with_weights(model, channels):
+            name, side = role
+            layer = channels.ties.layers.get(name)
+            if side == "vector" or layer is None:
+                self._alone.append((model.get_parameter(name).view(-1), self._places(channels, role)))
+            elif layer.kind not in ("conv", "linear"):
+                self._alone.append((model.get_submodule(name).weight, self._places(channels, role)))
+            elif side == "out":
+                both = [self._places(channels, (name, one)) for one in ("in", "out")]
+                self._pairs.append((model.get_submodule(name).weight, layer.groups, both[0], both[1]))
+        self.read()
+
+    @torch.no_grad()
+    def read(self) -> None:
+        """Look at the weights as they are now."""
+        self._matrices = []
+        for weight, groups, inputs, outputs in self._pairs:
+            squares = weight.detach().to(self._dtype).square()
+            blocks = squares.flatten(2).sum(2) if squares.dim() > 2 else squares
+            self._matrices.append((blocks.unflatten(0, (groups, -1)).to(self._device), inputs, outputs))
+        self._values = [
+            (weight.detach().to(self._dtype).square().reshape(len(weight), -1).sum(1).to(self._device), places)
+            for weight, places in self._alone
+        ]
+
+    def of(self, alive: Tensor | None = None) -> Tensor:
+        """The sums over the weights of the channels that are left; 0 for those that are not."""
+        padded = torch.ones(self._total + 1, dtype=self._dtype, device=self._device)
+        if alive is not None:
+            padded[:-1] = alive.to(padded)
+        sums = torch.zeros_like(padded)  # the last entry is for positions where no channel stands
+        for matrix, inputs, outputs in self._matrices:
+            sums.index_add_(0, outputs, (matrix @ padded[inputs].view(len(matrix), -1, 1)).flatten())
+            sums.index_add_(0, inputs, (padded[outputs].view(len(matrix), 1, -1) @ matrix).flatten())
+        for values, places in self._values:
+            sums.index_add_(0, places, values)
+        return (sums * padded)[:-1]
+
+    def _places(self, channels: Channels, role: Role) -> Tensor:
         places = channels.places[role]
-        found = places != STAYS
-        sums += np.bincount(places[found], values[found], minlength=channels.total)
-    return sums
+        return torch.from_numpy(np.where(places == STAYS, channels.total, places)).to(self._device)
 
 
 def roles_with_weights(model: nn.Module, channels: Channels) -> Iterator[Role]:

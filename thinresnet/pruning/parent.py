@@ -18,9 +18,10 @@ from thinresnet.errors import InputError
 from thinresnet.files import read_object
 from thinresnet.network import Network
 from thinresnet.networks.build import as_network
+from thinresnet.networks.foreign import described
 from thinresnet.pruning.record import FILE, read_pruning
 from thinresnet.recipe import Recipe
-from thinresnet.runs import RECIPE_FILE, RESULT_FILE, SETTINGS_FILE, WEIGHTS_FILE
+from thinresnet.runs import RECIPE_FILE, RESULT_FILE, SETTINGS_FILE, WEIGHTS_FILE, is_weights_file
 from thinresnet.training.data import Data, open_data
 from thinresnet.training.display import show_preparation
 from thinresnet.training.provenance import file_sha256
@@ -91,6 +92,7 @@ class Parent:
 def read_parent(
     what: str,
     *,
+    arch: str | None = None,
     weights: Path | None = None,
     recipe: str | None = None,
     data_dir: Path | None = None,
@@ -101,12 +103,19 @@ def read_parent(
     A hold-out belongs to how a run was trained: of images that its weights have seen there is none to make.
     """
     path = Path(what)
+    of_weights = is_weights_file(what)
+    if arch is not None and not of_weights:
+        raise InputError(f"--arch {arch}: it says what a file of weights is of; {what} is none")
+    if of_weights:
+        if weights is not None:
+            raise InputError(f"--weights {weights}: {what} holds the weights; leave it out")
+        weights = path
     is_run = path.is_dir() and (path / RECIPE_FILE).is_file()
     own = path / WEIGHTS_FILE if is_run or (path / WEIGHTS_FILE).is_file() else None
     if own is not None and weights is None and not own.is_file():
         raise InputError(f"{own}: no such file; is the run complete?")
     if weights is not None and not weights.is_file():
-        raise InputError(f"--weights {weights}: no such file; give a .safetensors file")
+        raise InputError(f"--weights {weights}: no such file; give a .safetensors file or a PyTorch state dict")
     changes: dict[str, Any] = {} if data_dir is None else {"data_dir": str(data_dir)}
     source: str | Path | None = recipe if recipe is not None else path / RECIPE_FILE if is_run else None
     if source is None and data_dir is not None:
@@ -115,12 +124,16 @@ def read_parent(
         raise InputError("--holdout: the run's own is used; it cannot be made after training")
     return Parent(
         name=path.resolve().name if path.exists() else what,
-        network=as_network(path) if path.exists() else networks.scale(what),
+        network=described(path, arch) if of_weights else _network(path, what),
         weights=weights or own,
         recipe=None if source is None else recipes.load(source, changes),
         holdout=_held_out(path) if is_run else holdout or 0.0,
         result=_said(path / RESULT_FILE) or None if is_run else None,
     )
+
+
+def _network(path: Path, name: str) -> Network:
+    return as_network(path) if path.exists() else networks.scale(name)
 
 
 def _held_out(folder: Path) -> float:

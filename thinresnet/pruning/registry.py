@@ -23,7 +23,7 @@ from typing import Any
 
 from thinresnet.convert import Field, convert, fields_of, unknown_name
 from thinresnet.errors import InputError, nearest
-from thinresnet.pruning.method import NEEDS, SCOPES, WHEN, Method, summary
+from thinresnet.pruning.method import NEEDS, SCOPES, WHEN, Method, published_rows, summary
 
 PACKAGE = "thinresnet.pruning"
 GROUP = "thinresnet.methods"
@@ -46,7 +46,8 @@ def found(name: str) -> type[Method]:
     """The package's own method of this name."""
     known = methods()
     if name not in known:
-        raise unknown_name("prune", "method", name, known, f"all: {', '.join(known)}")
+        now = next((f"it is {kind.name} now; " for kind in known.values() if name in kind.formerly), "")
+        raise unknown_name("prune", "method", name, known, f"{now}all: {', '.join(known)}")
     return known[name]
 
 
@@ -109,10 +110,12 @@ def facts(kind: type[Method]) -> dict[str, Any]:
         "removes": kind.removes,
         "needs": sorted(kind.needs, key=NEEDS.index),
         "scope": kind.scope,
+        "stream": kind.stream,
         "serves": kind.serves,
         "preconfig": kind.grows,
         "settings": {name: one.default for name, one in fields_of(kind).items()},
         "takes": {name: _takes(one) for name, one in fields_of(kind).items()},
+        "published": published_rows(kind),
     }
 
 

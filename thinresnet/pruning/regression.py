@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,12 +12,15 @@ from sklearn.linear_model import RidgeCV, lars_path_gram
 from torch import Tensor
 
 from thinresnet.networks.cutting import STAYS, Kept
+from thinresnet.pruning.method import NOT_READ, Published
 from thinresnet.pruning.reconstruction import Lane, Reading, Reconstruction
 from thinresnet.pruning.selection import Scores
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 # Penalties on the change of weights to choose from, relative to the mean square of an input.
 _STRENGTHS = np.logspace(-6, 2, 5)
+
+_CODE = "code: yihui-he/channel-pruning"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,21 @@ class Lasso(Reconstruction):
 
     name: ClassVar[str] = "lasso"
     paper: ClassVar[str] = "He et al. 2017, Channel Pruning for Accelerating Very Deep Networks, arXiv:1707.06168"
+    published: ClassVar[Mapping[str, Published]] = {
+        "images": Published(
+            "as many as 400 positions a layer need", _CODE, "a number that serves every layer; --set images"
+        ),
+        "locations": Published(None, NOT_READ),
+        "mode": Published(None, NOT_READ, ours="eval"),
+        "scope": Published("layer", _CODE),
+        "channels kept": Published(
+            "up to a tenth more than asked for", _CODE, "budgets are exact here", ours="exactly as many as asked for"
+        ),
+        "stream": Published(
+            "gathered before a block's first convolution", _CODE, "no dense network has gathers", ours="inside blocks"
+        ),
+    }
+
     compares: ClassVar[bool] = True
 
     def rebuild(self, reading: Reading, lanes: Sequence[Lane], kept: Kept) -> Tensor:

@@ -90,6 +90,20 @@ def best(channels: Channels, scores: Scores, counts: Mapping[str, int]) -> Kept:
     return kept
 
 
+def shrunk(channels: Channels, movable: Sequence[str], scores: Scores, most: int, round_to: int = 1) -> Counts:
+    """The counts without the lowest ranked steps, as few as leave no more than `most` channels of these groups."""
+    counts = {group: channels.count(group) for group in movable}
+    ladders, order = _ranking(channels, movable, scores, round_to)
+    left, taken = sum(counts.values()), dict.fromkeys(movable, 0)
+    for owner in order:
+        if left <= most:
+            break
+        group = movable[owner]
+        _, count = ladders[group][taken[group]]
+        left, counts[group], taken[group] = left - counts[group] + count, count, taken[group] + 1
+    return counts
+
+
 def step_of(channels: Channels, group: str, round_to: int = 1) -> int:
     """How many channels of a group go at once; a group that is too narrow for `round_to` keeps to its own step."""
     together = math.lcm(channels.steps[group], (channels.positions[group] / round_to).denominator)
@@ -149,10 +163,7 @@ def _ranked_counts(
     network: Network, channels: Channels, movable: Sequence[str], scores: Scores, limits: Limits, round_to: int
 ) -> Counts:
     """What is left without the lowest ranked steps, as few as the limits ask for; then those that fit come back."""
-    ladders = {group: _ladder(channels, group, scores, round_to) for group in movable}
-    owners = np.repeat(np.arange(len(movable)), [len(ladder) for ladder in ladders.values()])
-    # Stable: within a group, equal scores leave in the order of its ladder.
-    order = owners[np.argsort(np.concatenate([[score for score, _ in own] for own in ladders.values()]), kind="stable")]
+    ladders, order = _ranking(channels, movable, scores, round_to)
 
     def counts(gone: Labels) -> Counts:  # steps gone of each movable group
         return {
@@ -183,6 +194,18 @@ def _ranked_counts(
         steps=len(order),
     )
     return counts(found.counts)
+
+
+def _ranking(
+    channels: Channels, movable: Sequence[str], scores: Scores, round_to: int
+) -> tuple[dict[str, list[tuple[float, int]]], Labels]:
+    """The ladder of each group, and the groups by number in the order in which one ranking takes steps of them."""
+    ladders = {group: _ladder(channels, group, scores, round_to) for group in movable}
+    owners = np.repeat(np.arange(len(movable)), [len(ladder) for ladder in ladders.values()])
+    # Stable: within a group, equal scores leave in the order of its ladder.
+    return ladders, owners[
+        np.argsort(np.concatenate([[score for score, _ in own] for own in ladders.values()]), kind="stable")
+    ]
 
 
 def _ladder(channels: Channels, group: str, scores: Scores, round_to: int) -> list[tuple[float, int]]:

@@ -20,6 +20,7 @@ from thinresnet.progress import Progress, silent
 from thinresnet.pruning.initialisation.allocation import search_space
 from thinresnet.pruning.job import Job, Pruned
 from thinresnet.pruning.method import INITIALISATION, SCOPES, Method
+from thinresnet.pruning.recalibration import recalibrate
 from thinresnet.pruning.selection import Target, cost_of, movable_groups, smallest_counts
 from thinresnet.recipe import Recipe
 from thinresnet.training.data import Data
@@ -32,11 +33,16 @@ class How:
     budgets: Sequence[Sequence[Budget]] = ()  # one set for each outcome, loosest first
     to: Network | None = None
     to_name: str | None = None
-    scope: str | None = None
-    stream: bool = False
+    scope: str | None = None  # the method's own where none is given, as `stream`
+    stream: bool | None = None
     round_to: int = 1
     grow: bool = False
     seed: int = 42
+    recalibrate: int = 0
+
+    def stream_of(self, method: Method) -> bool:
+        """Whether the residual stream is pruned too: as asked for, or else as the method's authors do."""
+        return method.stream if self.stream is None else self.stream
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ class Outcome:
     movable: tuple[str, ...]  # groups that might be cut; at initialisation all are chosen anew
     locked: Mapping[str, str]  # groups that cannot be cut, and why
     images_at: Mapping[int, int]  # images forward and backward, by scores and training, by their side in pixels
+    forward_at: Mapping[int, int]  # images that went forward only, by scores without gradients
+    recalibrated_at: Mapping[int, int]  # images forward through what came out, for the statistics of its batch norms
     updates: int
     seconds: float
 
@@ -69,12 +77,13 @@ def prune(
     *,
     to: Network | None = None,
     scope: str | None = None,
-    stream: bool = False,
+    stream: bool | None = None,
     round_to: int = 1,
     grow: bool = False,
     data: Data | None = None,
     recipe: Recipe | None = None,
     seed: int = 42,
+    recalibrate: int = 0,
     progress: Progress = silent,
 ) -> Iterator[Outcome]:
     """Prune `model`, which is of `network` and stays as it is; one outcome for each budget, loosest first.
@@ -87,12 +96,15 @@ def prune(
             architecture as it is.
         to: Instead of budgets: the network whose channel counts are to come out.
         scope: `layer` (the same fraction of every group) or `global` (one ranking); the method's own if not given.
-        stream: Whether channels of the residual stream may go too, not only those inside blocks.
+        stream: Whether channels of the residual stream may go too, not only those inside blocks; as the method's
+            authors do if not given.
         round_to: Channel counts are multiples of this where the groups are wide enough.
         grow: PreConfig, at initialisation: groups may have more channels than they have now, up to twice as many.
         data: Images, for methods that need them.
         recipe: How to train, for methods that do.
         seed: The random seed.
+        recalibrate: On so many training images the batch-norm statistics of what came out are measured anew, where
+            there are `data` and channels or blocks were removed.
         progress: Is told what is being done, how much of it is done, and how much there is.
 
     Raises:
@@ -105,9 +117,10 @@ def prune(
             f"prune {method.name}: needs {', '.join(sorted(method.needs - {'weights'}))}: give a run folder whose data "
             "are at hand, or --recipe and --data-dir"
         )
+    stream = how.stream_of(method)
     job = Job(method.name, network, model, targets, recipe, data, seed, progress, stream=stream, grow=grow)
     method.check(job)
-    return _outcomes(method, job, [tuple(own) for own in budgets] or [()], parent, dense)
+    return _outcomes(method, job, [tuple(own) for own in budgets] or [()], parent, dense, recalibrate)
 
 
 def check_targets(
@@ -117,7 +130,7 @@ def check_targets(
     *,
     to: Network | None = None,
     scope: str | None = None,
-    stream: bool = False,
+    stream: bool | None = None,
     round_to: int = 1,
     grow: bool = False,
 ) -> None:
@@ -149,7 +162,7 @@ def _targets(method: Method, network: Network, how: How) -> tuple[tuple[Target, 
         raise InputError(f"--scope {scope}: it is one of {', '.join(SCOPES)}{nearest(scope, SCOPES)}")
     check_round_to(how.round_to)
     channels = channels_of(network)
-    movable = movable_groups(network, channels, stream=how.stream)
+    movable = movable_groups(network, channels, stream=how.stream_of(method))
     if how.to is not None:
         return (Target(network, wanted=_wanted(network, channels, movable, how.to), scope=scope),), parent, dense
     limits = [_limits(method, network, own, parent, dense) for own in how.budgets]
@@ -160,7 +173,7 @@ def _targets(method: Method, network: Network, how: How) -> tuple[tuple[Target, 
 
 
 def _outcomes(
-    method: Method, job: Job, budgets: Sequence[tuple[Budget, ...]], parent: Costs, dense: Costs
+    method: Method, job: Job, budgets: Sequence[tuple[Budget, ...]], parent: Costs, dense: Costs, recalibrated: int
 ) -> Iterator[Outcome]:
     start = time.perf_counter()
     chooses = method.when != INITIALISATION
@@ -168,6 +181,8 @@ def _outcomes(
         cost = macs_and_params(pruned.network)
         if pruned.masks is None and target.limits is not None and not target.limits.allow(cost):
             raise RuntimeError(f"{method.name} went over its budget: {cost} against {target.limits.most}")
+        again = recalibrated if recalibrates(method) and pruned.masks is None else 0
+        seen = {} if pruned.model is None or job.data is None else recalibrate(pruned.model, job.data, again)
         yield Outcome(
             pruned=pruned,
             budgets=own,
@@ -178,9 +193,16 @@ def _outcomes(
             movable=job.movable if chooses else (),
             locked=job.channels.locked if chooses else {},
             images_at=dict(job.images_at),
+            forward_at=dict(job.forward_at),
+            recalibrated_at=dict(seen),
             updates=job.updates,
             seconds=time.perf_counter() - start,
         )
+
+
+def recalibrates(method: Method) -> bool:
+    """Whether what a method leaves behind has batch norms whose statistics are those of another network."""
+    return method.when != INITIALISATION and method.removes != "weights"
 
 
 def _check_initialisation(method: Method, how: How) -> None:
@@ -190,7 +212,7 @@ def _check_initialisation(method: Method, how: How) -> None:
     given = {
         "--to": how.to is not None,
         "--scope": how.scope is not None,
-        "--stream": how.stream,
+        "--stream": how.stream_of(method) != method.stream,
         "--round-to": how.round_to != 1,
     }
     for flag in (flag for flag, is_given in given.items() if is_given):
@@ -222,9 +244,14 @@ def _limits(
 def _check_smallest(method: Method, limits: Limits, channels: Channels, movable: Sequence[str], round_to: int) -> None:
     """Refuse budgets that nothing can meet."""
     smallest = cost_of(channels, smallest_counts(channels, movable, round_to))
-    if method.removes == "channels" and not limits.allow(smallest):
-        kept = len(movable) < len(channels.slices)
-        raise limits.refuse(smallest, "pruned network that keeps its residual stream" if kept else "pruned network")
+    if method.removes != "channels" or limits.allow(smallest):
+        return
+    unlocked = [group for group in channels.slices if group not in channels.locked]
+    if len(movable) == len(unlocked):
+        raise limits.refuse(smallest, "pruned network")
+    error = limits.refuse(smallest, "pruned network that keeps its residual stream")
+    reached = limits.allow(cost_of(channels, smallest_counts(channels, unlocked, round_to)))
+    raise InputError(f"{error}; --stream {'prunes it too' if reached else 'would not reach it either'}")
 
 
 def _check_order(limits: Sequence[Limits]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,8 +13,10 @@ from thinresnet.convert import setting
 from thinresnet.networks.cutting import STAYS, Channels, Kept
 from thinresnet.pruning.job import Job, Pruned
 from thinresnet.pruning.measures import makers, of_first_makers
-from thinresnet.pruning.method import TRAINING, Method
+from thinresnet.pruning.method import TRAINING, Method, Published
 from thinresnet.pruning.selection import Scores, Target
+
+_RT = "code: Eric-mingjie/rethinking-network-pruning"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,22 @@ class SoftFilterPruning(Method):
     )
     when: ClassVar[str] = TRAINING
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
+    published: ClassVar[Mapping[str, Published]] = {
+        "epochs": Published(
+            "200, from scratch or a trained network",
+            _RT,
+            "the recipe that the study names decides",
+            ours="the recipe's",
+        ),
+        "schedule": Published("every epoch", _RT, ours="every epoch"),
+        "scope": Published("layer", _RT),
+        "stream": Published(
+            "zeroed too; put back by index",
+            _RT,
+            "no dense network puts channels back; the stream with --stream",
+            ours="inside blocks",
+        ),
+    }
 
     epochs: int | None = setting(None, "of training; none: the recipe's", low=1, high=10**6)
 

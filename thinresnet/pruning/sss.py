@@ -16,7 +16,9 @@ from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.depth import Blocks, block_costs, blocks_of, scaled, shallower, without
 from thinresnet.networks.search import Limits
 from thinresnet.pruning.job import Job, Pruned
-from thinresnet.pruning.method import TRAINING, Method
+from thinresnet.pruning.method import TRAINING, Method, Published
+
+_CODE = "code: TuSimple/sparse-structure-selection"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,24 @@ class SparseStructureSelection(Method):
     scope: ClassVar[str] = "global"
     serves: ClassVar[str] = "ResNets (wide and pre-activation ones too) and ConvNeXts"
     removes: ClassVar[str] = "blocks"
+    published: ClassVar[Mapping[str, Published]] = {
+        "gamma": Published(0.01, _CODE),
+        "momentum": Published(0.9, _CODE),
+        "epochs": Published(
+            "100, from scratch; lr 0.1, a tenth at 30, 60, 90",
+            _CODE,
+            "the recipe that the study names decides",
+            ours="the recipe's",
+        ),
+        "scope": Published("global", _CODE),
+        "what leaves": Published(
+            "any block of scale zero",
+            _CODE,
+            "the first block of a stage stays: the rest would need another shortcut",
+            ours="any but the first of a stage",
+        ),
+        "fine-tuning": Published("none", _CODE, "a study may train on", ours="as the study says"),
+    }
 
     gamma: float = setting(0.01, "of the penalty", low=0, high=100)
     momentum: float = setting(0.9, "of the scales", low=0, high=0.999)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,9 +12,12 @@ import torch
 from torch import Tensor
 
 from thinresnet.networks.cutting import STAYS, Kept
+from thinresnet.pruning.method import NOT_READ, Published
 from thinresnet.pruning.reconstruction import Lane, Reading, Reconstruction
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
+
+_CODE = "code: Roll920/ThiNet_Code"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,14 @@ class ThiNet(Reconstruction):
 
     name: ClassVar[str] = "thinet"
     paper: ClassVar[str] = "Luo et al. 2017, ThiNet: A Filter Level Pruning Method, arXiv:1707.06342"
+    published: ClassVar[Mapping[str, Published]] = {
+        "images": Published("10 a class", _CODE, "256 whatever the classes; --set images"),
+        "locations": Published(10, _CODE),
+        "mode": Published(None, NOT_READ, ours="eval"),
+        "scope": Published("layer", _CODE),
+        "stream": Published("inside blocks", _CODE, ours="inside blocks"),
+        "fine-tuning between layers": Published("lr 0.001, 10k to 120k updates", _CODE, "left out", ours="none"),
+    }
 
     def rebuild(self, reading: Reading, lanes: Sequence[Lane], kept: Kept) -> Tensor:
         """Choose greedily, and scale."""

@@ -21,6 +21,7 @@ import yaml
 import thinresnet
 from thinresnet import recipe as recipes
 from thinresnet.errors import InputError, nearest
+from thinresnet.files import read_object
 from thinresnet.network import Network
 from thinresnet.recipe import Recipe
 
@@ -110,6 +111,7 @@ def measured(baseline: Baseline, recipe_name: str) -> Measured | None:
         "recipe_hash": baseline.set.recipes[recipe_name],
         "batch_size": recipes.load(recipe_name).lr_base_size,
         "initial_checkpoint": None,
+        "teacher": None,
     }
     runs = [result for result in _evidence() if all(result.get(key) == value for key, value in wanted.items())]
     if not runs:
@@ -181,7 +183,7 @@ def evidence_folder() -> Path:
 
 def _evidence() -> list[dict[str, Any]]:
     folder = evidence_folder()
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("**/result.json"))]
+    return [read_object(path) for path in sorted(folder.glob("**/result.json"))]
 
 
 def _spread(values: Sequence[float]) -> str:

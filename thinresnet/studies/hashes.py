@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from thinresnet.files import write_atomically
+from thinresnet.files import read_object, write_atomically
 from thinresnet.training.provenance import file_sha256
 
 _SETTLED_NS = 2 * 10**9  # coarser than the clock of any file system
@@ -55,8 +55,7 @@ def _seen(file: Path) -> list[int]:
 
 def _read(cache: Path) -> _Known:
     try:
-        found = json.loads(cache.read_text(encoding="utf-8"))
+        found = read_object(cache)
     except (OSError, ValueError):
         return {}
-    whole = isinstance(found, dict) and all(isinstance(entry, list) and len(entry) == 5 for entry in found.values())
-    return found if whole else {}
+    return found if all(isinstance(entry, list) and len(entry) == 5 for entry in found.values()) else {}

@@ -10,18 +10,21 @@ import altair
 
 from thinresnet.budget import short
 from thinresnet.charts import COLOURS, write_chart
+from thinresnet.studies.labels import LINE, Axis, labels_placed
 from thinresnet.studies.protocol import KINDS
 from thinresnet.studies.protocols import BASELINE
 from thinresnet.studies.table import Summary, groups, scientific
 
 # The charts against a cost: the field of a point, and the title of its axis.
 AXES = {
-    "accuracy-macs": ("macs", "MACs of an image (a little apart where points would hide one another)"),
+    "accuracy-macs": ("macs", "MACs of an image"),
+    "accuracy-params": ("params", "parameters"),
     "accuracy-training": ("training", "training MACs, dense parent and pruning included"),
 }
 _SHAPES = ["triangle-down", "square", "circle", "diamond", "cross", "triangle-up", "triangle-right", "triangle-left"]
-_WIDTH, _HEIGHT, _STEP = 460, 320, 19
-_NEAR, _ASIDE = 0.03, 0.012  # of the axis: what hides one another, and how far it is moved apart
+_WIDTH, _HEIGHT, _STEP = 620, 420, 19
+_MARGIN = 24.0  # pixels around the data
+_PLAIN, _PLAIN_COLOUR = "plain scaling", "#555555"  # of the legend: what no method found
 
 
 def write_charts(found: Sequence[Summary], output: Path) -> dict[str, list[Path]]:
@@ -30,7 +33,7 @@ def write_charts(found: Sequence[Summary], output: Path) -> dict[str, list[Path]
     charts: dict[str, altair.TopLevelMixin] = {name: against_cost(finished, name) for name in AXES}
     if any(summary.point for summary in finished):
         charts = {"equal-budget": at_equal_budget(finished), **charts}
-    names = [summary.name for summary in found]
+    names = [name for summary in found for name in (summary.name, summary.names)]
     return {name: write_chart(chart, output / name, names) for name, chart in charts.items()}
 
 
@@ -75,49 +78,88 @@ def against_cost(finished: Sequence[Summary], name: str) -> altair.HConcatChart:
 
 
 def _panel(own: Sequence[Summary], field: str, title: str) -> altair.LayerChart:
-    logarithmic = field == "training"
     points = [_point(summary) for summary in own]
-    if not logarithmic:
-        _stand_aside(points)
-    colour, shape, tips = _marks(own)
-    scale = altair.Scale(type="log" if logarithmic else "linear", zero=False, nice=False, padding=24)
+    x_axis, y_axis = _axes(points, field)
+    texts = _labelled(points, field, x_axis, y_axis)
+    colour, shape, tips = _marks(own, by_method=True)
+    kind = "log" if x_axis.logarithmic else "linear"
+    scale = altair.Scale(type=kind, zero=False, nice=False, domain=[x_axis.low, x_axis.high])
     x = altair.X(f"{field}:Q", title=title, scale=scale).axis(format="~s", tickCount=6, labelOverlap="greedy")
-    y = altair.Y("top1:Q", title="top-1 (%)", scale=altair.Scale(zero=False, padding=12))
+    up = altair.Scale(zero=False, nice=False, domain=[y_axis.low, y_axis.high])
+    y = altair.Y("top1:Q", title="top-1 (%)", scale=up)
     base = altair.Chart(altair.Data(values=points), width=_WIDTH, height=_HEIGHT).encode(x=x)
     bar = base.transform_filter(f"datum.protocol == 'dense' || datum.protocol == '{BASELINE}'")
+    words = altair.Chart(altair.Data(values=texts))
     layers = [
         bar.mark_line(color="#888888", strokeDash=[5, 3]).encode(y=y),
-        base.mark_rule(strokeWidth=1.4).encode(y=altair.Y("low:Q", title="top-1 (%)"), y2="high:Q", color=colour),
+        base.mark_rule(strokeWidth=1.4, opacity=0.55).encode(y=altair.Y("low:Q"), y2="high:Q", color=colour),
+        words.mark_rule(strokeWidth=0.6, color="#999999").encode(x=x, y=y, x2="to_x:Q", y2="to_y:Q"),
+        *_texts(words, colour),
         base.mark_point(filled=True, size=80, opacity=0.9).encode(y=y, color=colour, shape=shape, tooltip=tips),
     ]
     first = own[0].results[0]
     return altair.layer(*layers).properties(title=f"{first.arch} on {first.dataset}, {own[0].experiment.recipe}")
 
 
-def _marks(own: Sequence[Summary]) -> tuple[Any, Any, list[Any]]:
-    """Colour and shape, which say the same twice, and what a pointer is told."""
+def _texts(words: altair.Chart, colour: Any) -> list[altair.Chart]:
+    """The labels, on white, so that lines behind them do not hide them; they start or end beside their point."""
+    layers = []
+    for align in ("left", "right"):
+        own = words.transform_filter(f"datum.align == '{align}'").encode(
+            x=altair.X("text_x:Q"), y=altair.Y("text_y:Q"), text="label:N"
+        )
+        look: dict[str, Any] = {"align": align, "baseline": "middle", "fontSize": 10}
+        layers.append(own.mark_text(**look, stroke="white", strokeWidth=3, strokeJoin="round"))
+        layers.append(own.mark_text(**look).encode(color=colour))
+    return layers
+
+
+def _axes(points: Sequence[dict[str, Any]], field: str) -> tuple[Axis, Axis]:
+    """The two axes, over the data alone."""
+    costs = [point[field] for point in points]
+    logarithmic = max(costs) > 2 * min(costs)
+    x = Axis.around(costs, _WIDTH, margin=(_MARGIN, _MARGIN), logarithmic=logarithmic)
+    reached = [value for point in points for value in (point["low"], point["high"])]
+    return x, Axis.around(reached, _HEIGHT, margin=(_MARGIN, _MARGIN), downwards=True)
+
+
+def _labelled(points: Sequence[dict[str, Any]], field: str, x: Axis, y: Axis) -> list[dict[str, Any]]:
+    """A label for each point: where its text stands, and where the line to it ends."""
+    boxes = labels_placed(
+        [(point[field], point["top1"]) for point in points], [point["label"] for point in points], x, y
+    )
+    found = []
+    for point, box in zip(points, boxes, strict=True):
+        mark, middle = x.place(point[field]), (box.top + box.bottom) / 2
+        align, edge = ("left", box.left) if box.left > mark else ("right", box.right)
+        far = abs(middle - y.place(point["top1"])) > LINE / 2
+        to = (x.value(edge), y.value(middle)) if far else (point[field], point["top1"])
+        place = {"align": align, "text_x": x.value(edge), "text_y": y.value(middle), "to_x": to[0], "to_y": to[1]}
+        found.append({**{key: point[key] for key in (field, "top1", "label", "method", "kind")}, **place})
+    return found
+
+
+def _marks(own: Sequence[Summary], *, by_method: bool = False) -> tuple[Any, Any, list[Any]]:
+    """Colour (of the method, or of the kind) and shape (of the kind), and what a pointer is told."""
     domain = [kind for kind in KINDS if any(summary.kind == kind for summary in own)]
     places = [KINDS.index(kind) for kind in domain]
     key = altair.Legend(title=None, orient="bottom", columns=3, labelLimit=300, symbolSize=90)
     colours, shapes = ([palette[place] for place in places] for palette in (COLOURS, _SHAPES))
+    colour = altair.Color("kind:N", scale=altair.Scale(domain=domain, range=colours), legend=key)
+    if by_method:
+        methods = sorted({_method(summary) for summary in own}, key=lambda name: (name != _PLAIN, name))
+        named = [_PLAIN_COLOUR if name == _PLAIN else COLOURS[at % len(COLOURS)] for at, name in enumerate(methods, -1)]
+        scale = altair.Scale(domain=methods, range=named)
+        colour = altair.Color("method:N", scale=scale, legend=altair.Legend(title=None, orient="right", labelLimit=200))
     return (
-        altair.Color("kind:N", scale=altair.Scale(domain=domain, range=colours), legend=key),
+        colour,
         altair.Shape("kind:N", scale=altair.Scale(domain=domain, range=shapes), legend=key),
         [altair.Tooltip(f"{each}:N") for each in ("name", "point", "accuracy", "cost", "cost of training")],
     )
 
 
-def _stand_aside(points: Sequence[dict[str, Any]]) -> None:
-    """Move points that would hide one another a little apart; plain width stays where it is."""
-    reach = max(point["macs"] for point in points) - min(point["macs"] for point in points)
-    together: dict[int, list[dict[str, Any]]] = {}
-    for point in points:
-        together.setdefault(round(point["macs"] / (_NEAR * reach or 1)), []).append(point)
-    for own in together.values():
-        others = [point for point in own if point["protocol"] != BASELINE]
-        for number, point in enumerate(others if len(own) > 1 else []):
-            side = (number // 2 + 1) * (1 if number % 2 else -1)
-            point["macs"] += side * min(_ASIDE, _NEAR * 3 / len(own)) * reach
+def _method(summary: Summary) -> str:
+    return summary.experiment.method or _PLAIN
 
 
 def _dressed(chart: altair.HConcatChart) -> altair.HConcatChart:
@@ -130,12 +172,15 @@ def _point(summary: Summary) -> dict[str, Any]:
     return {
         "protocol": summary.experiment.protocol,
         "kind": summary.kind,
-        "name": summary.name,
+        "name": summary.names,
+        "label": summary.names,
+        "method": _method(summary),
         "point": summary.point or "dense",
         "top1": summary.top1.mean,
         "low": low,
         "high": high,
         "macs": summary.macs,
+        "params": summary.params,
         "training": summary.training_macs_with_search,
         "accuracy": f"{summary.top1} % (n = {len(summary.results)})",
         "cost": f"{short(summary.macs)} MACs, {short(summary.params)} parameters",

@@ -1,9 +1,9 @@
-"""What a study shows: the table at equal budgets with its verdicts, two charts, and one page that works offline."""
+"""What a study shows: the table with every cost and the verdict under each, charts, Markdown, and a page (offline)."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,64 +17,114 @@ from thinresnet.files import write_atomically
 from thinresnet.studies.graph import StudyGraph
 from thinresnet.studies.plot import write_charts
 from thinresnet.studies.protocol import OURS
-from thinresnet.studies.table import Summary, bar_of, groups, scientific, verdict
+from thinresnet.studies.table import Summary, groups, scientific
+from thinresnet.studies.verdicts import bar_of, dense_training_macs, verdicts
 
-_TEXTS = ("network", "verdict")  # columns of words
-_LEAST_MISSED = ("own training", "params", "all training", "hold-out", "EMA", "speed-up", "of dense", "of the bar's")
-_TEXT_COLUMNS = 24  # characters
+_NAME = "network"
+_NAME_COLUMNS = 20  # characters of a name, where there is little width: it is wrapped between words
+_MARKDOWN = "tables.md"
 
 
 def write_report(graph: StudyGraph, found: Sequence[Summary], output: Path) -> list[Path]:
-    """The charts and the page; returns the files."""
+    """The charts, the tables as Markdown, and the page; returns the files."""
     written = write_charts(found, output)
     images = {name: next(path for path in paths if path.suffix == ".svg") for name, paths in written.items()}
-    page = output / "report.html"
+    page, text = output / "report.html", output / _MARKDOWN
     write_atomically(page, _page(graph, found, images))
-    return [page, *(path for paths in written.values() for path in paths)]
+    write_atomically(text, markdown(graph.study.name, found))
+    return [page, text, *(path for paths in written.values() for path in paths)]
 
 
 def print_tables(found: Sequence[Summary], console: Console) -> None:
-    """The tables and how to read them, with the columns that the console has room for."""
+    """The tables and how to read them; columns that a terminal is too narrow for follow below, with the names again."""
     for table in tables(found):
-        shown = Shown(title=table.title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-        places = _that_fit(table, console.width)
-        for column in (table.columns[place] for place in places):
-            text = column in _TEXTS
-            least = _TEXT_COLUMNS if text else None
-            shown.add_column(column, justify="left" if text else "right", no_wrap=not text, min_width=least)
+        for number, places in enumerate(_parts(table, console.width)):
+            title = f"{table.title} (more columns)" if number else table.title
+            console.print(_shown(table, places, title))
+    for note in _notes(found):
+        console.print(note)
+
+
+def markdown(name: str, found: Sequence[Summary]) -> str:
+    """The tables and how to read them, as Markdown."""
+    lines = [f"# {name}"]
+    for table in tables(found):
+        lines += ["", f"## {table.title}", "", _line(table.columns), _line(["-", *["-:"] * (len(table.columns) - 1)])]
         for point, rows in table.points.items():
-            shown.add_row(Text(point, style="bold"))
-            for row in rows:
-                shown.add_row(*(Text(row[place]) for place in places))
-        console.print(shown)
-    console.print(_HOW)
-    if any(summary.kind == OURS for summary in found):
-        console.print(_OURS)
+            lines += [_line([f"**{point}**", *[""] * (len(table.columns) - 1)]), *map(_line, rows)]
+    return "\n".join([*lines, *(line for note in _notes(found) for line in ("", note))]) + "\n"
 
 
-def _that_fit(table: Table, width: int) -> list[int]:
-    """The columns that a terminal has room for: those missed least go first, so that no figure is cut off."""
-    needs = {
-        column: 2 + max(len(column), *(len(row[place]) for rows in table.points.values() for row in rows))
-        for place, column in enumerate(table.columns)
-    }
-    needs |= {column: min(needs[column], 2 + _TEXT_COLUMNS) for column in _TEXTS}
-    for column in _LEAST_MISSED:
-        if sum(needs.values()) > width:
-            needs.pop(column, None)
-    return [place for place, column in enumerate(table.columns) if column in needs]
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _shown(table: Table, places: Sequence[int], title: str) -> Shown:
+    """Some of a table's columns for a terminal; names are wrapped, figures and verdicts never cut."""
+    shown = Shown(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for place in places:
+        column = table.columns[place]
+        if column == _NAME:
+            shown.add_column(column, overflow="fold", min_width=_NAME_COLUMNS)
+        else:
+            width = max(len(column), *(len(row[place]) for rows in table.points.values() for row in rows))
+            shown.add_column(column, justify="right", no_wrap=True, min_width=width)
+    for point, rows in table.points.items():
+        shown.add_row(Text(point, style="bold"))
+        for row in rows:
+            shown.add_row(*(Text(row[place]) for place in places))
+    return shown
+
+
+def _parts(table: Table, width: int) -> Iterator[list[int]]:
+    """The columns in parts that fit a terminal, each of which begins with the names."""
+    names = table.columns.index(_NAME)
+    part, left = [names], width - _NAME_COLUMNS - 2
+    for place, column in enumerate(table.columns):
+        if place == names:
+            continue
+        needs = 2 + max(len(column), *(len(row[place]) for rows in table.points.values() for row in rows))
+        if needs > left and len(part) > 1:
+            yield part
+            part, left = [names], width - _NAME_COLUMNS - 2
+        part.append(place)
+        left -= needs
+    yield part
+
+
+def _notes(found: Sequence[Summary]) -> list[str]:
+    """How to read the tables."""
+    ours = [_OURS] if any(summary.kind == OURS for summary in found) else []
+    same = [_SAME] if any(" = " in summary.names for summary in found if summary.results) else []
+    return [_HOW, _VERDICTS, *same, *ours]
 
 
 _HOW = (
-    "Top-1 of the test set after the last epoch, mean ± sample standard deviation over n seeds; nothing was chosen on "
-    "it. Verdicts are against plain width at the same budget and recipe; overlapping intervals are a tie."
+    "Top-1 of the test set after the last epoch, mean ± sample standard deviation over n random seeds; nothing was "
+    "chosen on it. MACs, params and training in % of the dense network; training is of one seed from the beginning: "
+    "dense parent, search and fine-tuning included."
+)
+_VERDICTS = (
+    "at MACs, at params, at training: the verdict at equal or less of that one cost, against plain width under the "
+    "same recipe (at MACs and params also the dense network). It clears if it is better than one that costs as much "
+    "or more, loses if it is worse than one that costs as much or less, ties within Welch's 95 % interval; all "
+    "three need 3 random seeds on both sides, else it is undecided. not judged: better than all that cost less, or "
+    "worse than all that cost more, and nothing costs the same. over budget: more than the budget allows."
+)
+_SAME = (
+    "A = B: one network with two names, the same channels trained alike from scratch (costs are those of the first); "
+    "or a shape that is a uniform scaling, each group's count to within one step of rounding."
 )
 _TITLES = {
     "equal-budget": "At equal budgets",
     "accuracy-macs": "Accuracy against MACs",
+    "accuracy-params": "Accuracy against parameters",
     "accuracy-training": "Accuracy against training",
 }
 _OURS = "Rescaled, guided and transferred shapes follow this project's own rules: the papers' could not be read."
+
+
+_CALLED = {"macs": "MACs", "params": "params", "training": "training"}
 
 
 @dataclass(frozen=True)
@@ -100,23 +150,27 @@ def tables(found: Sequence[Summary]) -> list[Table]:
 
 def cells(summary: Summary, found: Sequence[Summary]) -> dict[str, str]:
     """What a row says, by column; little where nothing is finished."""
-    said = {"network": summary.name, "verdict": verdict(summary, found)}
     if not summary.results:
-        return said
+        return {_NAME: summary.name, "top-1 %": "not finished"}
     bar, done = bar_of(summary, found), len(summary.results)
+    dense_training = dense_training_macs(summary, found)
+    training = summary.training_macs_with_search
+    said = verdicts(summary, found)
     return {
-        "network": summary.name,
+        _NAME: summary.names,
         "top-1 %": str(summary.top1),
-        "verdict": said["verdict"],
         "n": f"{done}" if done == summary.planned else f"{done} of {summary.planned}",
+        "MACs %": f"{100 * summary.macs / summary.dense.macs:.1f}",
+        "params %": f"{100 * summary.params / summary.dense.params:.1f}",
+        "training %": f"{100 * training / dense_training:.0f}" if dense_training else "",
+        **{f"at {_CALLED[cost]}": own.says for cost, own in said.items()},
+        "MACs": short(summary.macs),
+        "params": short(summary.params),
+        "training MACs": scientific(training),
+        "last training": scientific(summary.training_macs),
+        "of the bar's": f"{training / bar.training_macs_with_search:.1f}x" if bar else "",
         "EMA": str(summary.top1_ema or ""),
         "hold-out": str(summary.holdout or ""),
-        "MACs": short(summary.macs),
-        "of dense": f"{summary.macs / summary.dense.macs:.1%}",
-        "params": short(summary.params),
-        "own training": scientific(summary.training_macs),
-        "all training": scientific(summary.training_macs_with_search),
-        "of the bar's": f"{summary.training_macs_with_search / bar.training_macs_with_search:.1f}x" if bar else "",
         "speed-up": summary.speedup,
     }
 
@@ -137,8 +191,7 @@ def _page(graph: StudyGraph, found: Sequence[Summary], images: dict[str, Path]) 
             {"title": _TITLES[name], "data": base64.b64encode(path.read_bytes()).decode()}
             for name, path in images.items()
         ],
-        how=_HOW,
-        ours=_OURS if any(summary.kind == OURS for summary in found) else "",
+        notes=_notes(found),
         datasets=sorted({result.dataset for result in results}),
         devices=sorted({result.device for result in results}),
         timed=[summary.timing for summary in found if summary.timing][:1],

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thinresnet.files import write_atomically
+from thinresnet.files import read_object, write_atomically
 from thinresnet.identity import canonical_sha256
 from thinresnet.pruning.record import FILE as PRUNING_FILE
 from thinresnet.pruning.record import MASKS, OWN_MASKS, read_pruning
@@ -98,8 +98,8 @@ class Store:
         if not (folder / FILE).exists():
             return State(None)
         try:
-            record = json.loads((folder / FILE).read_text(encoding="utf-8"))
-            whole = isinstance(record, dict) and record["format"] == FORMAT and record["key"] == stage.key
+            record = read_object(folder / FILE)
+            whole = record["format"] == FORMAT and record["key"] == stage.key
             if not whole or not all(isinstance(record[key], dict) for key in ("stage", "files", "outputs")):
                 return State(None, f"{FILE} is not this stage's")
         except (OSError, ValueError, KeyError):

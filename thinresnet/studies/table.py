@@ -1,29 +1,30 @@
 """The results of a study: a summary of each experiment, with means, deviations, costs and training costs.
 
-The verdict holds an experiment against plain width at the same point under the same recipe: the one reference that was
-chosen before anything was measured. Where the intervals of one standard deviation around the means overlap it is a
-tie; where one of the two has a single seed there is no interval and no verdict.
+A network that several experiments trained alike is one row with all their names: `distinct` puts them together.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from thinresnet.budget import Costs
 from thinresnet.files import read_object
+from thinresnet.network import Network
+from thinresnet.networks import read_network
 from thinresnet.result import Result, Score
 from thinresnet.studies.graph import Experiment, StudyGraph
+from thinresnet.studies.protocol import DENSE, SCALED
 from thinresnet.studies.protocols import BASELINE, PROTOCOLS
+from thinresnet.studies.shapes import Scaling, uniform_scaling
 from thinresnet.studies.stages import Source, Stage
 from thinresnet.studies.stages.timing import TIMING
 from thinresnet.studies.store import Store
 
-_MORE = 1.05  # times the training of the bar: what wins with more than that is said to
 _UNSTEADY = 0.25  # quartiles so far apart, as a share of the median: the machine was busy with something else
 
 
@@ -34,6 +35,7 @@ class Summary:
     experiment: Experiment
     point: str  # where it is compared, for people; empty for the dense network
     limit: Costs  # of MACs and parameters at its point
+    bounded: frozenset[str]  # what the budgets of its point bound
     dense: Costs
     planned: int  # seeds
     stages: tuple[Stage, ...]  # those of the finished seeds
@@ -41,6 +43,7 @@ class Summary:
     results: tuple[Result, ...]
     costs_with_search: tuple[int, ...]  # training MACs of each seed, with dense parent and pruning where it needs them
     timing: Mapping[str, Any] | None
+    also: tuple[Summary, ...] = ()  # experiments that trained the same network in the same way
 
     @property
     def kind(self) -> str:
@@ -50,7 +53,27 @@ class Summary:
     @property
     def name(self) -> str:
         """What it is called."""
-        return PROTOCOLS[self.experiment.protocol].label.format(method=self.experiment.method)
+        name = PROTOCOLS[self.experiment.protocol].label.format(method=self.experiment.method)
+        return f"{name}, distilled" if self.experiment.distilled else name
+
+    @property
+    def names(self) -> str:
+        """What it is called, by every experiment, and by the scaling that its shape is."""
+        scaling = None if any(each.kind in (DENSE, SCALED) for each in (self, *self.also)) else self.scaling
+        called = [self.name, *(each.name for each in self.also)]
+        return " = ".join(called if scaling is None else [*called, str(scaling)])
+
+    @cached_property
+    def networks(self) -> tuple[Network, ...]:
+        """The networks of the finished seeds."""
+        return tuple(read_network(folder) for folder in self.folders)
+
+    @cached_property
+    def scaling(self) -> Scaling | None:
+        """The uniform scaling that its shape is, of every seed; None where there is none."""
+        networks = {network.sha256: network for network in self.networks}
+        found = {str(scaling): scaling for scaling in map(uniform_scaling, networks.values())}
+        return next(iter(found.values())) if len(found) == 1 else None
 
     @property
     def macs(self) -> int:
@@ -139,9 +162,31 @@ def summaries(graph: StudyGraph, store: Store) -> list[Summary]:
     return [_summary(graph, store, experiment) for experiment in graph.experiments]
 
 
-def as_records(found: Sequence[Summary]) -> list[dict[str, Any]]:
-    """The summaries as JSON values."""
-    return [_record(summary, found) for summary in found]
+def distinct(found: Sequence[Summary]) -> list[Summary]:
+    """The summaries with those of one network put together: the same channels, trained from scratch alike.
+
+    Plain width comes first, and then the one that took the least training to find: its costs are the row's.
+    """
+    alike: dict[object, list[Summary]] = {}
+    for number, summary in enumerate(found):
+        alike.setdefault(_trained(summary) or number, []).append(summary)
+    rows = []
+    for own in alike.values():
+        first, *others = sorted(own, key=_preference) if len(own) > 1 else own
+        rows.append(replace(first, also=tuple(others)) if others else first)
+    return rows
+
+
+def _preference(summary: Summary) -> tuple[bool, float]:
+    return summary.experiment.protocol != BASELINE, summary.training_macs_with_search
+
+
+def _trained(summary: Summary) -> object:
+    """What was trained, and how: equal where the outcome is the same; None where weights were there before."""
+    if not summary.results or any(result.initial_checkpoint is not None for result in summary.results):
+        return None
+    seeds = [(own.seed, own.network_sha256, own.recipe_hash, own.training_macs) for own in summary.results]
+    return summary.experiment.recipe, summary.experiment.point, summary.planned, tuple(seeds)
 
 
 def groups(found: Sequence[Summary]) -> dict[str, dict[str, list[Summary]]]:
@@ -155,70 +200,6 @@ def groups(found: Sequence[Summary]) -> dict[str, dict[str, list[Summary]]]:
     return grouped
 
 
-def bar_of(summary: Summary, found: Sequence[Summary]) -> Summary | None:
-    """Plain width at the same point under the same recipe, if it is there and finished."""
-    for other in found:
-        one, own = other.experiment, summary.experiment
-        if one.protocol == BASELINE and (one.recipe, one.point) == (own.recipe, own.point) and other.top1:
-            return other
-    return None
-
-
-def verdict(summary: Summary, found: Sequence[Summary]) -> str:
-    """What a summary is worth against plain width, in words."""
-    if summary.top1 is None:
-        return "not finished"
-    if summary.experiment.protocol == BASELINE:
-        return "the bar"
-    bar = bar_of(summary, found)
-    if summary.experiment.point is None or bar is None or bar.top1 is None:
-        return ""
-    if any(cost > most for cost, most in zip((summary.macs, summary.params), summary.limit, strict=True)):
-        return "not judged: it costs more than the budget"
-    gap = summary.top1.mean - bar.top1.mean
-    if summary.top1.deviation is None or bar.top1.deviation is None:
-        return f"{gap:+.2f} against plain width; one seed, no verdict"
-    (low, high), (bar_low, bar_high) = summary.top1.interval, bar.top1.interval
-    if low <= bar_high and bar_low <= high:
-        return f"tie ({gap:+.2f})"
-    if gap < 0:
-        return f"loses by {-gap:.2f}"
-    times = summary.training_macs_with_search / bar.training_macs_with_search
-    return f"clears the bar by {gap:.2f}" + (f" at {times:.1f}x its training" if times > _MORE else "")
-
-
-def _record(summary: Summary, found: Sequence[Summary]) -> dict[str, Any]:
-    done = bool(summary.results)
-    return {
-        "recipe": summary.experiment.recipe,
-        "point": summary.point or None,
-        "protocol": summary.experiment.protocol,
-        "method": summary.experiment.method,
-        "kind": summary.kind,
-        "name": summary.name,
-        "verdict": verdict(summary, found),
-        "seeds": [result.seed for result in summary.results],
-        "seeds_planned": summary.planned,
-        **{key: _numbers(spread) for key, spread in summary.spreads.items()},
-        "macs": summary.macs if done else None,
-        "params": summary.params if done else None,
-        "macs_limit": summary.limit.macs,
-        "params_limit": summary.limit.params,
-        "dense_macs": summary.dense.macs,
-        "dense_params": summary.dense.params,
-        "training_macs": summary.training_macs if done else None,
-        "training_macs_with_search": summary.training_macs_with_search if done else None,
-        "timing": summary.timing,
-        "folders": [folder.name for folder in summary.folders],
-    }
-
-
-def _numbers(spread: Spread | None) -> dict[str, Any] | None:
-    if spread is None:
-        return None
-    return {"mean": spread.mean, "deviation": spread.deviation, "values": list(spread.values)}
-
-
 def _summary(graph: StudyGraph, store: Store, experiment: Experiment) -> Summary:
     done = [final for final in experiment.finals if store.finished(final)]
     folders = tuple(store.folder(final) for final in done)
@@ -227,6 +208,7 @@ def _summary(graph: StudyGraph, store: Store, experiment: Experiment) -> Summary
         experiment=experiment,
         point=next((point.text for point in graph.study.points if point.tag == experiment.point), ""),
         limit=_limit(graph, experiment),
+        bounded=_bounded(graph, experiment),
         dense=experiment.dense,
         planned=len(experiment.finals),
         stages=tuple(done),
@@ -244,6 +226,12 @@ def _limit(graph: StudyGraph, experiment: Experiment) -> Costs:
         for own in point.budgets if point.tag == experiment.point else ():
             most[own.quantity] = min(most[own.quantity], own.limit(getattr(experiment.dense, own.quantity)))
     return Costs(**most)
+
+
+def _bounded(graph: StudyGraph, experiment: Experiment) -> frozenset[str]:
+    """The quantities that the row's point bounds; a paper's list is held against plain width of as many MACs."""
+    points = [point for point in graph.study.points if point.tag == experiment.point]
+    return frozenset(own.quantity for point in points for own in point.budgets) or frozenset({"macs"} if points else ())
 
 
 def _cost_with_search(store: Store, final: Stage) -> int:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +15,7 @@ import timm
 from thinresnet import base_width, networks, public_weights
 from thinresnet.download import Progress, download, is_url
 from thinresnet.errors import InputError
+from thinresnet.files import building, publish
 from thinresnet.imported import Imported, Origin
 from thinresnet.network import Network
 from thinresnet.networks import hub
@@ -24,11 +23,11 @@ from thinresnet.networks.blueprint import construct
 from thinresnet.networks.foreign import Adopted, adopt, read_state
 from thinresnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from thinresnet.public_weights import CLASSES, PublicWeights
-from thinresnet.runs import IMPORTED_FILE, WEIGHTS_FILE
+from thinresnet.runs import IMPORTED_FILE, WEIGHTS_FILE, WEIGHTS_SUFFIXES
 from thinresnet.training.classes import known_classes
 from thinresnet.training.provenance import file_sha256
 
-_SUFFIXES = re.compile(r"(\.(pt|pth|th|tar|bin|ckpt|safetensors))+\Z", re.IGNORECASE)
+_SUFFIXES = re.compile(rf"({'|'.join(map(re.escape, WEIGHTS_SUFFIXES))})+\Z", re.IGNORECASE)
 _AUTHORS_RULE = "the ThinResNet authors' names"
 
 
@@ -42,6 +41,7 @@ class Wanted:
     num_classes: int | None = None
     input_size: tuple[int, int, int] | None = None
     key: str | None = None
+    trust: bool = False  # whether a pickled model is unpickled
     licence: str = ""
     preprocessing: Mapping[str, Any] | None = None
 
@@ -84,6 +84,8 @@ def open_weights(source: str, wanted: Wanted, *, progress: Progress | None = Non
     """Read weights from a file or an address and find the network that they are of."""
     if not is_url(source):
         return _opened(Path(source), wanted, url="")
+    if wanted.trust:
+        raise InputError(f"--trust: {source} is an address; download the file and look at it before you trust it")
     with tempfile.TemporaryDirectory(prefix="thinresnet-") as folder:
         path = Path(folder) / Path(unquote(urlsplit(source).path) or "weights").name
         download(source, path, progress=progress)
@@ -101,9 +103,7 @@ def write(opened: Opened, folder: Path) -> Imported:
     model.load_state_dict(adopted.state)
     cost = networks.count(network)
     dense = networks.count(networks.describe(network.arch, input_size=network.input_size, **network.kwargs))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
-    try:
+    with building(folder) as part:
         networks.save(part, network, model)
         imported = Imported(
             arch=network.arch,
@@ -122,10 +122,7 @@ def write(opened: Opened, folder: Path) -> Imported:
         )
         imported.write(part)
         hub.write_config(part, network, opened.preprocessing, known_classes(opened.dataset, imported.classes))
-        part.chmod(0o777 & ~_umask())
         _put(part, folder, imported)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return imported
 
 
@@ -135,7 +132,7 @@ def _put(part: Path, folder: Path, imported: Imported) -> None:
         if not same or file_sha256(folder / WEIGHTS_FILE) != imported.weights_sha256:
             raise InputError(f"{folder}: something else is there already; give another --output, or move it away")
         return
-    part.rename(folder)
+    publish(part, folder)
 
 
 def _opened(path: Path, wanted: Wanted, *, url: str) -> Opened:
@@ -147,7 +144,7 @@ def _opened(path: Path, wanted: Wanted, *, url: str) -> Opened:
     arch = wanted.arch
     if arch is None and known is not None:
         arch = known.network
-    foreign = read_state(path, wanted.key)
+    foreign = read_state(path, wanted.key, trust=wanted.trust)
     adopted = adopt(foreign, arch, num_classes=classes, input_size=wanted.input_size, **dict(wanted.arch_kwargs or {}))
     if not dataset and adopted.rule == _AUTHORS_RULE:
         by_classes = {count: name for name, count in CLASSES.items()}
@@ -189,9 +186,3 @@ def of_config(network: Network) -> Preprocessing:
     interpolation = config.interpolation if config.interpolation in ("bilinear", "bicubic") else "bicubic"
     resize = int(side / (config.crop_pct or 0.875))
     return Preprocessing(tuple(config.mean), tuple(config.std), resize, side, interpolation)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

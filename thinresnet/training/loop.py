@@ -30,6 +30,7 @@ from thinresnet.stopping import StopRequest, TrainingError, TrainingInterruptedE
 from thinresnet.training import checkpoint, optim, provenance
 from thinresnet.training.data import Data
 from thinresnet.training.display import Display
+from thinresnet.training.distillation import Distillation
 from thinresnet.training.processes import from_each, largest, share_buffers
 from thinresnet.training.run import RunFolder
 from thinresnet.training.tracking import Tracking
@@ -74,6 +75,7 @@ class Training:
         *,
         stop_request: StopRequest,
         checkpoint_minutes: float,
+        distillation: Distillation | None = None,
     ) -> None:
         self.accelerator, self.recipe, self.data, self.run = accelerator, recipe, data, run
         self.stop_request, self.checkpoint_minutes = stop_request, checkpoint_minutes
@@ -89,7 +91,7 @@ class Training:
             self.raw.compile(backend=recipe.torchcompile, mode=recipe.torchcompile_mode)
         bare = optim.build_optimizer(recipe, self.raw, accelerator.num_processes)
         self.schedule, self.epochs = optim.build_schedule(recipe, bare, self.updates_per_epoch)
-        self.loss = optim.build_loss(recipe)
+        self.loss, self.distillation = optim.build_loss(recipe), distillation
         self.mixup = optim.build_mixup(recipe, data.num_classes)
         self.model, self.optimizer = accelerator.prepare(self.raw, bare)
 
@@ -126,8 +128,7 @@ class Training:
         """The rest of an epoch; returns whether a stop was asked for near its end."""
         progress, recipe, last_step = self.progress, self.recipe, self.data.train.steps_per_epoch
         self.model.train()
-        if self.mixup is not None:
-            self.mixup.mixup_enabled = not recipe.mixup_off_epoch or progress.epoch < recipe.mixup_off_epoch
+        optim.set_mixing(self.mixup, recipe, progress.epoch)
         done: list[tuple[Tensor, int]] = []
         look_at, stop = progress.updates + 1, False
         self._clock = time.perf_counter()
@@ -149,7 +150,7 @@ class Training:
             image, target = batch if self.mixup is None else self.mixup(*batch)
             # Gradients travel between processes with the last batch only.
             with nullcontext() if number == len(batches) else self.accelerator.no_sync(self.model):
-                loss = self.loss(self.model(image), target) * (len(target) / images)
+                loss = self._loss(image, target) * (len(target) / images)
                 self.accelerator.backward(loss)
             total += loss.detach()
         if self.recipe.clip_grad is not None:
@@ -160,6 +161,16 @@ class Training:
         if self.ema is not None:
             self.ema.update(self.raw, step=self.progress.updates + 1)
         return total
+
+    def _loss(self, image: Tensor, target: Tensor) -> Tensor:
+        """The mean loss of a batch, its part against a teacher included."""
+        output = self.model(image)
+        loss: Tensor = self.loss(output, target)
+        if self.distillation is None:
+            return loss
+        with self.accelerator.autocast():
+            logits = self.distillation.logits(image)
+        return self.distillation.loss(loss, output, logits)
 
     def _count(self, batches: list[Batch]) -> int:
         """Count what an update has used; returns the images of this process."""

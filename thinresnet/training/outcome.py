@@ -14,6 +14,7 @@ from thinresnet.result import FORWARD_AND_BACKWARD, Result, Score, without_folde
 from thinresnet.runs import EMA_WEIGHTS_FILE, NETWORK_FILE, WEIGHTS_FILE
 from thinresnet.training import provenance
 from thinresnet.training.loop import Training
+from thinresnet.training.masks import Masks
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ def initial_checkpoint(given: str) -> Initial | None:
     path = Path(given)
     path = path / WEIGHTS_FILE if path.is_dir() else path
     if not path.is_file():
-        raise InputError(f"--initial-checkpoint {path}: no such file; give a .safetensors file or a run folder")
+        raise InputError(
+            f"--initial-checkpoint {path}: no such file; give a .safetensors or .pth file, or a run folder"
+        )
     return Initial(path, provenance.file_sha256(path))
 
 
@@ -48,6 +51,7 @@ def result_of(
     shape: str,
     recipe_name: str,
     initial: Initial | None,
+    masks: Masks | None,
     peak_memory_mib: float,
     command: list[str] | None,
 ) -> Result:
@@ -64,6 +68,8 @@ def result_of(
         recipe=recipe_name,
         recipe_hash=recipe.hash,
         initial_checkpoint=initial.to_json() if initial else None,
+        masks=masks.to_json() if masks else None,
+        teacher=training.distillation.to_json(training.progress.images_at) if training.distillation else None,
         batch_size=recipe.batch_size * recipe.grad_accum_steps * accelerator.num_processes,
         precision=str(accelerator.mixed_precision),
         processes=accelerator.num_processes,
@@ -101,6 +107,8 @@ def _costs(network: Network, training: Training) -> dict[str, Any]:
         images * networks.count(network, (colours, side, side)).macs
         for side, images in training.progress.images_at.items()
     )
+    distillation = training.distillation
+    teacher_macs = distillation.forward_macs(training.progress.images_at) if distillation else 0
     return {
         "macs": cost.macs,
         "params": cost.params,
@@ -108,7 +116,7 @@ def _costs(network: Network, training: Training) -> dict[str, Any]:
         "macs_train": round(forward_macs / training.progress.images_seen),
         "dense_macs": dense_cost.macs,
         "dense_params": dense_cost.params,
-        "training_macs": FORWARD_AND_BACKWARD * forward_macs,
+        "training_macs": FORWARD_AND_BACKWARD * forward_macs + teacher_macs,
     }
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import altair
 
 from thinresnet.charts import COLOURS, write_chart
+from thinresnet.convert import brief, number
 from thinresnet.errors import InputError
+from thinresnet.files import read_table
 from thinresnet.result import PARTS
 from thinresnet.runs import METRICS_FILE, TIMING_FILE
 
@@ -19,6 +20,7 @@ _DASHES = {"train": [1, 3], "test": [1, 0], "test_ema": [6, 2], "holdout": [2, 2
 _PARTS = {part: (PARTS.get(part, part), dash) for part, dash in _DASHES.items()}
 _WIDTH, _HEIGHT = 420, 240
 _MOST_TICKS = 10
+_MOST_EPOCHS = 1_000_000
 
 
 def plot(folders: Sequence[Path], target: Path) -> list[Path]:
@@ -67,32 +69,40 @@ def draw(metrics: list[dict[str, Any]], timing: list[dict[str, Any]]) -> altair.
 
 def _long(folder: Path) -> Iterator[dict[str, Any]]:
     """metrics.csv as one row a point."""
-    for row in _rows(folder, METRICS_FILE):
-        epoch = int(row["epoch"])
-        yield {"run": folder.name, "kind": "lr", "part": "train", "epoch": epoch, "value": float(row["lr"])}
+    path = folder / METRICS_FILE
+    for row in _rows(path):
+        epoch = _epoch(path, row)
+        yield {"run": folder.name, "kind": "lr", "part": "train", "epoch": epoch, "value": _number(path, row, "lr")}
         for part, (name, _) in _PARTS.items():
             for kind in ("top1", "loss"):
-                if text := row.get(f"{part}_{kind}"):
-                    yield {"run": folder.name, "kind": kind, "part": name, "epoch": epoch, "value": float(text)}
+                if row.get(f"{part}_{kind}", "").lower() not in ("", "nan", "inf", "-inf"):  # of a run that failed
+                    value = _number(path, row, f"{part}_{kind}")
+                    yield {"run": folder.name, "kind": kind, "part": name, "epoch": epoch, "value": value}
 
 
 def _speed(folder: Path) -> Iterator[dict[str, Any]]:
-    for row in _rows(folder, TIMING_FILE):
-        value = float(row["images_per_second"])
-        yield {"run": folder.name, "kind": "rate", "part": "train", "epoch": int(row["epoch"]), "value": value}
+    path = folder / TIMING_FILE
+    for row in _rows(path):
+        epoch, value = _epoch(path, row), _number(path, row, "images_per_second")
+        yield {"run": folder.name, "kind": "rate", "part": "train", "epoch": epoch, "value": value}
 
 
-def _rows(folder: Path, name: str) -> list[dict[str, str]]:
-    path = folder / name
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); give the folder of a run, such as runs/<id>"
-        ) from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a table of a run") from None
+def _rows(path: Path) -> list[dict[str, str]]:
+    rows = read_table(path, missing=f"{path}: no such file; give the folder of a run, such as runs/<id>")
     if not rows:
         raise InputError(f"{path}: no epoch has been measured yet")
     return rows
+
+
+def _epoch(path: Path, row: Mapping[str, str]) -> int:
+    found = number(int, row.get("epoch", ""))
+    if found is None or not 1 <= found <= _MOST_EPOCHS:
+        raise InputError(f"{path}: epoch: takes an integer, 1 to {_MOST_EPOCHS:,}, got {brief(row.get('epoch'))}")
+    return int(found)
+
+
+def _number(path: Path, row: Mapping[str, str], name: str) -> float:
+    found = number(float, row.get(name, ""))
+    if found is None:
+        raise InputError(f"{path}: {name}: takes a number in every epoch, got {brief(row.get(name))}")
+    return float(found)

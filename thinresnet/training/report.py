@@ -23,6 +23,15 @@ def report(result: Result, console: Console, place: str | None = None) -> None:
     share = 100 * result.macs / result.dense_macs
     cost = f"{short(result.macs)} MACs an image ({share:.1f} % of dense), {short(result.params)} parameters"
     _line(console, "network", cost)
+    if result.masks is not None:
+        held, weights = result.masks["zeros"], result.masks["weights"]
+        _line(console, "masks", f"{held:,} of {weights:,} weights held at zero, and computed")
+    if result.teacher is not None:
+        own = result.teacher
+        how = (
+            f"alpha {own['alpha']:g}, temperature {own['temperature']:g}, {short(own['forward_macs'])} MACs of its own"
+        )
+        _line(console, "teacher", f"{own['name']} ({own['source']}), {how}")
     work = f"{result.epochs} epochs of {result.images_train:,} images, {short(result.training_macs)} MACs"
     _line(console, "training", f"{work}, {duration(result.seconds_total)}, {result.images_per_second:,.0f} images/s")
     if place is not None:

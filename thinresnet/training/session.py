@@ -7,7 +7,7 @@ import resource
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,22 +30,17 @@ from thinresnet.runs import EMA_WEIGHTS_FILE, RESULT_FILE
 from thinresnet.stopping import full_disk_as_one_line, stop_on_signals
 from thinresnet.training.data import Data, open_data
 from thinresnet.training.display import Display, show_preparation
+from thinresnet.training.distillation import Distillation
 from thinresnet.training.evaluation import of_recipe
 from thinresnet.training.loop import Training
+from thinresnet.training.masks import Masks, apply_masks, keep_masks, masks_beside
 from thinresnet.training.outcome import Initial, initial_checkpoint, result_of
 from thinresnet.training.processes import from_each, start_accelerator
 from thinresnet.training.run import RunFolder, identity, readable_id
+from thinresnet.training.teachers import open_teacher
 from thinresnet.training.tracking import Tracking
 
 _LONG_TRAINING_MACS = 10**13  # some six minutes, uncompiled, on two cores
-
-
-@dataclass(frozen=True)
-class Holding:
-    """A constraint that holds while a network trains (weights that stay zero, say), and its hash."""
-
-    sha256: str
-    on: Callable[[nn.Module], AbstractContextManager[object]]
 
 
 def train(
@@ -62,7 +57,8 @@ def train(
     checkpoint_minutes: float = 10.0,
     command: list[str] | None = None,
     quiet: bool = True,
-    holding: Holding | None = None,
+    teacher: str | None = None,
+    release_masks: bool = False,
 ) -> Result:
     """Train `network` by `recipe` and return its result; the same call again resumes, or returns the result.
 
@@ -80,7 +76,8 @@ def train(
         checkpoint_minutes: Save at least this often within an epoch (0: only at the end of each).
         command: The command line, to be kept in the result.
         quiet: Show no progress.
-        holding: A constraint on the network at every update (weights that stay zero, say).
+        teacher: What the network learns from beside the labels: a run folder, a file of weights, or a name.
+        release_masks: Train all weights; otherwise those that the initial checkpoint's masks set to zero stay zero.
 
     Raises:
         InputError: What was asked for cannot be done; nothing was changed.
@@ -88,7 +85,7 @@ def train(
         TrainingInterruptedError: SIGTERM or Ctrl-C; the state is saved, the same call resumes.
     """
     accelerator = start_accelerator(recipe)
-    options = _Options(recipe_name, holdout, checkpoint_minutes, command, quiet, holding)
+    options = _Options(recipe_name, holdout, checkpoint_minutes, command, quiet, teacher, release_masks)
     with open_data(
         recipe,
         input_size=network.input_size if isinstance(network, Network) else input_size,
@@ -113,7 +110,8 @@ class _Options:
     checkpoint_minutes: float
     command: list[str] | None
     quiet: bool
-    holding: Holding | None
+    teacher: str | None
+    release_masks: bool
 
 
 @dataclass(frozen=True)
@@ -126,6 +124,8 @@ class _Job:
     data: Data
     shape: str
     initial: Initial | None
+    masks: Masks | None
+    distillation: Distillation | None
     settings: dict[str, Any]
     identity: dict[str, Any]
     options: _Options
@@ -147,7 +147,8 @@ def _job(
 ) -> _Job:
     recipe = _compiled_if_long(recipe, network, data, accelerator)
     initial = initial_checkpoint(recipe.initial_checkpoint)
-    holding = options.holding
+    masks = masks_beside(initial.path) if initial and not options.release_masks else None
+    distillation = _distillation(accelerator, recipe, data, options)
     settings: dict[str, Any] = {
         "seed": recipe.seed,
         "dataset": data.name,
@@ -157,11 +158,23 @@ def _job(
         "precision": str(accelerator.mixed_precision),
         "processes": accelerator.num_processes,
         "initial_checkpoint": initial.sha256 if initial else None,
-        "holding": holding.sha256 if holding else None,
+        "holding": masks.sha256 if masks else None,
+        "teacher": distillation.teacher.sha256 if distillation else None,
     }
     known = identity(recipe, network, settings)
     shape = shape or f"net_{network.sha256[:6]}"
-    return _Job(accelerator, recipe, network, data, shape, initial, settings, known, options)
+    return _Job(accelerator, recipe, network, data, shape, initial, masks, distillation, settings, known, options)
+
+
+def _distillation(accelerator: Accelerator, recipe: Recipe, data: Data, options: _Options) -> Distillation | None:
+    """The teacher beside the network; what a recipe says of one that is not given is refused."""
+    if options.teacher is None:
+        if said := [name for name in recipe.differing() if name.startswith("distill_")]:
+            raise InputError(f"{said[0]}: is about a teacher, and there is none; give --teacher RUN|FILE|NAME")
+        return None
+    show = show_preparation if accelerator.is_main_process and not options.quiet else silent
+    teacher = open_teacher(options.teacher, data.name, data.class_names, progress=show)
+    return Distillation(teacher, recipe, data.image_size, accelerator.device)
 
 
 def _completed(job: _Job, folder: Path) -> Result:
@@ -188,6 +201,8 @@ def _trained(job: _Job, run: RunFolder, stack: ExitStack) -> Training:
     model = _build(job.network, recipe, job.data)
     if job.initial:
         networks.load_weights(model, job.network, job.initial.path)
+    if job.masks:  # before the moving average is copied, and before anything is written: masks may not fit
+        apply_masks(model, job.masks.kept)
     stack.enter_context(full_disk_as_one_line(run.path))
     if accelerator.is_main_process:
         stack.enter_context(run.lock())
@@ -201,13 +216,13 @@ def _trained(job: _Job, run: RunFolder, stack: ExitStack) -> Training:
         run,
         stop_request=stop_request,
         checkpoint_minutes=options.checkpoint_minutes,
+        distillation=job.distillation,
     )
-    notes = training.load()
-    if options.holding:
-        stack.enter_context(options.holding.on(training.raw))
+    notes = [*_started_from(job), *training.load()]
+    if job.masks:
+        stack.enter_context(keep_masks(training.raw, job.masks.kept))
     if accelerator.is_main_process:
-        kept = {"recipe_name": options.recipe_name, "shape": job.shape, "holdout": options.holdout}
-        run.begin(recipe, job.network, kept)
+        run.begin(recipe, job.network, _kept(job))
         training.write_tables()
     display = Display(visible=job.visible, epochs=training.epochs, updates_per_epoch=training.updates_per_epoch)
     for note in notes:
@@ -220,6 +235,27 @@ def _trained(job: _Job, run: RunFolder, stack: ExitStack) -> Training:
     return training
 
 
+def _kept(job: _Job) -> dict[str, Any]:
+    """What a run that is resumed by its folder alone has to know beside its recipe and its network."""
+    options = job.options
+    kept = {"recipe_name": options.recipe_name, "shape": job.shape, "holdout": options.holdout}
+    given = {"teacher": options.teacher, "release_masks": options.release_masks}
+    return {**kept, **{name: value for name, value in given.items() if value}}
+
+
+def _started_from(job: _Job) -> Iterator[str]:
+    """Lines about what is held at zero and what is learnt from."""
+    if job.masks:
+        held = job.masks.to_json()
+        yield (
+            f"{held['zeros']:,} of {held['weights']:,} weights are masked by {job.masks.path} and stay zero "
+            "(--release-masks trains them)"
+        )
+    if job.distillation:
+        teacher, alpha, temperature = job.distillation.teacher, job.distillation.alpha, job.distillation.temperature
+        yield f"distilled from {teacher.name} ({teacher.source}), alpha {alpha:g}, temperature {temperature:g}"
+
+
 def _finish(job: _Job, training: Training) -> None:
     """Write the weights and the result; the checkpoints are not needed any more."""
     peak_memory_mib = max(from_each(job.accelerator, _peak_memory_mib(job.accelerator.device)))
@@ -229,6 +265,8 @@ def _finish(job: _Job, training: Training) -> None:
         networks.save(folder, job.network, training.raw)
         if training.ema is not None:
             networks.save(folder, job.network, training.ema.module, weights=EMA_WEIGHTS_FILE)
+        if job.masks:
+            job.masks.write(folder)
         hub.write_config(folder, job.network, of_recipe(job.recipe, job.network), job.data.class_names)
         result_of(
             job.network,
@@ -236,6 +274,7 @@ def _finish(job: _Job, training: Training) -> None:
             shape=job.shape,
             recipe_name=job.options.recipe_name,
             initial=job.initial,
+            masks=job.masks,
             peak_memory_mib=peak_memory_mib,
             command=job.options.command,
         ).write()

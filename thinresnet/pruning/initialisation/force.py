@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +14,9 @@ from thinresnet.convert import setting
 from thinresnet.pruning.initialisation.criterion import Criterion, Task
 from thinresnet.pruning.initialisation.densities import LayerDensities, Mask, keep_highest
 from thinresnet.pruning.initialisation.snip import loss_gradients, sensitivities
+from thinresnet.pruning.method import Published
+
+_CODE = "code: naver/force"
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,16 @@ class _InRounds(Criterion):
     )
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients"})
     ranks_weights: ClassVar[bool] = True
+    published: ClassVar[Mapping[str, Published]] = {
+        "rounds": Published(60, _CODE),
+        "batches": Published(
+            "CIFAR-10: 1, CIFAR-100: 10, ImageNet: 40", _CODE, "one default for all; --set batches=40"
+        ),
+        "budget": Published(
+            "weights left", _CODE, "MACs or parameters of channels; masks by at-init-masks", ours="MACs or parameters"
+        ),
+    }
+
     returning: ClassVar[bool]
 
     rounds: int = setting(60, low=1, high=10**5)

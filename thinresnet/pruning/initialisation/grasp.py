@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from thinresnet.convert import setting
 from thinresnet.pruning.initialisation.criterion import Criterion, Task
 from thinresnet.pruning.initialisation.densities import LayerDensities, keep_highest
+from thinresnet.pruning.method import Published
+
+_CODE = "code: alecwangcq/GraSP"
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,16 @@ class Grasp(Criterion):
     paper: ClassVar[str] = "Wang et al. 2020, Picking Winning Tickets Before Training by Preserving Gradient Flow"
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients"})
     ranks_weights: ClassVar[bool] = True
+    published: ClassVar[Mapping[str, Published]] = {
+        "per_class": Published(10, _CODE),
+        "temperature": Published(200.0, _CODE),
+        "linear layers": Published(
+            "drawn anew (Xavier), an option", _CODE, "the weights that are to be trained", ours="as drawn"
+        ),
+        "budget": Published(
+            "weights left", _CODE, "MACs or parameters of channels; masks by at-init-masks", ours="MACs or parameters"
+        ),
+    }
 
     per_class: int = setting(10, low=1, high=10**6)
     temperature: float = setting(200.0, low=1e-6, high=1e6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +12,7 @@ import numpy as np
 from thinresnet.pruning.initialisation.criterion import Criterion, Task
 from thinresnet.pruning.initialisation.densities import Figures, LayerDensities, scaled_densities
 from thinresnet.pruning.initialisation.quadratic import SearchSpace
+from thinresnet.pruning.method import KNOWN, Published
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,9 @@ class Uniform(Criterion):
     name: ClassVar[str] = "uniform"
     paper: ClassVar[str] = "the reference that any choice of densities is to beat"
     grows: ClassVar[bool] = True
+    published: ClassVar[Mapping[str, Published]] = {
+        "densities": Published("the same in every layer", KNOWN, ours="the same in every layer"),
+    }
 
     def find(self, task: Task) -> LayerDensities:
         """One density."""
@@ -43,6 +48,14 @@ class Erk(Criterion):
     name: ClassVar[str] = "erk"
     paper: ClassVar[str] = "Evci et al. 2020, Rigging the Lottery: Making All Tickets Winners, arXiv:1911.11134"
     grows: ClassVar[bool] = True
+    published: ClassVar[Mapping[str, Published]] = {
+        "densities": Published(
+            "by the sides of the weight; some layers by hand",
+            "code: google-research/rigl",
+            "no layer is set by hand",
+            ours="by the sides of the weight",
+        ),
+    }
 
     def find(self, task: Task) -> LayerDensities:
         """In proportion, as much as the allowance holds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from thinresnet.convert import setting
 from thinresnet.pruning.initialisation.criterion import Criterion, Task
 from thinresnet.pruning.initialisation.densities import Figures, LayerDensities, keep_highest
+from thinresnet.pruning.method import Published
 from thinresnet.training.loop import Batch
+
+_CODE = "code: mil-ad/snip"
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,15 @@ class Snip(Criterion):
     paper: ClassVar[str] = "Lee et al. 2019, SNIP: Single-shot network pruning based on connection sensitivity"
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients"})
     ranks_weights: ClassVar[bool] = True
+    published: ClassVar[Mapping[str, Published]] = {
+        "batches": Published(1, _CODE),
+        "weights scored": Published(
+            "a copy, drawn anew (Xavier)", _CODE, "the weights that are to be trained", ours="as drawn"
+        ),
+        "budget": Published(
+            "weights left", _CODE, "MACs or parameters of channels; masks by at-init-masks", ours="MACs or parameters"
+        ),
+    }
 
     batches: int = setting(1, low=1, high=10**6)
 

@@ -7,6 +7,7 @@ could not be read; the objective, the constraints and the way to channel counts 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from thinresnet.pruning.initialisation.criterion import Criterion, Task
 from thinresnet.pruning.initialisation.densities import Figures, Integers, LayerDensities, WeightLimit
 from thinresnet.pruning.initialisation.geometric import largest_product
 from thinresnet.pruning.initialisation.quadratic import SearchSpace
+from thinresnet.pruning.method import NOT_READ, Published
 
 _BISECTIONS = 200
 
@@ -37,6 +39,10 @@ class Synexp(Criterion):
         "ours: the authors' equations, residual rule and rounding could not be read; objective sum of log densities, "
         "one factor a tied group, geometric program, rounding by this project's rule"
     )
+    published: ClassVar[Mapping[str, Published]] = {
+        "equations": Published(None, NOT_READ, ours="reconstructed: the largest product of densities"),
+        "rounding": Published(None, NOT_READ, ours="to the channels that the budget allows"),
+    }
 
     def find(self, task: Task) -> LayerDensities:
         """Water-filling."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,6 +17,9 @@ from thinresnet.networks.ties import NORMS
 from thinresnet.pruning.initialisation.criterion import Criterion, Task
 from thinresnet.pruning.initialisation.densities import Figures, LayerDensities, Mask, keep_highest
 from thinresnet.pruning.initialisation.snip import sensitivities
+from thinresnet.pruning.method import Published
+
+_CODE = "code: ganguli-lab/Synaptic-Flow"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,13 @@ class Synflow(Criterion):
     paper: ClassVar[str] = "Tanaka et al. 2020, Pruning neural networks without any data, arXiv:2006.05467"
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "gradients"})
     ranks_weights: ClassVar[bool] = True
+    published: ClassVar[Mapping[str, Published]] = {
+        "rounds": Published(100, _CODE),
+        "mode": Published("eval", _CODE, ours="eval"),
+        "budget": Published(
+            "weights left", _CODE, "MACs or parameters of channels; masks by at-init-masks", ours="MACs or parameters"
+        ),
+    }
 
     rounds: int = setting(100, low=1, high=10**5)
 

@@ -9,15 +9,11 @@ from typing import ClassVar
 
 from thinresnet.network import Network
 from thinresnet.networks import count, read_network
-from thinresnet.networks.store import read_weights
-from thinresnet.pruning.magnitude import keep_masks
-from thinresnet.pruning.record import MASKS
 from thinresnet.recipe import Recipe
 from thinresnet.result import FORWARD_AND_BACKWARD, Result
 from thinresnet.studies.epochs import scratch_b, scratch_b_epochs
 from thinresnet.studies.stages.stage import Folders, Source, Stage, undecided
-from thinresnet.training.provenance import file_sha256
-from thinresnet.training.session import Holding, train
+from thinresnet.training.session import train
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -36,6 +32,7 @@ class Train(Stage):
     holdout: float = 0.0
     network: Network | Source
     weights: Source | None = None  # to begin with; drawn from the seed if there are none
+    teacher: Source | None = None  # a trained network to be distilled from
     equal_macs: int | None = None  # Scratch-B: as much computation as a network of so many MACs takes
     most_times: int | None = None  # Scratch-B: at most so many times the recipe's epochs
     macs: int = undecided()  # of the network, at most
@@ -53,8 +50,11 @@ class Train(Stage):
 
     @property
     def training_macs(self) -> int:
-        """Forward and backward over the images of every epoch."""
-        return FORWARD_AND_BACKWARD * self.macs * self.epochs * round(self.images * (1 - self.holdout))
+        """Forward and backward over the images of every epoch, and the teacher's passes over them."""
+        macs = FORWARD_AND_BACKWARD * self.macs
+        if self.teacher is not None and isinstance(self.teacher.stage, Train):
+            macs += self.teacher.stage.macs
+        return macs * self.epochs * round(self.images * (1 - self.holdout))
 
     def spent(self, folder: Path) -> int:
         """What the run's result says."""
@@ -75,13 +75,6 @@ class Train(Stage):
             holdout=self.holdout,
             folder=folder,
             quiet=quiet,
-            holding=_holding(inputs["weights"] / MASKS) if "weights" in inputs else None,
+            teacher=str(inputs["teacher"]) if "teacher" in inputs else None,
         )
         return {}
-
-
-def _holding(masks: Path) -> Holding | None:
-    """Zeros that stay zero, where the weights come with masks."""
-    if not masks.exists():
-        return None
-    return Holding(file_sha256(masks), functools.partial(keep_masks, masks=read_weights(masks)))

@@ -49,7 +49,8 @@ class Images:
         known = hashlib.sha256()
         for file, target in zip(self.files, self.targets, strict=True):
             stat = file.stat()
-            known.update(f"{file.parent.name}/{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{target}\n".encode())
+            line = f"{file.parent.name}/{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{target}\n"
+            known.update(os.fsencode(line))  # names may be no UTF-8
         return known.hexdigest()[:32]
 
     def read(self, index: int) -> Image.Image:

@@ -7,7 +7,7 @@ import math
 import pytest
 from scipy.stats import t as student
 
-from thinresnet.leaderboard.welch import Sample, half_interval, t_cdf, t_quantile
+from thinresnet.welch import Sample, half_interval, t_cdf, t_quantile
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,49 @@
+"""What a shape is by another name: a uniform scaling, or the same network that another row has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from thinresnet.network import Network
+from thinresnet.networks.blueprint import blueprint
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A factor on the channels of every group, or of those inside blocks."""
+
+    way: str  # "width" or "interior width"
+    factor: float
+
+    def __str__(self) -> str:
+        return f"{self.way} {self.factor:g}"
+
+
+def uniform_scaling(network: Network) -> Scaling | None:
+    """The scaling that gives this network, every group's count to within one step; None where there is none.
+
+    One step is what rounding to a budget takes or gives: one channel, in most groups.
+    """
+    groups = blueprint(network.arch, network.kwargs, network.input_size).ties.groups
+    counts = {name: network.channels[name] for name in groups}
+    outside = [name for name, group in groups.items() if not group.interior]
+    if all(counts[name] == group.width for name, group in groups.items()):
+        return None
+    if len(outside) < len(groups) and all(counts[name] == groups[name].width for name in outside):
+        inside = [group for group in groups.values() if group.interior]
+        factor = _factor([(counts[group.name], group.width, group.multiple) for group in inside])
+        return None if factor is None else Scaling("interior width", factor)
+    factor = _factor([(counts[group.name], group.width, group.multiple) for group in groups.values()])
+    return None if factor is None else Scaling("width", factor)
+
+
+def _factor(counts: Sequence[tuple[int, int, int]]) -> float | None:
+    """A factor that explains every (count, of so many, step): the mean to two digits, where that is one."""
+    low = max((0.0 if count <= step else (count - step) / whole) for count, whole, step in counts)
+    high = min(min((count + step) / whole, 1.0) for count, whole, step in counts)
+    if low >= high:
+        return None
+    mean = sum(count for count, _, _ in counts) / sum(whole for _, whole, _ in counts)
+    factor = round(mean, 2)
+    return factor if low < factor < high else (low + high) / 2
