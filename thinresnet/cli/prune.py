@@ -62,6 +62,9 @@ OwnMethod = Annotated[
 ArchOfWeights = Annotated[
     str | None, typer.Option(help="Of a file of weights: its architecture, where its layers do not tell.")
 ]
+Pretrained = Annotated[
+    bool, typer.Option("--pretrained", help="The architecture's pretrained weights, by timm's loader.")
+]
 Holdout = Annotated[float | None, typer.Option(help="Share of the training set kept aside; default: the run's own.")]
 
 
@@ -82,6 +85,7 @@ def prune_verb(
     settings: Settings = None,
     own: OwnMethod = None,
     weights: Annotated[Path | None, typer.Option(help="The network's weights, where it is not a run folder.")] = None,
+    pretrained: Pretrained = False,
     arch: ArchOfWeights = None,
     input_px: Annotated[int | None, typer.Option("--input", help="Side of an architecture's input in pixels.")] = None,
     num_classes: Annotated[int | None, typer.Option(help="Number of an architecture's classes.")] = None,
@@ -112,7 +116,7 @@ def prune_verb(
         _list(own, names, _Shown(published, as_markdown_, as_json))
         return
     wanted, subject = _wanted_method(own, names)
-    source = _Source(subject, arch, weights, input_px, num_classes, recipe, data_dir, holdout)
+    source = _Source(subject, arch, weights, pretrained, input_px, num_classes, recipe, data_dir, holdout)
     texts = {"macs": macs or [], "params": params or [], "latency": latency or []}
     given = _Given(texts, latency_table, to, scope, stream, round_to, preconfig, seed, recalibrate)
     done = _prune(wanted, dict(setting(text) for text in settings or []), source, given, output)
@@ -139,6 +143,7 @@ class _Source:
     what: str
     arch: str | None
     weights: Path | None
+    pretrained: bool
     input_px: int | None
     num_classes: int | None
     recipe: str | None
@@ -151,6 +156,8 @@ class _Source:
         from thinresnet.networks.describe import describe
         from thinresnet.pruning.parent import read_parent
 
+        if self.pretrained:
+            return self._pretrained()
         found = read_parent(
             self.what,
             arch=self.arch,
@@ -166,6 +173,23 @@ class _Source:
         size = None if self.input_px is None else (default_input_size(self.what)[0], self.input_px, self.input_px)
         kwargs: dict[str, Any] = {} if self.num_classes is None else {"num_classes": self.num_classes}
         return replace(found, network=describe(self.what, input_size=size, **kwargs))
+
+    def _pretrained(self) -> Any:
+        """An architecture with its pretrained weights, at the input that they were trained for."""
+        from thinresnet.pruning.parent import read_parent
+        from thinresnet.training.pretrained import pretrained_weights
+
+        if self.weights is not None or self.input_px is not None or self.arch is not None:
+            raise InputError(
+                "--pretrained brings weights and their input size; leave out --weights, --arch and --input"
+            )
+        if Path(self.what).exists():
+            raise InputError(f"--pretrained: {self.what} is a file or a folder; the flag is for architectures")
+        network, weights = pretrained_weights(self.what, self.num_classes)
+        found = read_parent(
+            self.what, weights=weights, recipe=self.recipe, data_dir=self.data_dir, holdout=self.holdout
+        )  # fmt: skip
+        return replace(found, network=network)
 
 
 @dataclass(frozen=True)
@@ -241,19 +265,28 @@ def _prune(kind: Any, settings: dict[str, str], source: _Source, given: _Given, 
         latency_table=None if given.latency_table is None else table_of(parent.network, given.latency_table),
         recalibrate=given.recalibrate,
     )
-    if method.when == INITIALISATION and source.weights is not None:
-        raise InputError(f"--weights: {method.name} acts at initialisation, on weights drawn from --seed; leave it out")
+    if method.when == INITIALISATION and (source.weights is not None or source.pretrained):
+        flag = "--pretrained" if source.pretrained else "--weights"
+        raise InputError(f"{flag}: {method.name} acts at initialisation, on weights drawn from --seed; leave it out")
     command = ["thinresnet", *sys.argv[1:]]
     with progress() as shown:
         done = list(prune_to_folders(method, parent, how, output=output, command=command, progress=shown))
     if method.when != INITIALISATION and parent.weights is None:
-        note("No weights were given: the network is as it was drawn.")
+        note(_no_weights(source.what))
     elif given.recalibrate and recalibrates(method) and not all(record.recalibrate for _, record in done):
         note(
             "Batch norms keep the statistics of the network before the cut, for want of images: give a run whose data "
             "are at hand, or --recipe and --data-dir (--recalibrate 0: leave them on purpose)."
         )
     return done
+
+
+def _no_weights(what: str) -> str:
+    """What is pruned where no weights were given, and how to give some."""
+    said = "No weights were given: the network is as it was drawn from the random seed."
+    if Path(what).exists():
+        return said
+    return f"{said} Its pretrained weights: --pretrained; a file of them: thinresnet import FILE, then prune that run."
 
 
 def _list(own: str | None, names: list[str], shown: _Shown) -> None:
