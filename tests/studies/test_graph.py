@@ -356,9 +356,7 @@ def test_each_step_of_pruning_trains_by_the_recipe_and_not_as_fine_tuned(tmp_pat
 
 
 def test_a_shape_found_from_all_seeds_is_charged_once(tmp_path: Path) -> None:
-    graph = graph_from(
-        tmp_path, methods=["l1"], protocols=["guided"], budgets=[{"macs": "50%"}], seeds=[1, 2, 3, 4, 5]
-    )
+    graph = graph_from(tmp_path, methods=["l1"], protocols=["guided"], budgets=[{"macs": "50%"}], seeds=[1, 2, 3, 4, 5])
     (guided,) = graph.experiments
     epoch = 3 * 10 * IMAGES
     # A parent a seed, and the training of the shape: not five parents each.

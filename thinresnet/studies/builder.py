@@ -13,6 +13,7 @@ from thinresnet.pruning.initialisation.allocation import MOST_GROWTH
 from thinresnet.pruning.method import Method
 from thinresnet.pruning.presets import preset
 from thinresnet.recipe import Recipe
+from thinresnet.studies.finetuning import Finetuning
 from thinresnet.studies.graph import Experiment, Images, StudyGraph
 from thinresnet.studies.stages import CostPoint, Guide, Mask, Prune, Rescale, Rewind, Source, Stage, Timing, Train
 from thinresnet.studies.study import Pruner, Study, TrainingSetup
@@ -114,6 +115,13 @@ class Builder:
                 macs=macs,
             )
         )
+
+    def finetune(
+        self, shape: str, source: Source, seed: int, *, way: Finetuning, at: tuple[Pruner, CostPoint]
+    ) -> Train:
+        """Training of what a pruner kept from the weights that it left, by one of the setup's ways."""
+        recipe = way.for_method(at[0].method.name, self.images.classes)
+        return self.train(shape, source, seed, recipe=recipe, weights=source, at=at)
 
     def dense(self, seed: int) -> Train:
         """The dense parent of a seed, which has no teacher: with and without distillation it is the same stage."""
@@ -269,15 +277,19 @@ class Builder:
         method: str | None = None,
         point: CostPoint | None = None,
         timing: Timing | None = None,
+        finetuning: str = "",
     ) -> None:
         """A row of the table; `method` is what found the network, where something did."""
         tag, dense = point.tag if point else None, self.graph.dense_cost(self.setup)
-        self.graph.experiments.append(Experiment(self.setup.label, protocol, method, tag, dense, tuple(finals), timing))
+        self.graph.experiments.append(
+            Experiment(self.setup.label, protocol, method, tag, dense, tuple(finals), timing, finetuning)
+        )
 
-    def experiment_of(self, protocol: str, shape: PrunedShape, finals: Sequence[Stage]) -> None:
+    def experiment_of(self, protocol: str, shape: PrunedShape, finals: Sequence[Stage], finetuning: str = "") -> None:
         """A row about a network that was found, which is timed as the first seed has it."""
         timing = self.timing(shape.name, shape.first)
-        self.experiment(protocol, finals, method=shape.pruner.label, point=shape.point, timing=timing)
+        method = shape.pruner.label
+        self.experiment(protocol, finals, method=method, point=shape.point, timing=timing, finetuning=finetuning)
 
 
 def images_seen(method: Method, dense: Network, recipe: Recipe, images: int, classes: int) -> int:
