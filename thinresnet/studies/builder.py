@@ -10,8 +10,9 @@ from thinresnet.budget import Budget
 from thinresnet.network import Network
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.pruning.initialisation.allocation import MOST_GROWTH
-from thinresnet.pruning.method import Method
+from thinresnet.pruning.method import Method, settings_of
 from thinresnet.pruning.presets import preset
+from thinresnet.pruning.registry import method
 from thinresnet.recipe import Recipe
 from thinresnet.studies.finetuning import Finetuning
 from thinresnet.studies.graph import Experiment, Images, StudyGraph
@@ -167,6 +168,33 @@ class Builder:
             )
         )
 
+    def prune_from_scratch(self, pruner: Pruner, points: Sequence[CostPoint], seed: int) -> Prune:
+        """Training from scratch by a method that prunes while training, over the recipe's own epochs, and pruning.
+
+        There is no dense parent. How long the method trains on a trained network (`epochs`) is not meant here.
+        """
+        tags = "-".join(point.tag for point in points)
+        name = f"{self.network.arch}-{pruner.label}-{tags}-sparse-{self.images.name}-{self.setup.label}-s{seed}"
+        whole = replace(pruner, method=method(pruner.method.name, {**settings_of(pruner.method), "epochs": None}))
+        return self.graph.add(
+            Prune(
+                name=_named(name),
+                method=pruner.method.name,
+                revision=pruner.method.revision,
+                settings={key: value for key, value in pruner.settings.items() if key != "epochs"},
+                scope=pruner.scope,
+                stream=pruner.stream,
+                seed=seed,
+                points=tuple(points),
+                parent=self.network,
+                recipe=self.setup.recipe,
+                dataset=self.images.name,
+                holdout=self.study.holdout,
+                macs=self.macs,
+                images_seen=self._images_seen(whole),
+            )
+        )
+
     def _images_seen(self, pruner: Pruner) -> int:
         images = round(self.images.train * (1 - self.study.holdout))
         return images_seen(pruner.method, self.network, self.setup.recipe, images, self.images.classes)
@@ -251,9 +279,14 @@ class Builder:
             once = "training" in pruner.method.needs
             for points in self._ways_down() if once else [[point] for point in self.study.points]:
                 stages = {seed: self.prune(self.dense(seed), pruner, points, seed) for seed in self.study.seeds}
-                for point in points:
-                    sources = {seed: Source(stage, point.tag) for seed, stage in stages.items()}
-                    yield PrunedShape(pruner, point, sources, name=f"{pruner.label}-{point.tag}")
+                yield from _shapes(pruner, points, stages)
+
+    def pruned_from_scratch(self, protocol: str, why_not: Callable[[Pruner], str | None]) -> Iterator[PrunedShape]:
+        """The same of methods that train from scratch while they prune."""
+        for pruner in self.pruners(protocol, why_not):
+            for points in self._ways_down():
+                stages = {seed: self.prune_from_scratch(pruner, points, seed) for seed in self.study.seeds}
+                yield from _shapes(pruner, points, stages, "-sparse")
 
     def _ways_down(self) -> list[list[CostPoint]]:
         """The points in groups that one pruning can pass through: the same quantity, loosest first."""
@@ -290,6 +323,14 @@ class Builder:
         timing = self.timing(shape.name, shape.first)
         method = shape.pruner.label
         self.experiment(protocol, finals, method=method, point=shape.point, timing=timing, finetuning=finetuning)
+
+
+def _shapes(
+    pruner: Pruner, points: Sequence[CostPoint], stages: Mapping[int, Prune], tail: str = ""
+) -> Iterator[PrunedShape]:
+    for point in points:
+        sources = {seed: Source(stage, point.tag) for seed, stage in stages.items()}
+        yield PrunedShape(pruner, point, sources, name=f"{pruner.label}-{point.tag}{tail}")
 
 
 def images_seen(method: Method, dense: Network, recipe: Recipe, images: int, classes: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from thinresnet.budget import Budget
@@ -53,6 +53,11 @@ def _no_reason(pruner: Pruner) -> str | None:
 @_after_training
 def _finetunes(pruner: Pruner) -> str | None:
     return "it rewinds weights" if pruner.method.rewinds else None
+
+
+@_after_training
+def _trains_from_scratch(pruner: Pruner) -> str | None:
+    return None if pruner.method.from_scratch else "its authors prune trained networks"
 
 
 @_after_training
@@ -148,13 +153,23 @@ for _name, _way, _label in (
 @protocol("prune-finetune", FINETUNED, "{method}, fine-tuned", "budgets", "methods")
 def _prune_finetune(to: Builder) -> None:
     """Pruned in one go, then fine-tuned from the weights that are left."""
-    for shape in to.pruned("prune-finetune", _finetunes):
+    _finetune_all(to, "prune-finetune", to.pruned("prune-finetune", _finetunes))
+
+
+@protocol("sparse-train", FINETUNED, "{method}, trained sparsely from scratch", "budgets", "methods")
+def _sparse_train(to: Builder) -> None:
+    """Trained from scratch by the method's own sparse training, pruned and fine-tuned: there is no dense parent."""
+    _finetune_all(to, "sparse-train", to.pruned_from_scratch("sparse-train", _trains_from_scratch))
+
+
+def _finetune_all(to: Builder, protocol_name: str, shapes: Iterable[PrunedShape]) -> None:
+    for shape in shapes:
         for name, way in shapes_of(f"{shape.name}-finetuned", to.setup.finetunings):
             finals = [
                 to.finetune(name, source, seed, way=way, at=(shape.pruner, shape.point))
                 for seed, source in shape.sources.items()
             ]
-            to.experiment_of("prune-finetune", shape, finals, way.label)
+            to.experiment_of(protocol_name, shape, finals, way.label)
 
 
 @protocol("prune-finetune-iterative", FINETUNED, "{method}, fine-tuned in steps", "budgets", "methods")
