@@ -11,8 +11,10 @@ import yaml
 import thinresnet
 from thinresnet import recipe as recipes
 from thinresnet.errors import InputError
+from thinresnet.studies import table
 from thinresnet.studies.finetuning import Finetuning, read_finetunings
 from thinresnet.studies.graphs import read_graphs
+from thinresnet.studies.store import Store
 
 CLASSIC = recipes.load("cifar-classic-160")
 MODERN = recipes.load("cifar-modern")
@@ -114,5 +116,7 @@ steps: 2
         ("prune-finetune-iterative", "authors"), ("prune-finetune-iterative", "recipe"),
     ]  # fmt: skip
     assert {own.finals[0].epochs for own in graph.experiments} == {2}
+    found = table.summaries(graph, Store(tmp_path / "runs"))
+    assert [own.name for own in found[:2]] == ["l1, fine-tuned (authors)", "l1, fine-tuned (recipe)"]
     rates = [own.finals[0].recipe.learning_rate(4) for own in graph.experiments[:2]]  # type: ignore[attr-defined]
     assert rates == pytest.approx([0.004, 0.4])  # on four processes, four times the rate of one
