@@ -12,9 +12,11 @@ from thinresnet.errors import InputError
 from thinresnet.network import Network
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.pruning.initialisation.allocation import MOST_GROWTH
-from thinresnet.pruning.method import Method
+from thinresnet.pruning.method import Method, settings_of
 from thinresnet.pruning.presets import preset
+from thinresnet.pruning.registry import method
 from thinresnet.recipe import Recipe
+from thinresnet.studies.finetuning import Finetuning
 from thinresnet.studies.graph import Experiment, Images, StudyGraph
 from thinresnet.studies.stages import CostPoint, Guide, Mask, Prune, Rescale, Rewind, Source, Stage, Timing, Train
 from thinresnet.studies.study import Pruner, Study, TrainingSetup
@@ -117,6 +119,13 @@ class Builder:
             )
         )
 
+    def finetune(
+        self, shape: str, source: Source, seed: int, *, way: Finetuning, at: tuple[Pruner, CostPoint]
+    ) -> Train:
+        """Training of what a pruner kept from the weights that it left, by one of the setup's ways."""
+        recipe = way.for_method(at[0].method.name, self.images.classes)
+        return self.train(shape, source, seed, recipe=recipe, weights=source, at=at)
+
     def dense(self, seed: int) -> Train:
         """The dense parent of a seed, which has no teacher: with and without distillation it is the same stage."""
         return replace(self, setup=replace(self.setup, distill=None)).train("dense", self.network, seed)
@@ -166,6 +175,34 @@ class Builder:
         """The fields of a pruning that hold the latency table, where one of its points bounds the latency."""
         table = next(filter(None, map(self.study.table_for, points)), None)
         return {} if table is None else {"latency_table": table, "latency_table_sha256": table.sha256}
+
+    def prune_from_scratch(self, pruner: Pruner, points: Sequence[CostPoint], seed: int) -> Prune:
+        """Training from scratch by a method that prunes while training, over the recipe's own epochs, and pruning.
+
+        There is no dense parent. How long the method trains on a trained network (`epochs`) is not meant here.
+        """
+        tags = "-".join(point.tag for point in points)
+        name = f"{self.network.arch}-{pruner.label}-{tags}-sparse-{self.images.name}-{self.setup.label}-s{seed}"
+        whole = replace(pruner, method=method(pruner.method.name, {**settings_of(pruner.method), "epochs": None}))
+        return self.graph.add(
+            Prune(
+                name=_named(name),
+                method=pruner.method.name,
+                revision=pruner.method.revision,
+                settings={key: value for key, value in pruner.settings.items() if key != "epochs"},
+                scope=pruner.scope,
+                stream=pruner.stream,
+                seed=seed,
+                points=tuple(points),
+                parent=self.network,
+                recipe=self.setup.recipe,
+                dataset=self.images.name,
+                holdout=self.study.holdout,
+                macs=self.macs,
+                images_seen=self._images_seen(whole),
+                **self._latency_table(points),
+            )
+        )
 
     def _images_seen(self, pruner: Pruner) -> int:
         images = round(self.images.train * (1 - self.study.holdout))
@@ -259,9 +296,14 @@ class Builder:
             once = "training" in pruner.method.needs
             for points in self._ways_down() if once else [[point] for point in self.study.points]:
                 stages = {seed: self.prune(self.dense(seed), pruner, points, seed) for seed in self.study.seeds}
-                for point in points:
-                    sources = {seed: Source(stage, point.tag) for seed, stage in stages.items()}
-                    yield PrunedShape(pruner, point, sources, name=f"{pruner.label}-{point.tag}")
+                yield from _shapes(pruner, points, stages)
+
+    def pruned_from_scratch(self, protocol: str, why_not: Callable[[Pruner], str | None]) -> Iterator[PrunedShape]:
+        """The same of methods that train from scratch while they prune."""
+        for pruner in self.pruners(protocol, why_not):
+            for points in self._ways_down():
+                stages = {seed: self.prune_from_scratch(pruner, points, seed) for seed in self.study.seeds}
+                yield from _shapes(pruner, points, stages, "-sparse")
 
     def _ways_down(self) -> list[list[CostPoint]]:
         """The points in groups that one pruning can pass through: the same quantity, loosest first."""
@@ -285,15 +327,27 @@ class Builder:
         method: str | None = None,
         point: CostPoint | None = None,
         timing: Timing | None = None,
+        finetuning: str = "",
     ) -> None:
         """A row of the table; `method` is what found the network, where something did."""
         tag, dense = point.tag if point else None, self.graph.dense_cost(self.setup)
-        self.graph.experiments.append(Experiment(self.setup.label, protocol, method, tag, dense, tuple(finals), timing))
+        self.graph.experiments.append(
+            Experiment(self.setup.label, protocol, method, tag, dense, tuple(finals), timing, finetuning)
+        )
 
-    def experiment_of(self, protocol: str, shape: PrunedShape, finals: Sequence[Stage]) -> None:
+    def experiment_of(self, protocol: str, shape: PrunedShape, finals: Sequence[Stage], finetuning: str = "") -> None:
         """A row about a network that was found, which is timed as the first seed has it."""
         timing = self.timing(shape.name, shape.first)
-        self.experiment(protocol, finals, method=shape.pruner.label, point=shape.point, timing=timing)
+        method = shape.pruner.label
+        self.experiment(protocol, finals, method=method, point=shape.point, timing=timing, finetuning=finetuning)
+
+
+def _shapes(
+    pruner: Pruner, points: Sequence[CostPoint], stages: Mapping[int, Prune], tail: str = ""
+) -> Iterator[PrunedShape]:
+    for point in points:
+        sources = {seed: Source(stage, point.tag) for seed, stage in stages.items()}
+        yield PrunedShape(pruner, point, sources, name=f"{pruner.label}-{point.tag}{tail}")
 
 
 def images_seen(method: Method, dense: Network, recipe: Recipe, images: int, classes: int) -> int:

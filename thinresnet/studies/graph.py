@@ -37,6 +37,7 @@ class Experiment:
     dense: Costs  # of the whole network
     finals: tuple[Stage, ...]  # in the order of the study's seeds
     timing: Timing | None
+    finetuning: str = ""  # by which of the study's ways; empty where it has one
 
     @property
     def distilled(self) -> bool:

@@ -20,6 +20,7 @@ from thinresnet.networks.latency import LatencyTable, read_table
 from thinresnet.pruning.method import SCOPES
 from thinresnet.pruning.registry import method
 from thinresnet.studies.distill import read_distillations
+from thinresnet.studies.finetuning import read_finetunings
 from thinresnet.studies.stages import CostPoint
 from thinresnet.studies.study import Pruner, Study, Subject, TrainingSetup
 from thinresnet.yamls import read_documents
@@ -107,7 +108,7 @@ class _Document(_Subject):
     about: str = ""
     holdout: float = setting(0.0, low=0, below=1)
     recipes: dict[str, str | dict[str, Any]] = setting(count=(1, 100))
-    finetune: dict[str, Any] = setting(dict)
+    finetune: Any = setting(dict)
     distill: Any = None
     budgets: tuple[_Budgets, ...] = ()
     methods: tuple[_Method, ...] = ()
@@ -203,21 +204,25 @@ def _setups(document: _Document, where: str, changes: Mapping[str, Any]) -> Iter
             if not NAME[0].fullmatch(label):
                 raise InputError(f"a recipe's label is {NAME[1]}")
             name: Any = given.get("recipe")
-            finetune: Any = given.get("finetune", {})
-            if not isinstance(name, str) or not isinstance(finetune, dict):
-                raise InputError("takes a `recipe: NAME`, flags of the recipe, `finetune: {flags}` and `distill`")
+            if not isinstance(name, str):
+                raise InputError("takes a `recipe: NAME`, flags of the recipe, `finetune` and `distill`")
             distillations = read_distillations(given.get("distill", document.distill))
             flags = {key: value for key, value in given.items() if key not in ("recipe", "finetune", "distill")}
             over = {**flags, **subject.recipe_changes, **changes}
             recipe = recipes.load(name, over)
-            finetuning = recipes.load(name, {**over, **document.finetune, **finetune})
-            if recipe.initial_checkpoint or finetuning.initial_checkpoint:
+            finetunings = read_finetunings(recipe, [document.finetune, *_own(given, "finetune")])
+            said = {*recipe.differing(), *(flag for own in finetunings for flag in own.flags)}
+            if "initial_checkpoint" in said:
                 raise InputError("initial_checkpoint: the protocols say what a training starts from; leave it out")
-            if any(field.startswith("distill_") for own in (recipe, finetuning) for field in own.differing()):
+            if any(field.startswith("distill_") for field in said):
                 raise InputError("distill_alpha, distill_temperature: say them in `distill: {from: dense, alpha: 0.9}`")
         except InputError as error:
             raise InputError(f"{where}: recipes: {label}: {error}") from None
-        yield from (TrainingSetup(label, recipe, finetuning, subject, distill) for distill in distillations)
+        yield from (TrainingSetup(label, recipe, finetunings, subject, distill) for distill in distillations)
+
+
+def _own(given: Mapping[str, Any], key: str) -> list[Any]:
+    return [given[key]] if key in given else []
 
 
 def _twice(entries: Sequence[Hashable]) -> Hashable | None:

@@ -9,6 +9,7 @@ from typing import Any
 from thinresnet.networks.latency import LatencyTable
 from thinresnet.pruning.method import Method
 from thinresnet.recipe import Recipe
+from thinresnet.studies.finetuning import Finetuning
 from thinresnet.studies.stages import CostPoint
 
 
@@ -53,11 +54,11 @@ class Distill:
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """A way of training a subject: the recipe of the dense parent and of all from scratch, and that of fine-tuning."""
+    """A way of training a subject: the recipe of the dense parent and of all from scratch, and ways of fine-tuning."""
 
     name: str
     recipe: Recipe
-    finetuning: Recipe
+    finetunings: tuple[Finetuning, ...]
     subject: Subject
     distill: Distill | None = None
 

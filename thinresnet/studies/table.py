@@ -55,6 +55,7 @@ class Summary:
     def name(self) -> str:
         """What it is called."""
         name = PROTOCOLS[self.experiment.protocol].label.format(method=self.experiment.method)
+        name = f"{name} ({self.experiment.finetuning})" if self.experiment.finetuning else name
         return f"{name}, distilled" if self.experiment.distilled else name
 
     @property
