@@ -37,9 +37,10 @@ setup(
     package_dir={"thinresnet.recipes": "recipes", "thinresnet.baselines": "baselines"},
     package_data={
         "thinresnet": ["*.csv"],
+        "thinresnet.pruning": ["methods.json"],
         "thinresnet.recipes": ["*.yaml"],
         "thinresnet.baselines": ["*.yaml", "*.json", "results/**/*", "evaluations/**/*"],
-        "thinresnet.studies": ["*.html"],
+        "thinresnet.studies": ["*.html", "protocols.json"],
         "thinresnet.leaderboard": ["*.csv", "*.html", "*.css", "*.js"],
     },
 )

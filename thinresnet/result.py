@@ -159,6 +159,11 @@ def _score(flat: Mapping[str, Any], part: str, where: str) -> dict[str, Any] | N
     return score
 
 
+def teacher_of(result: Mapping[str, Any]) -> str:
+    """What the object of a result.json says that the run was distilled from; empty where there was no teacher."""
+    return str((result.get("teacher") or {}).get("name", ""))
+
+
 def without_folders(value: Any) -> Any:
     """JSON values in which every absolute path is its last name: where files lay on a machine is nobody's business."""
     if isinstance(value, dict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 NETWORK_FILE = "network.json"
+CONFIG_FILE = "config.json"  # what timm and the Hugging Face hub read of a folder
 WEIGHTS_FILE = "model.safetensors"
 EMA_WEIGHTS_FILE = "model_ema.safetensors"
 MASKS_FILE = "masks.safetensors"  # of the network in the folder: which weights are not held at zero

@@ -78,7 +78,8 @@ def test_import_writes_a_run_folder(
         == 0
     )
     folder = weights / "runs" / "w2"
-    assert {path.name for path in folder.iterdir()} == {"network.json", "model.safetensors", "imported.json"}
+    expected = {"network.json", "model.safetensors", "imported.json", "config.json"}
+    assert {path.name for path in folder.iterdir()} == expected
     imported = Imported.read(folder)
     assert (imported.shape, imported.dataset, imported.origin.licence) == ("thinresnet20-w2", "cifar10", "MIT")
     assert imported.preprocessing.mean == (0.485, 0.456, 0.406)

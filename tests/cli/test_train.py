@@ -162,6 +162,15 @@ MISTAKES = [
     (["--macs", "lots"], "--macs lots: not a budget"),
     (["--params", "10"], "10"),
     (["--width", "nan"], "width"),
+    (
+        ["--width", "0.5", "--scaling", "depth"],
+        "--scaling depth: it says what a budget scales; give --macs or --params",
+    ),
+    (["--round-to", "8"], "--round-to 8: no channel count is changed here; leave it out"),
+    (
+        ["--macs", "50%", "--scaling", "depth", "--round-to", "8"],
+        "--round-to 8: depth leaves channel counts as they are",
+    ),
     (["--holdout", "1.5"], "--holdout 1.5"),
     (["--loader", "tape"], "--loader tape: takes one of auto, memory"),
     (["--recipe", "digits", "--network", "nowhere.json"], "nowhere.json: cannot be read"),

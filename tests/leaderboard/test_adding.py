@@ -15,6 +15,7 @@ from thinresnet.errors import InputError
 from thinresnet.leaderboard.adding import Proposal, add, propose, propose_all, propose_run
 from thinresnet.leaderboard.check import check
 from thinresnet.leaderboard.papers import Paper, bib_beside, read_bib
+from thinresnet.leaderboard.references import may_be_the_bar
 from thinresnet.leaderboard.schema import Entry
 from thinresnet.leaderboard.store import read_board
 
@@ -327,6 +328,38 @@ def test_a_result_that_cannot_be_is_refused(
         add(board, [propose_run(runs(run_result(**changes)), read_board(board))])
     assert board.read_bytes() == before
     assert not (board.parent / "baselines").exists()
+
+
+def test_a_distilled_run_has_its_teacher_and_no_full_training_cost(
+    board: Path, known: tuple, runs: Callable[..., list[Path]], run_result: Callable[..., dict[str, object]]
+) -> None:
+    def taught(seed: int, **changes: object) -> dict[str, object]:
+        teacher = {"name": "resnet20_cifar dense", "sha256": f"{seed}", "alpha": 0.9, "temperature": 4.0, **changes}
+        return run_result(seed, run=f"distilled-s{seed}", teacher=teacher)
+
+    alone, distilled = propose_run(runs(run_result()), known[0]), propose_run(runs(taught(1), taught(2)), known[0])
+    entry = distilled.entry
+    assert (entry.teacher, entry.train_epochs) == ("resnet20_cifar dense", 20)
+    assert not may_be_the_bar(entry)
+    assert entry.training_macs_printed_g is None  # the teacher's own training is not in the run
+    assert alone.entry.teacher == ""
+    assert alone.entry.evidence != entry.evidence
+    add(board, [alone, distilled])
+    assert not check(board)
+    first, *others = runs(taught(3), run_result(4), taught(5, name="vgg16_cifar dense"), taught(6, alpha=0.5))
+    for other in others:
+        with pytest.raises(InputError, match=r"teacher: .*one row averages seeds of one run"):
+            propose_run([first, other], known[0])
+    with pytest.raises(InputError, match="teacher: a run's own figure is not typed by hand"):
+        propose_run([others[0]], known[0], values={"teacher": "resnet50"})
+
+
+def test_a_teacher_that_the_evidence_does_not_have_is_found(
+    board: Path, known: tuple, runs: Callable[..., list[Path]], run_result: Callable[..., dict[str, object]]
+) -> None:
+    proposal = propose_run(runs(run_result()), known[0])
+    add(board, [replace(proposal, entry=replace(proposal.entry, teacher="resnet50"))])
+    assert [problem.column for problem in check(board)] == ["teacher"]
 
 
 def test_runs_that_are_not_one_are_not_averaged(

@@ -142,6 +142,15 @@ def test_what_is_never_the_bar(make: Make, cells: dict[str, str]) -> None:
     assert not may_be_the_bar(make(**{**BARE, "family": "scaled", **cells}))
 
 
+def test_a_distilled_row_is_held_against_undistilled_ones_in_words_only(make: Make) -> None:
+    bar = Bar([make(id="ref", **{**BARE, "family": "scaled", "cost_printed_g": "2", "top1_printed": "75"})])
+    cells = {**BARE, "cost_printed_g": "2", "top1_printed": "76"}
+    alone, taught = (judge(bar, make(**cells, **more), Assumptions()) for more in ({}, {"teacher": "resnet50"}))
+    assert taught.outcome == alone.outcome == "clears"
+    assert "The row was distilled from a teacher (resnet50), the references were not." in taught.says
+    assert "distilled" not in alone.says
+
+
 @pytest.mark.parametrize(
     ("flag", "said"),
     [("best-epoch", "reports its best epoch on the test set"), ("from-image", "was read off an image of a table")],

@@ -106,7 +106,8 @@ def test_fisher_is_half_the_mean_square_and_taylor_the_mean_size(digits: tuple[r
     model = unsettled().float()
     images = 300  # more than a batch, and not a whole number of them
     fisher, taylor = (
-        methods()[name](images=images).scores(job_for(model, recipe=recipe, data=data)) for name in ("fisher", "taylor")
+        methods()[name](images=images).scores(job_for(model, recipe=recipe, data=data))
+        for name in ("fisher-oneshot", "taylor-oneshot")
     )
     channels = channels_of(NETWORK)
     seen, rows = 0, []
@@ -126,7 +127,7 @@ def test_fisher_is_half_the_mean_square_and_taylor_the_mean_size(digits: tuple[r
 
 
 def test_fisher_divided_by_what_a_channel_costs() -> None:
-    from thinresnet.pruning.fisher import saved
+    from thinresnet.pruning.gradual import saved
 
     job = job_for(build(NETWORK, seed=0))
     dense = count(NETWORK)
@@ -137,28 +138,6 @@ def test_fisher_divided_by_what_a_channel_costs() -> None:
             thin = count(Network(NETWORK.arch, NETWORK.kwargs, NETWORK.input_size, fewer))
             less = (dense.macs - thin.macs, dense.params - thin.params)[index]
             np.testing.assert_allclose(shares[job.channels.slices[group]], less / 1e6)
-
-
-def test_fisher_tune_removes_the_least_each_time_and_never_the_last(digits: tuple[recipes.Recipe, Data]) -> None:
-    recipe, data = digits
-    budgets = [[Budget.parse("macs", round(share * count(NETWORK).macs))] for share in (0.8, 0.5)]
-    method = methods()["fisher-tune"](updates=1, lr=0.01)
-    progress: list[int] = []
-    looser, tighter = prune(
-        method, NETWORK, build(NETWORK, seed=0), budgets, data=data, recipe=recipe,
-        progress=lambda what, done, total: progress.append(done),
-    )  # fmt: skip
-    order = tighter.pruned.notes["removed_in_order"]
-    assert order[: len(looser.pruned.notes["removed_in_order"])] == looser.pruned.notes["removed_in_order"]
-    gone = sum(NETWORK.channels.values()) - sum(tighter.pruned.network.channels.values())
-    assert len(order) == len(set(order)) == gone == tighter.updates
-    assert min(tighter.pruned.network.channels.values()) >= 1
-    assert progress == sorted(progress)
-    # One channel more would have been over the budget.
-    channels = channels_of(NETWORK)
-    kept = channels.mask(tighter.pruned.kept)
-    kept[order[-1]] = True
-    assert channels.ties.cost(channels.widths(kept))[0] > 0.5 * count(NETWORK).macs
 
 
 # --- slimming ---------------------------------------------------------------------------------------------------------

@@ -75,8 +75,24 @@ def test_two_budgets_come_from_one_training(run: Path, tmp_path: Path) -> None:
     looser, tighter = json.loads(printed)
     assert looser["macs"] > tighter["macs"]
     assert looser["updates"] == tighter["updates"] > 0
-    assert looser["training_macs"] == 3 * looser["parent_macs"] * looser["images_seen"]
+    trained = 3 * looser["parent_macs"] * looser["images_seen"]
+    for record in (looser, tighter):  # and forward through what was cut, for its batch norms
+        assert record["recalibrated_at"] == {"8": record["images_seen"]}
+        assert record["training_macs"] == trained + record["macs"] * record["images_seen"]
     assert set(tighter["kept"]["layer3.0.conv1"]) <= set(looser["kept"]["layer3.0.conv1"])
+
+
+def test_norms_are_measured_anew_unless_left_out(run: Path, tmp_path: Path) -> None:
+    """What comes out differs, so the folder is another; a network without images at hand is cut all the same."""
+    found = {}
+    for images in ("0", "512"):
+        flags = ("--macs", "20%", "--recalibrate", images, "--output", tmp_path, "--json")
+        (found[images],) = json.loads(prune("l1", run, *flags)[1])
+    left, measured = found["0"], found["512"]
+    assert left["folder"] != measured["folder"]
+    assert left["kept"] == measured["kept"]
+    assert (left["training_macs"], measured["training_macs"]) == (0, 512 * measured["macs"])
+    assert left["holdout_pruned"]["loss"] > measured["holdout_pruned"]["loss"]
 
 
 def test_a_network_without_a_run_and_a_papers_list(tmp_path: Path) -> None:
@@ -96,8 +112,8 @@ def test_a_network_without_a_run_and_a_papers_list(tmp_path: Path) -> None:
         (["l1", "resnet20_cifar"], "give budgets"),
         (["l1", "resnet20_cifar", "--macs", "1%"], "the smallest has"),
         (["l1", "resnet20_cifar", "--macs", "50%", "--set", "p=2"], "unknown setting 'p'"),
-        (["taylor", "resnet20_cifar", "--macs", "50%", "--set", "images"], "NAME=VALUE"),
-        (["taylor", "resnet20_cifar", "--macs", "50%"], "needs data, gradients"),
+        (["taylor-oneshot", "resnet20_cifar", "--macs", "50%", "--set", "images"], "NAME=VALUE"),
+        (["taylor-oneshot", "resnet20_cifar", "--macs", "50%"], "needs data, gradients"),
         (["l1", "resnet20_cifar", "--to", "R56-A"], "for resnet56_cifar, not for resnet20_cifar"),
         (["l1", "resnet20_cifar", "--to", "R65-A"], "R56-A"),
         (["l1", "no/such/run", "--macs", "50%"], "no/such/run"),
@@ -127,7 +143,7 @@ def test_data_that_are_gone_are_missed_only_where_needed(run: Path, tmp_path: Pa
     (tmp_path / "network.json").write_text(network.to_json())
     flags = ["--macs", "50%", "--recipe", "cifar-modern", "--data-dir", tmp_path / "gone", "--output", tmp_path / "out"]
     assert prune("l1", tmp_path / "network.json", *flags)[0] == 0
-    error = prune("taylor", tmp_path / "network.json", *flags)[2]
+    error = prune("taylor-oneshot", tmp_path / "network.json", *flags)[2]
     assert error is not None
     assert "gone" in str(error)
 
@@ -137,7 +153,7 @@ def test_the_list_says_what_each_method_needs() -> None:
     assert code == 0
     rows = {row["method"]: row for row in json.loads(printed)}
     assert rows["l1"]["needs"] == ["weights"]
-    assert rows["fisher"]["needs"] == ["weights", "data", "gradients"]
+    assert rows["fisher-oneshot"]["needs"] == ["weights", "data", "gradients"]
     assert rows["slimming"]["settings"]["sparsity"] == 1e-4
     assert all(row["does"] and row["paper"] and row["serves"] for row in rows.values())
     assert "sparsity" in prune("slimming", "--list")[1]
@@ -147,7 +163,7 @@ def test_the_list_says_what_each_method_needs() -> None:
 
 def test_a_ranking_knows_no_counts(run: Path, tmp_path: Path) -> None:
     flags = (["--to", run], ["--macs", "20%", "--scope", "layer"])
-    for method in ("fisher-tune", "sss", "magnitude"):
+    for method in ("fisher", "sss", "magnitude"):
         for given in flags:
             error = prune(method, run, *given, "--output", tmp_path)[2]
             assert error is not None

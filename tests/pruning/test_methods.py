@@ -72,7 +72,7 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(InputError, match="costs no more already"):
         prune(methods()["l1"](), network, model, [[Budget.parse("macs", "100%")]])
     with pytest.raises(InputError, match="needs data, gradients"):
-        prune(methods()["taylor"](), network, model, [[HALF]])
+        prune(methods()["taylor-oneshot"](), network, model, [[HALF]])
     with pytest.raises(InputError, match="give budgets"):
         prune(methods()["l1"](), network, model)
     nn.init.constant_(model.layer1[0].conv1.weight, float("nan"))

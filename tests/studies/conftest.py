@@ -41,6 +41,7 @@ CORRECT = {
     "scratch-e": (326, 329),
     "guided": (334, 338),
 }
+TEACHER = {"name": "resnet20_cifar dense", "alpha": 0.9, "temperature": 4.0}
 Made = tuple[StudyGraph, Store]
 
 
@@ -57,13 +58,13 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> StudyGraph:
 def finish(graph: StudyGraph, tmp_path: Path) -> Callable[..., Made]:
     """The study with every stage finished, or those only whose names `when` accepts; `kept` channels a block or so."""
 
-    def make(when: Callable[[str], bool] = lambda name: True, kept: int = 3) -> Made:
+    def make(when: Callable[[str], bool] = lambda name: True, kept: int = 3, of: StudyGraph = graph) -> Made:
         store = Store(tmp_path / "runs" / "made-up")
-        for stage in graph.stages.values():
+        for stage in of.stages.values():
             if when(stage.name) and all(store.finished(source.stage) for source in stage.inputs.values()):
                 store.folder(stage).mkdir(parents=True)
                 store.write(stage, {"outputs": _do(store, stage, kept), "seconds": 1.0})
-        return graph, store
+        return of, store
 
     return make
 
@@ -138,6 +139,7 @@ def _write_run(folder: Path, stage: Train, network: Network, right: int) -> None
         batch_size=128, test=Score(360, right, 355, 0.5), test_ema=None, holdout=Score(144, 129, 144, 0.5),
         holdout_ema=None, seed=stage.seed, recipe=stage.recipe_name, recipe_hash=recipe.hash,
         initial_checkpoint={"path": "x", "sha256": "y"} if tuned else None, weights_sha256="ab" * 32,
+        teacher=TEACHER if "teacher" in stage.inputs else None,
         weights_ema_sha256=None, seconds=1.0, seconds_total=1.0, images_per_second=1.0, peak_memory_mib=1.0,
         loader="memory", precision="no", processes=1, device="a machine", git_commit=None, git_clean=None,
         versions={}, command=None, started="2020-01-01T00:00", finished="2020-01-01T00:01", sessions=1,

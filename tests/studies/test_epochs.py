@@ -1,21 +1,16 @@
-"""Scratch-B: the published numbers of epochs, and everything that is told in epochs going along."""
+"""Scratch-B: the published numbers of epochs."""
 
 from __future__ import annotations
 
 import functools
-import math
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from thinresnet import recipe as recipes
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, count, parse_network, scale
 from thinresnet.pruning.presets import preset
-from thinresnet.recipe import Recipe
-from thinresnet.studies.epochs import scratch_b, scratch_b_epochs, stretched
+from thinresnet.studies.epochs import scratch_b, scratch_b_epochs
 
 
 def _macs(network: Network) -> int:
@@ -64,36 +59,3 @@ def test_the_classic_schedule_steps_where_theirs_does() -> None:
     assert longer.epochs == 178
     assert longer.decay_milestones == (int(0.5 * 178) + 1, int(0.75 * 178) + 1)
     assert longer.learning_rate(1) == classic.learning_rate(1)
-    assert stretched(recipes.load("imagenet-classic"), 180).decay_epochs == 60
-
-
-def test_a_modern_schedule_is_stretched_as_a_whole() -> None:
-    modern = recipes.load("cifar-modern", {"mixup_off_epoch": 250, "cooldown_epochs": 10})
-    longer = stretched(modern, 465)  # 310 with the cool-down, half as much again
-    assert (longer.epochs, longer.warmup_epochs, longer.cooldown_epochs) == (450, 7, 15)
-    assert longer.mixup_off_epoch == 375
-    # What is left of an image's weight after a share of the training is the same.
-    assert math.isclose(longer.model_ema_decay**1500, modern.model_ema_decay**1000)
-    prefixed = recipes.load("imagenet-torchvision-v2")
-    assert (prefixed.total_epochs, stretched(prefixed, 1200).total_epochs) == (600, 1200)
-    assert (stretched(prefixed, 1200).epochs, stretched(prefixed, 1200).warmup_epochs) == (1190, 10)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    epochs=st.integers(1, 400),
-    more=st.integers(0, 400),
-    warmup=st.integers(0, 20),
-    cooldown=st.integers(0, 20),
-    prefix=st.booleans(),
-)
-def test_the_total_is_what_was_asked_for(epochs: int, more: int, warmup: int, cooldown: int, prefix: bool) -> None:
-    values: dict[str, Any] = {"warmup_epochs": min(warmup, epochs), "warmup_prefix": prefix}
-    recipe = Recipe(epochs=epochs, cooldown_epochs=cooldown, decay_milestones=(0, 1, 2, 300), **values)
-    assert stretched(recipe, recipe.total_epochs) == recipe
-    assert stretched(recipe, recipe.total_epochs + more).total_epochs == recipe.total_epochs + more
-
-
-def test_nothing_is_shortened() -> None:
-    with pytest.raises(InputError, match="159 are less than the recipe's 160"):
-        stretched(recipes.load("cifar-classic-160"), 159)

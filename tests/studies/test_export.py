@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.studies.conftest import STUDY
 from thinresnet.errors import InputError
 from thinresnet.leaderboard.adding import add_runs
 from thinresnet.leaderboard.check import check
@@ -17,7 +19,9 @@ from thinresnet.leaderboard.cite import PROJECT
 from thinresnet.leaderboard.papers import render_bib
 from thinresnet.leaderboard.store import read_board, render
 from thinresnet.studies.export import export
+from thinresnet.studies.graphs import read_graphs
 from thinresnet.studies.table import summaries
+from thinresnet.studies.verdicts import MACS, bar_of, verdict
 
 Finish = Callable[..., Any]
 
@@ -61,6 +65,36 @@ def test_rows_and_evidence(finish: Finish, board: Path) -> None:
     files = ("metrics.csv", "network.json", "recipe.yaml", "result.json")
     assert kept == sorted(f"{name}/{file}" for name in names for file in files)
     assert "with the search" in rows["l1, Scratch-E, macs 50%, short"].note
+
+
+def test_distilled_rows_have_their_teacher_and_the_parent_s_training(
+    finish: Finish, board: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "distilled.yaml"
+    protocols = "protocols: [dense, scaled-width, prune-finetune]\ndistill: [none, dense]\n"
+    path.write_text(re.sub("protocols: .*\n", protocols, STUDY), encoding="utf-8")
+    (made,) = read_graphs(path)
+    graph, store = finish(of=made)
+    said = export(graph, store, add_runs, board=board)
+    assert said[-1] == "0 stood there already, 0 wait for seeds"
+    rows = {row.method: row for row in read_board(board)}
+    assert {name: row.teacher for name, row in rows.items()} == {
+        "dense, short": "",  # once, though both ways of training list it
+        "plain width, macs 50%, short": "",
+        "plain width, distilled, macs 50%, short-distilled": "resnet20_cifar dense",
+        "l1, fine-tuned, macs 50%, short": "",
+        "l1, fine-tuned, distilled, macs 50%, short-distilled": "resnet20_cifar dense",
+    }
+    width = rows["plain width, distilled, macs 50%, short-distilled"]
+    parent, own = rows["dense, short"].training_macs, rows["plain width, macs 50%, short"].training_macs
+    # The teacher's passes are not in results that nothing trained: the parent's training is.
+    assert width.training_macs == pytest.approx(parent + own, rel=1e-6)
+    assert check(board) == []
+    found = {line.name: line for line in summaries(graph, store)}
+    # Held against distilled plain width alone: against the dense network, which has no teacher, nothing is said.
+    judged = verdict(found["l1, fine-tuned, distilled"], list(found.values()), MACS)
+    assert judged.reference is found["plain width, distilled"]
+    assert bar_of(found["l1, fine-tuned, distilled"], list(found.values())) is found["plain width, distilled"]
 
 
 def test_again_adds_nothing(finish: Finish, board: Path) -> None:

@@ -36,7 +36,11 @@ STUDY: dict[str, Any] = {
     "recipes": {"short": {"recipe": "digits", "epochs": 10}},
     "finetune": {"epochs": 3, "warmup_epochs": 0},
     "budgets": [{"macs": "50%"}, {"macs": "25%"}],
-    "methods": ["l1", {"method": "slimming", "set": {"epochs": 2}}, {"method": "fisher", "set": {"images": 64}}],
+    "methods": [
+        "l1",
+        {"method": "slimming", "set": {"epochs": 2}},
+        {"method": "fisher-oneshot", "set": {"images": 64}},
+    ],
     "protocols": ["dense", "scaled-width", "prune-finetune", "scratch-e", "scratch-b"],
     "seeds": [1, 2],
 }
@@ -62,6 +66,32 @@ def row(graph: StudyGraph, protocol: str, method: str | None = None, budget: str
 
 def stages(graph: StudyGraph, kind: str, holding: str = "") -> list[Stage]:
     return [stage for stage in graph.stages.values() if stage.kind == kind and holding in stage.name]
+
+
+def test_with_and_without_distillation_one_parent_serves_and_is_part_of_the_cost(tmp_path: Path) -> None:
+    budgets = [{"macs": "50%"}]
+    given = {"budgets": budgets, "methods": ["l1", "snip"], "seeds": [1], "protocols": [
+        "dense", "scaled-width", "prune-finetune", "at-init",
+    ]}  # fmt: skip
+    graph = graph_from(tmp_path, **given, distill=["none", {"from": "dense", "alpha": 0.5}])
+    alone = graph_from(tmp_path, **given)
+    # Of those without a teacher none has moved; parents, prunings and shapes are there once.
+    assert {stage.folder for stage in alone.stages.values()} <= {stage.folder for stage in graph.stages.values()}
+    assert len(graph.stages) == len(alone.stages) + 3
+    (dense,) = stages(graph, "train", "-dense-")
+    by_recipe = {own.recipe: own for own in graph.experiments if own.protocol == "scaled-width"}
+    plain, distilled = by_recipe["short"], by_recipe["short-distilled"]
+    assert [own.distilled for own in (plain, distilled)] == [False, True]
+    assert distilled.finals[0].inputs["teacher"].stage is dense
+    assert (distilled.finals[0].recipe.distill_alpha, distilled.finals[0].recipe.distill_temperature) == (0.5, 4.0)
+    passes = DENSE * 10 * IMAGES
+    assert distilled.training_macs == plain.training_macs + passes
+    assert distilled.training_macs_with_search == plain.training_macs + passes + 3 * DENSE * 10 * IMAGES
+    for name in ("prune-finetune", "at-init"):
+        ones = [own for own in graph.experiments if own.protocol == name]
+        assert [(own.recipe, own.distilled) for own in ones] == [("short", False), ("short-distilled", True)]
+        assert ones[0].finals[0].inputs["network"].stage is ones[1].finals[0].inputs["network"].stage
+    assert not any(own.distilled for own in graph.experiments if own.protocol == "dense")
 
 
 def test_ten_methods_share_one_dense_parent(graph: StudyGraph) -> None:
@@ -90,7 +120,10 @@ def test_training_costs_worked_by_hand(graph: StudyGraph) -> None:
     assert cost_of(row(graph, "scaled-width", None, "macs50pct")) == (3 * IMAGES * width * 10,) * 2
     tuning = 3 * IMAGES * half * 3
     # Dense parent, 64 images of the criterion through it, tuning.
-    assert cost_of(row(graph, "prune-finetune", "fisher", "macs50pct")) == (training + 3 * 64 * DENSE + tuning, tuning)
+    assert cost_of(row(graph, "prune-finetune", "fisher-oneshot", "macs50pct")) == (
+        training + 3 * 64 * DENSE + tuning,
+        tuning,
+    )
     assert cost_of(row(graph, "prune-finetune", "slimming", "macs50pct"))[0] == training * 1.2 + tuning
     assert cost_of(row(graph, "scratch-e", "l1", "macs50pct")) == (
         training + 3 * IMAGES * half * 10,
@@ -249,11 +282,12 @@ def test_methods_at_initialisation_take_part_where_they_can(tmp_path: Path) -> N
         ("force", {"rounds": 5}, 5 * 128),
         ("grasp", {"per_class": 4}, 2 * 10 * 4),
         ("l1", {}, 0),
-        ("taylor", {"images": 300}, 300),
+        ("taylor-oneshot", {"images": 300}, 300),
         ("slimming", {"epochs": 3}, 3 * 1000),
         ("lottery", {}, 0),
         ("lottery-rounds", {"rounds": 4, "epochs": 2}, 4 * 2 * 1000),
-        ("fisher-tune", {"updates": 2, "channels": 8}, 50 * 2 * 128),
+        ("fisher", {"updates": 2, "channels": 8}, 50 * 2 * 128),
+        ("gradual", {"criterion": "hrank", "updates": 2, "channels": 8}, 50 * (2 * 128 + 640)),
     ],
 )
 def test_what_a_method_looks_at(name: str, settings: dict[str, Any], images: int) -> None:

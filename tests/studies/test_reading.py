@@ -55,6 +55,17 @@ def test_a_document_is_read(tmp_path: Path) -> None:
     assert study.seeds == (1, 2)
 
 
+def test_trainings_with_and_without_a_teacher(tmp_path: Path) -> None:
+    own = {"recipes": {"short": "digits", "bare": {"recipe": "digits", "distill": "none"}}}
+    (study,) = read(tmp_path, {**GOOD, **own, "distill": ["none", "dense"]})
+    assert [setup.label for setup in study.setups] == ["short", "short-distilled", "bare"]
+    (study,) = read(tmp_path, {**GOOD, **own, "distill": ["dense", {"alpha": 0.5, "temperature": 2}]})
+    assert [setup.label for setup in study.setups] == ["short-distilled-a0.9-t4", "short-distilled-a0.5-t2", "bare"]
+    assert study.setups[0].recipe == study.setups[2].recipe  # what a teacher is for is said of each training
+    (study,) = read(tmp_path, GOOD)
+    assert not any(setup.distill for setup in study.setups)
+
+
 def test_flags_go_over_every_recipe(tmp_path: Path) -> None:
     (study,) = read(tmp_path, GOOD, dataset="torch/cifar10", data_dir="images")
     assert {(setup.recipe.dataset, setup.finetuning.data_dir) for setup in study.setups} == {
@@ -99,6 +110,14 @@ def test_a_file_may_hold_several(tmp_path: Path) -> None:
         ({"holdout": 1}, "holdout: takes a number, at least 0, below 1, got 1"),
         ({"study": "../up"}, "takes a name of letters"),
         ({"measure": {"run": 3}}, "unknown key 'run'; did you mean 'runs'"),
+        ({"distill": {"from": "a-run"}}, "recipes: short: distill: takes none, dense, {from: dense"),
+        ({"distill": {"alfa": 0.5}}, "distill: unknown key 'alfa'; did you mean 'alpha'"),
+        ({"distill": {"alpha": 0}}, "alpha: takes a number, above 0, at most 1, got 0"),
+        ({"distill": ["none", None]}, "distill: takes none, dense"),
+        ({"distill": ["dense", {"from": "dense"}]}, "distill: .* is given twice"),
+        ({"distill": ["none", "none"]}, "distill: 'none' is given twice"),
+        ({"distill": []}, "leave it out for none"),
+        ({"recipes": {"short": {"recipe": "digits", "distill_alpha": 0.5}}}, "say them in `distill:"),
         ({"steps": 1}, "steps: takes an integer, at least 2, got 1"),
     ],
 )

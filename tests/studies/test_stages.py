@@ -109,6 +109,7 @@ def _new(kind: type[Any], values: dict[str, Any]) -> Any:
         {"recipe": recipes.load("digits", {"epochs": 21})},
         {"network": scale("resnet20_cifar", input_size=(3, 8, 8), width=0.5)},
         {"weights": Source(trained())},
+        {"teacher": Source(trained())},
     ],
 )
 def test_what_decides_moves_the_key(changes: dict[str, Any]) -> None:
@@ -119,6 +120,15 @@ def test_what_differs_from_machine_to_machine_does_not() -> None:
     elsewhere = recipes.load("digits", {"data_dir": "/data", "workers": 9, "log_wandb": True, "seed": 5})
     assert trained(recipe=elsewhere, name="another", macs=3).key == trained().key
     assert pruned(data_dir="/data", images_seen=7).key == pruned().key
+
+
+def test_a_teacher_s_passes_are_part_of_the_training_cost() -> None:
+    teacher = trained(macs=7 * 10**6)
+    images = 1438 * teacher.epochs
+    assert trained(teacher=Source(teacher)).training_macs == (3 * 10**6 + 7 * 10**6) * images
+    assert trained().training_macs == 3 * 10**6 * images
+    # The key of a stage as it was before there was a teacher.
+    assert trained().key == "78100ea2b0d09bbcd2d4e530d780cf4754f847018873d2fb94869a41e06011a3"
 
 
 def test_a_stage_that_travelled_is_the_same() -> None:

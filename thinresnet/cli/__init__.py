@@ -38,6 +38,14 @@ VERBS = {
         "evaluate",
         "Measure networks on test images, each with its own preprocessing unless flags say another.",
     ),
+    "predict": (
+        "predict",
+        "Predict the classes of images with a run's network and its own preprocessing.",
+    ),
+    "export": (
+        "export",
+        "Export a run's network as ONNX, TorchScript or torch.export, checked against the network's own outputs.",
+    ),
     "plot": (
         "runs",
         "Draw accuracy, loss, learning rate and speed of runs over their epochs, as PNG, SVG and HTML (works offline).",

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from thinresnet.cli.idle import refuse_idle
 from thinresnet.cli.terminal import JsonFlag, print_json, print_written, progress
 
 _FOLDER = typer.Option("--data-dir", help="Folder of the dataset.", metavar="DIR")
@@ -37,6 +38,7 @@ def write(
 
 @app.command()
 def info(
+    context: typer.Context,
     file: Annotated[Optional[Path], typer.Argument(help="A .beton file.", metavar="[FILE]")] = None,  # noqa: UP045
     data_dir: Annotated[Optional[Path], _FOLDER] = None,  # noqa: UP045  # typer reads these on Python 3.10 too
     dataset: Annotated[str, _DATASET] = "",
@@ -51,8 +53,11 @@ def info(
     from thinresnet.training.data.info import describe, describe_beton
 
     if file is not None:
+        refuse_idle(context, f"with {file}", "a .beton file is read alone", these=("data_dir", "dataset", "check"))
         found = describe_beton(file)
     else:
+        if dataset == "digits":
+            refuse_idle(context, "with --dataset digits", "these images come with scikit-learn", these=("data_dir",))
         recipe = Recipe(data_dir=str(data_dir) if data_dir else None, dataset=dataset)
         with progress() as shown:
             found = describe(recipe, check=check, progress=shown)

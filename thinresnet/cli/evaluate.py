@@ -10,6 +10,7 @@ import typer
 
 from thinresnet import base_width, public_weights
 from thinresnet.budget import short
+from thinresnet.cli.idle import refuse_idle
 from thinresnet.cli.terminal import JsonFlag, note, print_json, print_table, progress, say
 from thinresnet.errors import InputError
 from thinresnet.runs import EVALUATION_FILE, WEIGHTS_SUFFIXES
@@ -73,7 +74,7 @@ def import_verb(
     """
     from thinresnet.training.importing import Wanted, name_of, open_weights, write
 
-    prepared = _preprocessing(mean, std, resize, crop, interpolation, resize_on)
+    prepared = preprocessing_given(mean, std, resize, crop, interpolation, resize_on)
     wanted = Wanted(arch, _kwargs(model_kwargs), dataset, num_classes, None, key, trust, licence, prepared)
     with progress() as show:
         opened = open_weights(source, wanted, progress=show)
@@ -101,6 +102,7 @@ def import_verb(
 
 @app.command("evaluate")
 def evaluate_verb(
+    context: typer.Context,
     what: Annotated[
         list[str], typer.Argument(metavar="RUN|FILE|NAME...", help="Run folders, weight files, or thinresnet20-w8.")
     ],
@@ -141,13 +143,19 @@ def evaluate_verb(
 
     if not data_dir and not dataset:
         raise InputError("no images: give --data-dir DIR with test images in class folders, or --dataset torch/cifar10")
+    if as_json:
+        refuse_idle(context, "with --json", f"{EVALUATION_FILE} holds both", these=("per_class", "confusion"))
+    if dataset:
+        refuse_idle(context, "with --dataset", "its test images are one set", these=("split",))
+    if dataset == "digits":
+        refuse_idle(context, "with --dataset digits", "these images come with scikit-learn", these=("data_dir",))
     test = TestImages.open(data_dir, dataset, split)
-    prepared = _preprocessing(mean, std, resize, crop, interpolation, resize_on)
+    prepared = preprocessing_given(mean, std, resize, crop, interpolation, resize_on)
     home = output or Path("evaluations")
     with tempfile.TemporaryDirectory(prefix="thinresnet-") as staging, progress() as show:
         subjects, opened = _subjects(_chosen(what), test, arch, ema, prepared, yes, Path(staging), show)
         found = evaluate(
-            subjects, test, classes=_classes(classes), batch_size=batch_size, device=_device(device), progress=show
+            subjects, test, classes=_classes(classes), batch_size=batch_size, device=device_given(device), progress=show
         )
     folders = []
     for subject, evaluation in zip(subjects, found, strict=True):
@@ -193,6 +201,8 @@ def _subjects(
     opened: dict[str, Opened] = {}
     for one in what:
         if Path(one).is_dir():
+            if arch is not None:
+                raise InputError(f"--arch {arch}: it says what a file of weights is of; {one} says its network itself")
             subjects.append(open_subject(Path(one), ema=ema, preprocessing=prepared))
             continue
         if ema:
@@ -238,7 +248,7 @@ def _accept(opened: Opened, source: str, *, yes: bool) -> None:
     )
 
 
-def _preprocessing(
+def preprocessing_given(
     mean: str | None,
     std: str | None,
     resize: int | None,
@@ -290,7 +300,7 @@ def _classes(text: str | None) -> list[str] | str | None:
     return names
 
 
-def _device(name: str | None) -> Any:
+def device_given(name: str | None) -> Any:
     import torch
 
     if name is None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from thinresnet.cli.idle import refuse_idle
 from thinresnet.cli.leaderboard_add import add, with_columns
 from thinresnet.cli.leaderboard_output import (
     AgainstOption,
@@ -46,6 +47,7 @@ app.command()(with_columns(add))
 
 @app.command()
 def check(
+    context: typer.Context,
     fix: Annotated[bool, typer.Option("--fix", help="First rewrite both files in their canonical form.")] = False,
     papers: Annotated[bool, typer.Option("--papers", help="Also list what is not known of which paper.")] = False,
     as_json: JsonFlag = False,
@@ -59,6 +61,8 @@ def check(
 
     from thinresnet.leaderboard import check as rules
 
+    if as_json:
+        refuse_idle(context, "with --json", "it prints the broken rules alone", these=("papers",))
     path = (writable_board(board) if fix else find_board(board)).path
     if fix and rules.tidy(path):
         print(f"{path} and {bib_beside(path)}: rewritten in canonical form", file=sys.stderr)
@@ -68,7 +72,7 @@ def check(
     else:
         for problem in problems:
             print(problem)
-    if papers and not as_json:
+    if papers:
         for key, unknown in rules.papers_missing(path).items():
             print(f"{key}: {', '.join(unknown)} not found in a source that was read")
     if problems:
@@ -80,6 +84,7 @@ def check(
 
 @app.command()
 def cite(
+    context: typer.Context,
     names: Annotated[
         list[str] | None, typer.Argument(help="Rows or citation keys; without any, the baseline and this project.")
     ] = None,
@@ -91,6 +96,8 @@ def cite(
     """
     from thinresnet.leaderboard.cite import cite as find
 
+    if not names:
+        refuse_idle(context, "without a name", "the baseline and this project stand on no board", these=("board",))
     entries, papers = read(board) if names else ([], {})
     sys.stdout.write("\n".join(paper.bibtex for paper in find(names or [], entries, papers)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,13 +12,27 @@ from typing import Annotated, Any
 import typer
 
 from thinresnet.budget import QUANTITIES, Budget, short
+from thinresnet.cli.catalogue import COLUMNS, Row, as_markdown, cells, method_rows, settings_rows
+from thinresnet.cli.idle import refuse_idle
 from thinresnet.cli.next_steps import training_line
 from thinresnet.cli.terminal import JsonFlag, note, print_json, print_table, progress, say
 from thinresnet.errors import InputError
 
 app = typer.Typer()
+GROUP = "thinresnet.methods"  # as in pruning/registry.py, which takes seconds to import
 
-
+Recalibrate = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        metavar="IMAGES",
+        help="Measure batch norms anew after the cut on training images at hand; 0: do not.",
+    ),
+]
+SettingsFlag = Annotated[
+    bool, typer.Option("--settings", help="With --list: each setting beside its paper's, and why they differ.")
+]
+MarkdownFlag = Annotated[bool, typer.Option("--markdown", help="Print --list --settings as Markdown.")]
 What = Annotated[
     str,
     typer.Argument(metavar="[RUN|NETWORK]", help="A run folder, a network.json, a file of weights or an architecture."),
@@ -48,6 +63,7 @@ Holdout = Annotated[float | None, typer.Option(help="Share of the training set k
 
 @app.command("prune")
 def prune_verb(
+    context: typer.Context,
     method: Annotated[str, typer.Argument(metavar="[METHOD]", help="What prunes: see --list.")] = "",
     what: What = "",
     macs: Macs = None,
@@ -67,8 +83,11 @@ def prune_verb(
     data_dir: Annotated[Path | None, typer.Option(help="The images, where they are not where the run says.")] = None,
     holdout: Holdout = None,
     seed: Annotated[int | None, typer.Option(help="The random seed; default: the run's.")] = None,
+    recalibrate: Recalibrate = 2048,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of runs.")] = Path("runs"),
     list_methods: Annotated[bool, typer.Option("--list", help="Say what each method needs, serves and does.")] = False,
+    published: SettingsFlag = False,
+    as_markdown_: MarkdownFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Prune a network to a budget, trained or at initialisation: a smaller dense network.
@@ -77,18 +96,31 @@ def prune_verb(
     and before anything is trained: thinresnet prune synflow resnet50 --macs 50%
     """
     names = [name for name in (method, what) if name]
+    if (published or as_markdown_) and not list_methods:
+        raise InputError("--settings, --markdown: they go with --list; a method's setting is set by --set NAME=VALUE")
     if list_methods:
-        _list(own, names, as_json)
+        shown = ("own", "list_methods", "published", "as_markdown_", "as_json")
+        refuse_idle(context, "with --list", "it prunes nothing", all_but=shown)
+        _list(own, names, _Shown(published, as_markdown_, as_json))
         return
     wanted, subject = _wanted_method(own, names)
     source = _Source(subject, arch, weights, input_px, num_classes, recipe, data_dir, holdout)
-    given = _Given(macs or [], params or [], to, scope, stream, round_to, preconfig, seed)
+    given = _Given(macs or [], params or [], to, scope, stream, round_to, preconfig, seed, recalibrate)
     done = _prune(wanted, dict(setting(text) for text in settings or []), source, given, output)
     if as_json:
         print_json([{"folder": str(folder), **record.to_json()} for folder, record in done])
         return
     for folder, record in done:
         _report(folder, record)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """The flags that say how methods are listed."""
+
+    settings: bool
+    as_markdown: bool
+    as_json: bool
 
 
 @dataclass(frozen=True)
@@ -139,6 +171,7 @@ class _Given:
     round_to: int
     preconfig: bool
     seed: int | None
+    recalibrate: int
 
     def budgets(self) -> tuple[tuple[Budget, ...], ...]:
         """One set of budgets a folder."""
@@ -196,6 +229,7 @@ def _prune(kind: Any, settings: dict[str, str], source: _Source, given: _Given, 
         round_to=given.round_to,
         grow=given.preconfig,
         seed=parent.seed if given.seed is None else given.seed,
+        recalibrate=given.recalibrate,
     )
     if method.when == INITIALISATION and source.weights is not None:
         raise InputError(f"--weights: {method.name} acts at initialisation, on weights drawn from --seed; leave it out")
@@ -207,28 +241,44 @@ def _prune(kind: Any, settings: dict[str, str], source: _Source, given: _Given, 
     return done
 
 
-def _list(own: str | None, names: list[str], as_json: bool) -> None:
-    """All methods, or one with its settings."""
-    from thinresnet.pruning.method import WHEN
-    from thinresnet.pruning.registry import asked_for, declared, facts, found, methods
-
-    kinds = [asked_for(own)] if own else [found(name) for name in names] or list(methods().values())
-    rows = [facts(kind) for kind in kinds]
-    if as_json:
+def _list(own: str | None, names: list[str], shown: _Shown) -> None:
+    """All methods, or one with its settings; or the settings of all or one beside their papers'."""
+    rows = _rows(own, names)
+    if shown.settings:
+        if shown.as_markdown:
+            print(as_markdown(rows), end="")
+        elif shown.as_json:
+            print_json(settings_rows(rows))
+        else:
+            print_table(COLUMNS, map(cells, settings_rows(rows)), left=len(COLUMNS))
+        return
+    if shown.as_markdown:
+        raise InputError("--markdown: it is for --list --settings")
+    if shown.as_json:
         print_json(rows)
         return
-    for when, group in groupby(sorted(rows, key=lambda row: WHEN.index(row["when"])), lambda row: row["when"]):
+    for when, group in groupby(rows, lambda row: str(row["when"])):
         say(f"{when.capitalize()}:")
         for row in group:
             _say_facts(row, settings=bool(own or names))
         say()
     if not (own or names):
-        for point in declared():
+        for point in entry_points(group=GROUP):
             say(f"[bold]{point.name}[/bold]  of an installed package ({point.value}): --method {point.name}")
-        say("The settings of one of them: thinresnet prune METHOD --list")
+        say("The settings of one of them: thinresnet prune METHOD --list; all beside their papers': --list --settings")
 
 
-def _say_facts(row: dict[str, Any], *, settings: bool) -> None:
+def _rows(own: str | None, names: list[str]) -> list[Row]:
+    """What is listed; our own methods are known without importing them."""
+    known = {str(row["method"]): row for row in method_rows()}
+    if own is None and set(names) <= set(known):
+        return [known[name] for name in names] or list(known.values())
+    from thinresnet.pruning.registry import asked_for, facts, found
+
+    return [facts(kind) for kind in ([asked_for(own)] if own else map(found, names))]
+
+
+def _say_facts(row: Row, *, settings: bool) -> None:
     """A method in two or three lines, or with its paper and settings."""
     say(f"  [bold]{row['method']}[/bold]  {row['does']}")
     told = [f"needs {', '.join(row['needs']) or 'shapes only'}", f"removes {row['removes']}", f"serves {row['serves']}"]
@@ -280,7 +330,7 @@ def _next(folder: Path, record: Any) -> str:
 
     side_px = read_network(folder).input_size[1]
     if record.masked:
-        return "training that keeps its masks is a study's: thinresnet study"
+        return f"train it, its zeros held, with: {training_line(folder, side_px, fine_tune=True)}"
     if record.layers:
         return f"train it with: {training_line(folder, side_px)}"
     if record.holdout_before is None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from thinresnet.cli.catalogue import protocol_rows
+from thinresnet.cli.idle import refuse_idle
 from thinresnet.cli.terminal import console, print_json, print_table, say
 from thinresnet.errors import InputError, nearest, one_line
 
@@ -31,6 +33,7 @@ app = typer.Typer(
 
 @app.command("run")
 def run_verb(
+    context: typer.Context,
     file: File,
     output: Output = Path("runs"),
     data_dir: DataDir = None,
@@ -56,6 +59,11 @@ def run_verb(
         raise InputError("--json: it is for --dry-run; thinresnet study show --json prints results")
     if on not in _PLACES:
         raise InputError(f"--on {on}: it is one of {', '.join(_PLACES)}{nearest(on, _PLACES)}")
+    if on == "ray":
+        refuse_idle(context, "on Ray", "--cpus and --gpus of a stage say how many run at a time", these=("jobs",))
+    else:
+        why = "--jobs sets how many stages run at a time here"
+        refuse_idle(context, "without --on ray", why, these=("address", "cpus", "gpus"))
     graphs = _graphs(file, data_dir, dataset, only)
     if dry_run:
         _print_costs(graphs, as_json)
@@ -151,12 +159,11 @@ def protocols_verb(
 
     Example: thinresnet study protocols
     """
-    from thinresnet.studies.protocols import PROTOCOLS
-
+    rows = protocol_rows()
     if as_json:
-        print_json([{"protocol": one.name, "kind": one.kind, "does": one.does} for one in PROTOCOLS.values()])
+        print_json(rows)
         return
-    print_table(("protocol", "does"), ((one.name, one.does) for one in PROTOCOLS.values()), left=2)
+    print_table(("protocol", "does"), ((row["protocol"], row["does"]) for row in rows), left=2)
 
 
 def _graphs(file: Path, data_dir: str | None, dataset: str | None, only: str | None) -> list[StudyGraph]:

@@ -177,7 +177,14 @@ def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, Recipe, st
         given = [name for name in ("width", "interior", "network", *QUANTITIES) if getattr(options, name) is not None]
         if given:
             raise InputError(f"--resume RUN brings its own network; leave out --{given[0]}")
+        changed = [name for name in ("scaling", "round_to", "holdout", "output") if _is_given(parser, options, name)]
+        if changed:
+            raise InputError(f"--resume RUN goes on as it began; leave out --{changed[0].replace('_', '-')}")
     return options, recipe, Path(source).stem
+
+
+def _is_given(parser: argparse.ArgumentParser, options: argparse.Namespace, name: str) -> bool:
+    return bool(getattr(options, name) != parser.get_default(name))
 
 
 def _refuse_without_recipe(options: argparse.Namespace) -> None:
@@ -208,6 +215,10 @@ def choose_network(
     ways += [f"--{name}" for name in factors][:1]
     if len(ways) > 1:
         raise InputError(f"{' and '.join(ways)} each set the shape; give one of them")
+    if options.scaling != "width" and not budgets:
+        raise InputError(f"--scaling {options.scaling}: it says what a budget scales; give --macs or --params too")
+    if options.round_to != 1 and (options.network or not ways):
+        raise InputError(f"--round-to {options.round_to}: no channel count is changed here; leave it out")
 
     def input_of(size: tuple[int, int, int]) -> tuple[int, int, int]:
         return size if recipe.img_size is None else (size[0], recipe.img_size, recipe.img_size)

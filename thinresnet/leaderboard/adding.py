@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from thinresnet.errors import InputError, nearest
 from thinresnet.files import write_atomically
@@ -35,6 +36,7 @@ from thinresnet.leaderboard.measured import (
 from thinresnet.leaderboard.papers import Paper, bib_beside, read_bib, render_bib
 from thinresnet.leaderboard.schema import MAX_TEXT, NAMES, SAME_NETWORK, Entry, Fault, format_row, parse
 from thinresnet.leaderboard.store import default_board, read_board, write_board
+from thinresnet.result import teacher_of
 
 _DEFAULTS = {"source": "published", "accuracy_unit": "accuracy", "cost_unit": "unknown", "hand": "first"}
 NEAR_TOP1 = Decimal("0.06")
@@ -339,9 +341,9 @@ def _letters(text: str) -> str:
     return re.sub(r"[^a-z0-9]", "", text.lower())
 
 
-def _slug(result: Mapping[str, object], *, ema: bool) -> str:
+def _slug(result: Mapping[str, Any], *, ema: bool) -> str:
     stem = "-".join(str(result[name]) for name in ("arch", "shape", "dataset", "recipe"))
-    contents = f"{result['network_sha256']}{result['recipe_hash']}{ema}"
+    contents = f"{result['network_sha256']}{result['recipe_hash']}{ema}{teacher_of(result)}"
     return f"{re.sub(r'[^A-Za-z0-9._-]', '-', stem)}-{hashlib.sha256(contents.encode()).hexdigest()[:6]}"
 
 

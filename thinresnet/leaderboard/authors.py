@@ -11,6 +11,7 @@ from pathlib import Path
 
 from thinresnet import public_weights
 from thinresnet.base_width import BaseWidth
+from thinresnet.errors import InputError
 from thinresnet.evaluation import Evaluation
 from thinresnet.imported import Imported
 from thinresnet.leaderboard.bar import Bar, BarPoint
@@ -86,11 +87,12 @@ class Evidence:
 def evidence(entries: Sequence[Entry], root: Path) -> Evidence:
     """Everything that the page shows; `root` is the folder of the board, beside which evaluations are kept."""
     bar = Bar(entries)
-    return Evidence(
-        tuple(entry for entry in entries if entry.paper == PAPER),
-        tuple(_published(entries, bar, dataset, arch) for dataset, arch in NETWORKS),
-        tuple(_measured(entries, root)),
-    )
+    printed = tuple(entry for entry in entries if entry.paper == PAPER)
+    measured = tuple(_measured(entries, root))
+    if not printed or not measured:
+        what = "evaluations of public weights" if printed else f"rows of {PAPER}"
+        raise InputError(f"{root}: a board there has no {what}; the page is made from the project's own board")
+    return Evidence(printed, tuple(_published(entries, bar, dataset, arch) for dataset, arch in NETWORKS), measured)
 
 
 def _published(entries: Sequence[Entry], bar: Bar, dataset: str, arch: str) -> Published:

@@ -16,6 +16,7 @@ from thinresnet.leaderboard.references import Assumptions, usual_references
 from thinresnet.leaderboard.schema import DATASETS, Entry, parse
 from thinresnet.leaderboard.store import default_board, read_board
 from thinresnet.leaderboard.verdicts import judge
+from thinresnet.result import teacher_of
 
 
 def typed_in(
@@ -88,7 +89,8 @@ def _row_of_run(result: Mapping[str, Any]) -> Entry:
         "method": "this run", "family": "pruned" if result.get("initial_checkpoint") else "scaled",
         "accuracy_unit": "accuracy", "top1_printed": f"{result['top1_test']:.3f}", "n": "1", "cost_unit": "macs",
         "cost_printed_g": _scaled(str(result["macs"]), -9), "params_printed_m": _scaled(str(result["params"]), -6),
-        "recipe": str(result.get("recipe") or ""), "paper": "this-run", "locator": "result.json", "hand": "first",
+        "recipe": str(result.get("recipe") or ""), "teacher": teacher_of(result),
+        "paper": "this-run", "locator": "result.json", "hand": "first",
     }  # fmt: skip
     # A fine-tuned run does not say how long its dense parent was trained: it has no measured rows of its kind.
     for column, key in (

@@ -22,7 +22,7 @@ from thinresnet.errors import InputError
 from thinresnet.leaderboard import weights
 from thinresnet.leaderboard.evidence import check_evidence
 from thinresnet.leaderboard.schema import DATASETS, NAMES, Entry, Fault, format_row
-from thinresnet.result import Result, without_folders
+from thinresnet.result import Result, teacher_of, without_folders
 from thinresnet.runs import EVALUATION_FILE, IMPORTED_FILE, METRICS_FILE, NETWORK_FILE, RECIPE_FILE, RESULT_FILE
 
 EVIDENCE_FOLDER = "baselines/results"
@@ -47,6 +47,7 @@ def read_results(folders: Sequence[str | os.PathLike[str]], family: str = "") ->
     if not folders:
         raise InputError("no run folder given; name at least one, such as runs/resnet20_cifar-w0.5-digits-s42-3f9a1c")
     results = [_read_result(Path(folder)) for folder in folders]
+    _check_teachers(folders, results)
     same = [*(name for name in _SAME if name not in _OF_THE_SHAPE), "recipe"] if family in FOUND else _SAME
     for folder, result in zip(folders[1:], results[1:], strict=True):
         for name in same:
@@ -59,6 +60,18 @@ def read_results(folders: Sequence[str | os.PathLike[str]], family: str = "") ->
     if len(set(seeds)) != len(seeds):
         raise InputError(f"seeds {seeds}: the same seed twice is one run, not two")
     return results
+
+
+def _check_teachers(folders: Sequence[str | os.PathLike[str]], results: Sequence[Mapping[str, Any]]) -> None:
+    """Seeds may have teachers of their own, which are one network trained alike by the same share of the loss."""
+    for folder, result in zip(folders[1:], results[1:], strict=True):
+        ours, theirs = ((one.get("teacher") or {}) for one in (result, results[0]))
+        for name in ("name", "alpha", "temperature"):
+            if ours.get(name) != theirs.get(name):
+                raise InputError(
+                    f"{folder}, teacher: {name} {ours.get(name)!r}, but {theirs.get(name)!r} in {folders[0]}: "
+                    "one row averages seeds of one run"
+                )
 
 
 def cells_of(results: Sequence[Mapping[str, Any]], family: str, *, ema: bool) -> dict[str, str]:
@@ -87,8 +100,8 @@ def cells_of(results: Sequence[Mapping[str, Any]], family: str, *, ema: bool) ->
         "hand": "first",
     }
     cells |= {name: str(first[name]) for name in ("recipe", "train_resolution") if first[name]}
-    if first.get("weights") == "theirs":
-        cells |= weights.cells_of_theirs(first)
+    theirs = first.get("weights") == "theirs"
+    cells |= weights.cells_of_theirs(first) if theirs else {"teacher": teacher_of(first)}
     if family != "dense":
         cells["dense_cost_printed_g"] = _giga(first["dense_macs"])
         cells["dense_params_printed_m"] = _mega(first["dense_params"])
@@ -101,7 +114,9 @@ def cells_of(results: Sequence[Mapping[str, Any]], family: str, *, ema: bool) ->
     epochs = max(result["epochs"] for result in results)
     if first.get("initial_checkpoint") is None:
         cells["train_epochs"] = str(epochs)
-        cells["training_macs_printed_g"] = _text(training / 10**9, _MICRO)
+        # What training the teacher took, its own run does not know of this one: the study that has both does.
+        if not teacher_of(first):
+            cells["training_macs_printed_g"] = _text(training / 10**9, _MICRO)
     else:
         cells["tune_epochs"] = str(epochs)
     return cells

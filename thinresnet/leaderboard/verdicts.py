@@ -94,10 +94,12 @@ class Verdict:
 
     @property
     def reservations(self) -> list[str]:
-        """What to beware of: a wide gap, flagged references; and that the reference was cheaper to train."""
+        """What to beware of: a wide gap, flagged references, a teacher; and that the reference was cheaper to train."""
         said = ["Wide gap: these references are more than a factor of 2 apart in cost"] if self.wide else []
         deciding = dict.fromkeys((*self.neighbours, self.decider) if self.decider else self.neighbours)
         said += [f"{each.id} {CAVEATS[flag]}" for each in deciding for flag in each.flags if flag in CAVEATS]
+        if self.judged and self.entry.teacher:
+            said.append(f"The row was distilled from a teacher ({self.entry.teacher}), the references were not")
         if words := self.cheaper_to_train:
             said.append(words)
         return said

@@ -54,6 +54,8 @@ def fit(
     limits = Limits(arch, within, dense)
     if scaling in ("width", "interior"):
         return _fit_widths(limits, scaling, round_to, size, kwargs)
+    if round_to != 1:
+        raise InputError(f"fit: --round-to {round_to}: {scaling} leaves channel counts as they are; leave it out")
     return _fit_structure(limits, scaling, size, kwargs)
 
 

@@ -16,6 +16,7 @@ from thinresnet.progress import Progress
 from thinresnet.recipe import Recipe
 from thinresnet.training import optim
 from thinresnet.training.data import Data
+from thinresnet.training.epochs import over_epochs
 from thinresnet.training.loop import Batch, grouped, seed_update
 from thinresnet.training.processes import start_accelerator
 
@@ -24,8 +25,9 @@ class FineTuning:
     """Goes through the training images and updates the model; counts epochs, updates and images.
 
     `for batches in tuning.batches(): tuning.step(batches, penalty)`: `penalty` may add to the gradients before the
-    optimizer moves. With `updates` it ends after so many, and the schedule is that of the recipe all the same; with
-    `lr` the rate stays at that value throughout.
+    optimizer moves. With `epochs` the recipe's whole schedule goes over so many, so that the rate at the end is its
+    last. With `updates` it ends after so many, and the schedule is that of the recipe all the same; with `lr` the rate
+    stays at that value throughout, whatever the schedule and its warm-up.
     """
 
     def __init__(
@@ -40,23 +42,26 @@ class FineTuning:
         progress: Progress,
     ) -> None:
         if epochs is not None:
-            recipe = recipe.replace(epochs=epochs)
-        if lr is not None:
-            recipe = recipe.replace(lr=lr)
+            recipe = over_epochs(recipe, epochs)
         self.model, self.recipe, self.data = model, recipe, data
+        self._train = data.train.scheduled(recipe)
         self.epoch = self.updates = 0
         self.images_at: Counter[int] = Counter()  # by the side of the training image, pixels
         self._step = 0
         self._progress = progress
         self._accelerator = start_accelerator(recipe)
         bare = optim.build_optimizer(recipe, model, 1)
-        self._per_epoch = math.ceil(data.train.steps_per_epoch / recipe.grad_accum_steps)
-        schedule, own_epochs = optim.build_schedule(recipe, bare, self._per_epoch)
-        self._schedule = schedule if lr is None else None
+        self._per_epoch = math.ceil(self._train.steps_per_epoch / recipe.grad_accum_steps)
+        self._schedule = None
+        if lr is None:
+            self._schedule, _ = optim.build_schedule(recipe, bare, self._per_epoch)
+        else:  # no schedule is built: to build one writes the rate of its warm-up into the optimizer
+            for group in bare.param_groups:
+                group["lr"] = lr
         self._optimizer = self._accelerator.prepare_optimizer(bare)
         self._loss = optim.build_loss(recipe)
         self._mixup = optim.build_mixup(recipe, data.num_classes)
-        self.total_updates = updates if updates is not None else own_epochs * self._per_epoch
+        self.total_updates = updates if updates is not None else recipe.total_epochs * self._per_epoch
         if self.total_updates < 1:
             raise InputError("prune: training while pruning has no updates; give epochs of at least 1")
 
@@ -64,7 +69,8 @@ class FineTuning:
         """The batches of each update, epoch by epoch; the rate is set before each."""
         while self.updates < self.total_updates:
             self.model.train()
-            for batches in grouped(self.data.train.epoch(self.epoch), self.recipe.grad_accum_steps):
+            optim.set_mixing(self._mixup, self.recipe, self.epoch)
+            for batches in grouped(self._train.epoch(self.epoch), self.recipe.grad_accum_steps):
                 seed_update(self.recipe.seed, self.epoch, self._step, 0)
                 optim.set_rate(self._schedule, self.epoch, self.updates)
                 yield batches

@@ -26,6 +26,7 @@ from thinresnet.errors import InputError
 from thinresnet.files import building, publish, write_atomically
 from thinresnet.identity import differing
 from thinresnet.network import Network
+from thinresnet.networks import hub
 from thinresnet.networks.cost import count
 from thinresnet.progress import Progress, silent
 from thinresnet.pruning.initialisation.densities import densities_left
@@ -34,7 +35,7 @@ from thinresnet.pruning.method import INITIALISATION, Method, settings_of
 from thinresnet.pruning.parent import Parent
 from thinresnet.pruning.picture import draw
 from thinresnet.pruning.record import FILE, FORMAT, MASKS, OWN_MASKS, PICTURE, PruningRecord, read_pruning
-from thinresnet.pruning.session import How, Outcome, check_targets, prune
+from thinresnet.pruning.session import How, Outcome, check_targets, prune, recalibrates
 from thinresnet.recipe import Recipe
 from thinresnet.result import FORWARD_AND_BACKWARD
 from thinresnet.runs import NETWORK_FILE, RECIPE_FILE
@@ -48,12 +49,14 @@ from thinresnet.training.run import readable_id
 # What a pruning is identified by beside these: a new field whose default says "as before" moves no folder. Another
 # default here is a new format.
 _DEFAULTS: dict[str, Any] = {
+    "revision": 1,
     "source_sha256": None,
     "settings": {},
     "to": None,
     "stream": False,
     "round_to": 1,
     "preconfig": False,
+    "recalibrate": 0,
     "dataset": None,
     "recipe_hash": None,
     "holdout": 0.0,
@@ -89,8 +92,9 @@ def prune_to_folders(
         parent = replace(parent, weights=None, result=None)
     accelerator = start_accelerator(parent.recipe or Recipe())
     needed = "data" in method.needs
+    looks = recalibrates(method) and how.recalibrate > 0
     measures = parent.holdout > 0 and method.when != INITIALISATION
-    with parent.data(accelerator.device, needed=needed) if needed or measures else nullcontext() as data:
+    with parent.data(accelerator.device, needed=needed) if needed or measures or looks else nullcontext() as data:
         work = _Work(method, parent, how, accelerator, data, command)
         known = [_identity(work, budgets) for budgets in ([()] if how.to else how.budgets)]
         folders = [output / _name(work, tag, own) for tag, own in zip(_tags(how), known, strict=True)]
@@ -143,6 +147,7 @@ def _pruned(work: _Work, model: nn.Module | None, progress: Progress) -> Iterato
         data=work.data if parent.recipe else None,
         recipe=parent.recipe,
         seed=how.seed,
+        recalibrate=how.recalibrate,
         progress=progress,
     )
 
@@ -159,6 +164,7 @@ def _identity(work: _Work, budgets: Sequence[Budget]) -> dict[str, Any]:
     method, parent, how = work.method, work.parent, work.how
     return {
         "method": method.name,
+        "revision": method.revision,
         "when": method.when,
         "paper": method.paper,
         "reconstruction": method.reconstruction,
@@ -170,6 +176,7 @@ def _identity(work: _Work, budgets: Sequence[Budget]) -> dict[str, Any]:
         "stream": how.stream_of(method),
         "round_to": how.round_to,
         "preconfig": how.grow,
+        "recalibrate": how.recalibrate if work.data is not None and recalibrates(method) else 0,
         "seed": how.seed,
         "parent": {
             "name": parent.name,
@@ -212,10 +219,10 @@ def _source_sha256(method: Method) -> str | None:
 
 def _result(parent: Network, outcome: Outcome) -> dict[str, Any]:
     pruned = outcome.pruned
-    training_macs = sum(
-        FORWARD_AND_BACKWARD * images * count(parent, (parent.input_size[0], side, side)).macs
-        for side, images in outcome.images_at.items()
-    )
+    # Through the parent, whole or masked: nothing is saved before the cut.
+    training_macs = FORWARD_AND_BACKWARD * _forward_macs(parent, outcome.images_at)
+    training_macs += _forward_macs(parent, outcome.forward_at)
+    training_macs += _forward_macs(pruned.network, outcome.recalibrated_at)
     return {
         **{f"{of}{name}": value for of, cost in _costs(outcome).items() for name, value in cost.items()},
         "masked": pruned.masks is not None,
@@ -227,11 +234,18 @@ def _result(parent: Network, outcome: Outcome) -> dict[str, Any]:
         "notes": dict(pruned.notes),
         "images_at": {str(side): images for side, images in sorted(outcome.images_at.items())},
         "images_seen": outcome.images_seen,
+        "forward_at": {str(side): images for side, images in sorted(outcome.forward_at.items())},
+        "recalibrated_at": {str(side): images for side, images in sorted(outcome.recalibrated_at.items())},
         "updates": outcome.updates,
-        # Through the parent, whole or masked: nothing is saved before the cut.
         "training_macs": training_macs,
         "seconds": outcome.seconds,
     }
+
+
+def _forward_macs(network: Network, images_at: Mapping[int, int]) -> int:
+    """The MACs of so many images of each side, forward."""
+    channels = network.input_size[0]
+    return sum(images * count(network, (channels, side, side)).macs for side, images in images_at.items())
 
 
 def _costs(outcome: Outcome) -> dict[str, dict[str, int]]:
@@ -296,6 +310,8 @@ def _write(folder: Path, work: _Work, outcome: Outcome, record: PruningRecord) -
         write_atomically(folder / NETWORK_FILE, pruned.network.to_json())
     else:
         networks.save(folder, pruned.network, pruned.model)
+        if work.parent.weights is not None:
+            hub.carry_over(work.parent.weights.parent, folder, pruned.network)
         if recipe is not None:
             write_atomically(folder / RECIPE_FILE, recipe.to_yaml())
     if pruned.masks is not None:

@@ -65,6 +65,7 @@ class Job:
     grow: bool = False  # whether layers may become wider than they are
     notes: dict[str, Any] = field(default_factory=dict)  # what there is to say about it, as JSON values
     scored_at: Counter[int] = field(default_factory=Counter)  # images of scores by their side, pixels
+    forward_at: Counter[int] = field(default_factory=Counter)  # those of scores that need no gradients
     _finetunings: list[FineTuning] = field(default_factory=list)
 
     @cached_property
@@ -124,15 +125,18 @@ class Job:
 
     def start_over(self) -> None:
         """Forget what was counted and noted: each target is searched for by itself."""
-        self.notes, self.scored_at, self._finetunings = {}, Counter(), []
+        self.notes, self.scored_at, self.forward_at, self._finetunings = {}, Counter(), Counter(), []
 
     def cut(self, kept: Kept) -> Pruned:
         """The smaller network with the weights as they are now."""
         network, model = cut(self.model, self.network, kept)
         return Pruned(network, model, self.channels.indices(kept), notes=dict(self.notes))
 
-    def batches(self, images: int) -> Iterator[Batch]:
-        """So many training images with their classes, the same ones for the same seed."""
+    def batches(self, images: int, *, backward: bool = True) -> Iterator[Batch]:
+        """So many training images with their classes, the same ones for the same seed.
+
+        `backward`: whether they go backward too, which is what they are counted for.
+        """
         data = self.opened()
         if images > data.train.images_per_epoch:
             most = data.train.images_per_epoch
@@ -142,7 +146,8 @@ class Job:
             taken = min(len(target), images - done)
             yield image[:taken], target[:taken]
             done += taken
-            self.scored(image[:taken])
+            counted = self.scored_at if backward else self.forward_at
+            counted[image.shape[-1]] += taken
             self.progress("images", done, images)
             if done == images:
                 return

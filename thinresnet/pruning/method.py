@@ -50,6 +50,8 @@ class Method:
     """A pruning method; subclasses are frozen dataclasses, found by their name."""
 
     name: ClassVar[str]
+    formerly: ClassVar[tuple[str, ...]] = ()  # names under which it, or nearly it, was known
+    revision: ClassVar[int] = 1  # of what the name means: what was pruned by an earlier one is another result
     paper: ClassVar[str]
     when: ClassVar[str] = TRAINED  # of WHEN: what it acts on
     needs: ClassVar[frozenset[str]] = frozenset({"weights"})  # of NEEDS

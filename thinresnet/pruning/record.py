@@ -6,7 +6,7 @@ It is written last: a folder that has it is complete.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,10 @@ class PruningRecord:
     versions: dict[str, str]
     command: list[str] | None
     finished: str
+    revision: int = 1  # of what the method's name means
+    recalibrate: int = 0  # images asked for, for the batch norms of what came out
+    forward_at: dict[str, int] = field(default_factory=dict)  # images that went forward only, by scores
+    recalibrated_at: dict[str, int] = field(default_factory=dict)  # images forward through what came out
 
     def to_json(self) -> dict[str, Any]:
         """The object of pruning.json."""

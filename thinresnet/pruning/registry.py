@@ -46,7 +46,8 @@ def found(name: str) -> type[Method]:
     """The package's own method of this name."""
     known = methods()
     if name not in known:
-        raise unknown_name("prune", "method", name, known, f"all: {', '.join(known)}")
+        now = next((f"it is {kind.name} now; " for kind in known.values() if name in kind.formerly), "")
+        raise unknown_name("prune", "method", name, known, f"{now}all: {', '.join(known)}")
     return known[name]
 
 

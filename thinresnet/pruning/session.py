@@ -20,6 +20,7 @@ from thinresnet.progress import Progress, silent
 from thinresnet.pruning.initialisation.allocation import search_space
 from thinresnet.pruning.job import Job, Pruned
 from thinresnet.pruning.method import INITIALISATION, SCOPES, Method
+from thinresnet.pruning.recalibration import recalibrate
 from thinresnet.pruning.selection import Target, cost_of, movable_groups, smallest_counts
 from thinresnet.recipe import Recipe
 from thinresnet.training.data import Data
@@ -37,6 +38,7 @@ class How:
     round_to: int = 1
     grow: bool = False
     seed: int = 42
+    recalibrate: int = 0
 
     def stream_of(self, method: Method) -> bool:
         """Whether the residual stream is pruned too: as asked for, or else as the method's authors do."""
@@ -56,6 +58,8 @@ class Outcome:
     movable: tuple[str, ...]  # groups that might be cut; at initialisation all are chosen anew
     locked: Mapping[str, str]  # groups that cannot be cut, and why
     images_at: Mapping[int, int]  # images forward and backward, by scores and training, by their side in pixels
+    forward_at: Mapping[int, int]  # images that went forward only, by scores without gradients
+    recalibrated_at: Mapping[int, int]  # images forward through what came out, for the statistics of its batch norms
     updates: int
     seconds: float
 
@@ -79,6 +83,7 @@ def prune(
     data: Data | None = None,
     recipe: Recipe | None = None,
     seed: int = 42,
+    recalibrate: int = 0,
     progress: Progress = silent,
 ) -> Iterator[Outcome]:
     """Prune `model`, which is of `network` and stays as it is; one outcome for each budget, loosest first.
@@ -98,6 +103,8 @@ def prune(
         data: Images, for methods that need them.
         recipe: How to train, for methods that do.
         seed: The random seed.
+        recalibrate: On so many training images the batch-norm statistics of what came out are measured anew, where
+            there are `data` and channels or blocks were removed.
         progress: Is told what is being done, how much of it is done, and how much there is.
 
     Raises:
@@ -113,7 +120,7 @@ def prune(
     stream = how.stream_of(method)
     job = Job(method.name, network, model, targets, recipe, data, seed, progress, stream=stream, grow=grow)
     method.check(job)
-    return _outcomes(method, job, [tuple(own) for own in budgets] or [()], parent, dense)
+    return _outcomes(method, job, [tuple(own) for own in budgets] or [()], parent, dense, recalibrate)
 
 
 def check_targets(
@@ -166,7 +173,7 @@ def _targets(method: Method, network: Network, how: How) -> tuple[tuple[Target, 
 
 
 def _outcomes(
-    method: Method, job: Job, budgets: Sequence[tuple[Budget, ...]], parent: Costs, dense: Costs
+    method: Method, job: Job, budgets: Sequence[tuple[Budget, ...]], parent: Costs, dense: Costs, recalibrated: int
 ) -> Iterator[Outcome]:
     start = time.perf_counter()
     chooses = method.when != INITIALISATION
@@ -174,6 +181,8 @@ def _outcomes(
         cost = macs_and_params(pruned.network)
         if pruned.masks is None and target.limits is not None and not target.limits.allow(cost):
             raise RuntimeError(f"{method.name} went over its budget: {cost} against {target.limits.most}")
+        again = recalibrated if recalibrates(method) and pruned.masks is None else 0
+        seen = {} if pruned.model is None or job.data is None else recalibrate(pruned.model, job.data, again)
         yield Outcome(
             pruned=pruned,
             budgets=own,
@@ -184,9 +193,16 @@ def _outcomes(
             movable=job.movable if chooses else (),
             locked=job.channels.locked if chooses else {},
             images_at=dict(job.images_at),
+            forward_at=dict(job.forward_at),
+            recalibrated_at=dict(seen),
             updates=job.updates,
             seconds=time.perf_counter() - start,
         )
+
+
+def recalibrates(method: Method) -> bool:
+    """Whether what a method leaves behind has batch norms whose statistics are those of another network."""
+    return method.when != INITIALISATION and method.removes != "weights"
 
 
 def _check_initialisation(method: Method, how: How) -> None:

@@ -111,6 +111,7 @@ def measured(baseline: Baseline, recipe_name: str) -> Measured | None:
         "recipe_hash": baseline.set.recipes[recipe_name],
         "batch_size": recipes.load(recipe_name).lr_base_size,
         "initial_checkpoint": None,
+        "teacher": None,
     }
     runs = [result for result in _evidence() if all(result.get(key) == value for key, value in wanted.items())]
     if not runs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from thinresnet.budget import Budget
@@ -98,7 +98,7 @@ class Builder:
         return self.graph.add(
             Train(
                 name=_named(f"{setup.subject.arch}-{shape}-{images.name}-{setup.label}-s{seed}"),
-                recipe=recipe or setup.recipe,
+                recipe=self._taught(recipe or setup.recipe),
                 recipe_name=setup.label,
                 shape=shape,
                 seed=seed,
@@ -108,6 +108,7 @@ class Builder:
                 holdout=self.study.holdout,
                 network=network,
                 weights=weights,
+                teacher=None if setup.distill is None else Source(self.dense(seed)),
                 equal_macs=self.macs if equal_computation else None,
                 most_times=most_times,
                 macs=macs,
@@ -115,8 +116,14 @@ class Builder:
         )
 
     def dense(self, seed: int) -> Train:
-        """The dense parent of a seed."""
-        return self.train("dense", self.network, seed)
+        """The dense parent of a seed, which has no teacher: with and without distillation it is the same stage."""
+        return replace(self, setup=replace(self.setup, distill=None)).train("dense", self.network, seed)
+
+    def _taught(self, recipe: Recipe) -> Recipe:
+        """The recipe with what the setup says of a teacher."""
+        if (own := self.setup.distill) is None:
+            return recipe
+        return recipe.replace(distill_alpha=own.alpha, distill_temperature=own.temperature)
 
     def prune(self, parent: Train, pruner: Pruner, points: Sequence[CostPoint], seed: int, step: str = "") -> Prune:
         """Pruning of a trained network to several points, loosest first; one output each, by the point's tag."""
@@ -126,6 +133,7 @@ class Builder:
             Prune(
                 name=_named(name),
                 method=pruner.method.name,
+                revision=pruner.method.revision,
                 settings=pruner.settings,
                 scope=pruner.scope,
                 stream=pruner.stream,
@@ -150,6 +158,7 @@ class Builder:
         stage = Prune(
             name=_named(name),
             method=pruner.method.name,
+            revision=pruner.method.revision,
             settings=pruner.settings,
             grow=pruner.grow,
             seed=seed if needs else 0,
@@ -262,7 +271,8 @@ def images_seen(method: Method, dense: Network, recipe: Recipe, images: int, cla
     """The images that a method sees while pruning, at most, as far as its settings tell.
 
     That is `epochs` of training over so many images (the recipe's epochs, where none are set), `updates` between
-    removals of `channels`, so many `images` or `batches`, or `per_class` for a gradient and for its product.
+    removals of `channels` (and `images` for each), so many `images` or `batches`, or `per_class` for a gradient and
+    for its product.
     """
 
     def setting(name: str, default: int) -> int:
@@ -272,7 +282,7 @@ def images_seen(method: Method, dense: Network, recipe: Recipe, images: int, cla
     batch = recipe.batch_size * recipe.grad_accum_steps
     if "training" in method.needs and hasattr(method, "updates"):
         removals = -(-sum(dense.channels.values()) // setting("channels", 1))
-        return removals * setting("updates", 0) * batch
+        return removals * (setting("updates", 0) * batch + setting("images", 0))
     if "training" in method.needs:
         return setting("rounds", 1) * images * setting("epochs", recipe.total_epochs)
     if "data" in method.needs and hasattr(method, "batches"):

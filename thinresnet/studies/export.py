@@ -35,8 +35,11 @@ def export(graph: StudyGraph, store: Store, add_runs: AddRuns, *, board: Path | 
     whole = [summary for summary in found if len(summary.results) == summary.planned]
     if not whole:
         raise InputError(f"study {graph.study.name}: no experiment has all its seeds; `thinresnet study run` it first")
-    added = add_runs(board, [(summary.folders, values(graph, store, summary)) for summary in whole])
-    stood, waiting = len(whole) - len(added), len(found) - len(whole)
+    once: dict[tuple[str, ...], Summary] = {}  # the dense network is the same with and without distillation
+    for summary in whole:
+        once.setdefault(tuple(stage.key for stage in summary.stages), summary)
+    added = add_runs(board, [(summary.folders, values(graph, store, summary)) for summary in once.values()])
+    stood, waiting = len(once) - len(added), len(found) - len(whole)
     return [*(f"added {entry.id}" for entry in added), f"{stood} stood there already, {waiting} wait for seeds"]
 
 
@@ -53,6 +56,7 @@ def values(graph: StudyGraph, store: Store, summary: Summary) -> dict[str, str]:
     }
     if family == "pruned":
         found["dense_epochs"], found["prune_epochs"] = (str(epochs) for epochs in _epochs_before(store, summary))
+    if family == "pruned" or summary.experiment.distilled:  # the dense parent's training is part of theirs
         found["training_macs_printed_g"] = f"{summary.training_macs_with_search / 1e9:.6f}"
     return found
 

@@ -36,6 +36,11 @@ class Experiment:
     timing: Timing | None
 
     @property
+    def distilled(self) -> bool:
+        """Whether the last training has a teacher."""
+        return "teacher" in self.finals[0].inputs
+
+    @property
     def training_macs(self) -> int:
         """Of the last training of one seed alone, at most."""
         return self.finals[0].training_macs

@@ -283,7 +283,7 @@ def _transfer(to: Builder) -> None:
     changes = subject.recipe_changes
     other = replace(
         setup,
-        label=f"{setup.label}-transfer",
+        name=f"{setup.name}-transfer",
         recipe=setup.recipe.replace(**changes),
         finetuning=setup.finetuning.replace(**changes),
         subject=subject,

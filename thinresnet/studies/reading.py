@@ -18,6 +18,7 @@ from thinresnet.errors import InputError
 from thinresnet.identity import differing
 from thinresnet.pruning.method import SCOPES
 from thinresnet.pruning.registry import method
+from thinresnet.studies.distill import read_distillations
 from thinresnet.studies.stages import CostPoint
 from thinresnet.studies.study import Pruner, Study, Subject, TrainingSetup
 from thinresnet.yamls import read_documents
@@ -105,6 +106,7 @@ class _Document(_Subject):
     holdout: float = setting(0.0, low=0, below=1)
     recipes: dict[str, str | dict[str, Any]] = setting(count=(1, 100))
     finetune: dict[str, Any] = setting(dict)
+    distill: Any = None
     budgets: tuple[_Budgets, ...] = ()
     methods: tuple[_Method, ...] = ()
     protocols: tuple[str, ...] = setting(count=(1, 100), distinct=True)
@@ -187,16 +189,19 @@ def _setups(document: _Document, where: str, changes: Mapping[str, Any]) -> Iter
             name: Any = given.get("recipe")
             finetune: Any = given.get("finetune", {})
             if not isinstance(name, str) or not isinstance(finetune, dict):
-                raise InputError("takes a `recipe: NAME`, flags of the recipe, and `finetune: {flags}`")
-            flags = {key: value for key, value in given.items() if key not in ("recipe", "finetune")}
+                raise InputError("takes a `recipe: NAME`, flags of the recipe, `finetune: {flags}` and `distill`")
+            distillations = read_distillations(given.get("distill", document.distill))
+            flags = {key: value for key, value in given.items() if key not in ("recipe", "finetune", "distill")}
             over = {**flags, **subject.recipe_changes, **changes}
             recipe = recipes.load(name, over)
             finetuning = recipes.load(name, {**over, **document.finetune, **finetune})
             if recipe.initial_checkpoint or finetuning.initial_checkpoint:
                 raise InputError("initial_checkpoint: the protocols say what a training starts from; leave it out")
+            if any(field.startswith("distill_") for own in (recipe, finetuning) for field in own.differing()):
+                raise InputError("distill_alpha, distill_temperature: say them in `distill: {from: dense, alpha: 0.9}`")
         except InputError as error:
             raise InputError(f"{where}: recipes: {label}: {error}") from None
-        yield TrainingSetup(label, recipe, finetuning, subject)
+        yield from (TrainingSetup(label, recipe, finetuning, subject, distill) for distill in distillations)
 
 
 def _twice(entries: Sequence[Hashable]) -> Hashable | None:

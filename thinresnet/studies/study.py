@@ -42,13 +42,28 @@ class Subject:
 
 
 @dataclass(frozen=True)
+class Distill:
+    """That every training but the dense parent's has the dense parent of its seed as a teacher."""
+
+    alpha: float
+    temperature: float
+    tag: str = "distilled"  # in labels
+
+
+@dataclass(frozen=True)
 class TrainingSetup:
     """A way of training a subject: the recipe of the dense parent and of all from scratch, and that of fine-tuning."""
 
-    label: str
+    name: str
     recipe: Recipe
     finetuning: Recipe
     subject: Subject
+    distill: Distill | None = None
+
+    @property
+    def label(self) -> str:
+        """What it is called in tables and names of folders."""
+        return self.name if self.distill is None else f"{self.name}-{self.distill.tag}"
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,8 @@ class Summary:
     @property
     def name(self) -> str:
         """What it is called."""
-        return PROTOCOLS[self.experiment.protocol].label.format(method=self.experiment.method)
+        name = PROTOCOLS[self.experiment.protocol].label.format(method=self.experiment.method)
+        return f"{name}, distilled" if self.experiment.distilled else name
 
     @property
     def names(self) -> str:

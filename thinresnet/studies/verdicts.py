@@ -90,7 +90,7 @@ def dense_training_macs(summary: Summary, found: Sequence[Summary]) -> float | N
         if each.experiment.protocol == "dense":
             return each.training_macs
     for each in own:
-        if each.experiment.protocol == BASELINE:  # the same images and epochs
+        if each.experiment.protocol == BASELINE and not each.experiment.distilled:  # the same images and epochs
             return each.training_macs * each.dense.macs / each.macs
     return None
 
@@ -131,8 +131,9 @@ def _sample(spread: Spread | None) -> Sample:
 
 
 def _references(summary: Summary, found: Sequence[Summary], cost: str) -> list[Summary]:
-    """The finished plain widths under the same recipe that the row is held against."""
+    """The finished plain widths under the same recipe that the row is held against; all have a teacher, or none."""
     own = [each for each in found if each.top1 and each.experiment.recipe == summary.experiment.recipe]
+    own = [each for each in own if each.experiment.distilled == summary.experiment.distilled]
     if cost == TRAINING:
         # Every protocol of plain width, however long it trains: that is what is compared.
         plain = [each for each in own if each.experiment.protocol.startswith(BASELINE)]

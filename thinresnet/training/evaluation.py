@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm.data
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -31,17 +30,18 @@ from thinresnet.errors import InputError, nearest
 from thinresnet.evaluation import Evaluation
 from thinresnet.imported import Imported
 from thinresnet.network import Network
+from thinresnet.networks.hub import read_config
 from thinresnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from thinresnet.recipe import Recipe
 from thinresnet.result import Result
 from thinresnet.runs import EMA_WEIGHTS_FILE, IMPORTED_FILE, NETWORK_FILE, RECIPE_FILE, RESULT_FILE, WEIGHTS_FILE
 from thinresnet.training import provenance
+from thinresnet.training.classes import known_classes
 from thinresnet.training.data.datasets import Images, open_test
 from thinresnet.training.importing import of_config
 
 Progress = Callable[[str, int, int], None]
 DATA_CLASSES = "data"  # --classes data: those that the images have
-_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _CROP_PCT = 0.875  # timm's, where a recipe says none
 
 
@@ -103,7 +103,8 @@ def open_subject(folder: Path, *, ema: bool = False, preprocessing: Mapping[str,
     network, model = networks.load(folder, weights)
     if not isinstance(outputs := getattr(model, "num_classes", None), int):
         raise InputError(f"{folder}: the network does not say how many classes it has")
-    dataset, shape, own = _said_of(folder, network)
+    prepared, names = read_config(folder, outputs)
+    dataset, shape, own = _said_of(folder, network, prepared)
     return Subject(
         name=folder.resolve().name,
         folder=folder,
@@ -114,7 +115,7 @@ def open_subject(folder: Path, *, ema: bool = False, preprocessing: Mapping[str,
         ema=ema,
         preprocessing=replace(own, **dict(preprocessing or {})),
         outputs=outputs,
-        class_names=known_classes(dataset, outputs),
+        class_names=names or known_classes(dataset, outputs),
     )
 
 
@@ -142,7 +143,7 @@ def evaluate(
         for images, targets in _read(test.images, batch_size, known):
             for prepared, members in _prepared(images, subjects):
                 for number in members:
-                    _check_side(subjects[number], prepared)
+                    check_side(subjects[number], prepared)
                     side[number] = int(prepared.shape[-1])
                 run([functools.partial(tallies[number].add, prepared, targets) for number in members])
             done += len(images)
@@ -176,13 +177,13 @@ def _side_by_side(count: int, device: torch.device) -> Iterator[Callable[[list[C
 # What is known of a run ---------------------------------------------------------------------------------------------
 
 
-def _said_of(folder: Path, network: Network) -> tuple[str, str, Preprocessing]:
+def _said_of(folder: Path, network: Network, prepared: Preprocessing | None) -> tuple[str, str, Preprocessing]:
     """The dataset, the shape's name and the preprocessing of a run's images."""
     if (folder / IMPORTED_FILE).is_file():
         imported = Imported.read(folder)
         return imported.dataset, imported.shape, imported.preprocessing
     if not (folder / RECIPE_FILE).is_file():
-        return "", f"net_{network.sha256[:6]}", of_config(network)
+        return "", f"net_{network.sha256[:6]}", prepared or of_config(network)
     finished = (folder / RESULT_FILE).is_file()
     shape = Result.read(folder).shape if finished else f"net_{network.sha256[:6]}"
     return "", shape, of_recipe(recipe.load(folder / RECIPE_FILE), network)
@@ -199,15 +200,6 @@ def of_recipe(how: Recipe, network: Network) -> Preprocessing:
         crop_px=side,
         interpolation=how.interpolation or "bicubic",
     )
-
-
-def known_classes(dataset: str, outputs: int) -> tuple[str, ...] | None:
-    """The names of a network's outputs, where its dataset says them."""
-    if dataset == "cifar10" and outputs == len(_CIFAR10):
-        return _CIFAR10
-    if outputs == 1000 and dataset in ("imagenet", ""):
-        return tuple(timm.data.ImageNetInfo("imagenet-1k").label_names())
-    return None
 
 
 def _columns(subject: Subject, test: TestImages, *, restricted: bool) -> list[int]:
@@ -258,8 +250,17 @@ def _prepared(images: list[Image.Image], subjects: Sequence[Subject]) -> Iterato
         geometry = replace(how, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
         if geometry not in shapes:
             shapes[geometry] = _stacked([_shaped(image, how) for image in images])
-        mean, std = (torch.tensor(values)[:, None, None] for values in (how.mean, how.std))
-        yield (shapes[geometry] - mean) / std, members
+        yield _normalised(shapes[geometry], how), members
+
+
+def prepare(images: Sequence[Image.Image], how: Preprocessing) -> Tensor:
+    """A batch as a network takes it."""
+    return _normalised(_stacked([_shaped(image, how) for image in images]), how)
+
+
+def _normalised(images: Tensor, how: Preprocessing) -> Tensor:
+    mean, std = (torch.tensor(values)[:, None, None] for values in (how.mean, how.std))
+    return (images - mean) / std
 
 
 def _shaped(image: Image.Image, how: Preprocessing) -> Tensor:
@@ -282,7 +283,7 @@ def _stacked(images: list[Tensor]) -> Tensor:
     return torch.stack(images)
 
 
-def _check_side(subject: Subject, prepared: Tensor) -> None:
+def check_side(subject: Subject, prepared: Tensor) -> None:
     """Images of another size than the network's are a mistake, unless a crop was asked for."""
     size = tuple(prepared.shape[2:])
     if subject.preprocessing.crop_px is None and size != subject.network.input_size[1:]:

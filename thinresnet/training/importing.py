@@ -18,11 +18,13 @@ from thinresnet.errors import InputError
 from thinresnet.files import building, publish
 from thinresnet.imported import Imported, Origin
 from thinresnet.network import Network
+from thinresnet.networks import hub
 from thinresnet.networks.blueprint import construct
 from thinresnet.networks.foreign import Adopted, adopt, read_state
 from thinresnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from thinresnet.public_weights import CLASSES, PublicWeights
 from thinresnet.runs import IMPORTED_FILE, WEIGHTS_FILE, WEIGHTS_SUFFIXES
+from thinresnet.training.classes import known_classes
 from thinresnet.training.provenance import file_sha256
 
 _SUFFIXES = re.compile(rf"({'|'.join(map(re.escape, WEIGHTS_SUFFIXES))})+\Z", re.IGNORECASE)
@@ -119,6 +121,7 @@ def write(opened: Opened, folder: Path) -> Imported:
             preprocessing=opened.preprocessing,
         )
         imported.write(part)
+        hub.write_config(part, network, opened.preprocessing, known_classes(opened.dataset, imported.classes))
         _put(part, folder, imported)
     return imported
 

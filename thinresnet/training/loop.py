@@ -128,8 +128,7 @@ class Training:
         """The rest of an epoch; returns whether a stop was asked for near its end."""
         progress, recipe, last_step = self.progress, self.recipe, self.data.train.steps_per_epoch
         self.model.train()
-        if self.mixup is not None:
-            self.mixup.mixup_enabled = not recipe.mixup_off_epoch or progress.epoch < recipe.mixup_off_epoch
+        optim.set_mixing(self.mixup, recipe, progress.epoch)
         done: list[tuple[Tensor, int]] = []
         look_at, stop = progress.updates + 1, False
         self._clock = time.perf_counter()

@@ -68,6 +68,12 @@ def build_mixup(recipe: Recipe, classes: int) -> Mixup | None:
     )
 
 
+def set_mixing(mixup: Mixup | None, recipe: Recipe, epoch: int) -> None:
+    """Mix in this epoch, or not any more."""
+    if mixup is not None:
+        mixup.mixup_enabled = not recipe.mixup_off_epoch or epoch < recipe.mixup_off_epoch
+
+
 def build_loss(recipe: Recipe) -> nn.Module:
     """Cross-entropy or binary cross-entropy, with the labels smoothed here unless mixup has done it."""
     if recipe.bce_loss:

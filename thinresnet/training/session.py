@@ -21,6 +21,7 @@ from thinresnet.errors import InputError
 from thinresnet.files import remove_unfinished
 from thinresnet.identity import plain
 from thinresnet.network import Network
+from thinresnet.networks import hub
 from thinresnet.networks.blueprint import blueprint
 from thinresnet.progress import silent
 from thinresnet.recipe import Recipe
@@ -30,6 +31,7 @@ from thinresnet.stopping import full_disk_as_one_line, stop_on_signals
 from thinresnet.training.data import Data, open_data
 from thinresnet.training.display import Display, show_preparation
 from thinresnet.training.distillation import Distillation
+from thinresnet.training.evaluation import of_recipe
 from thinresnet.training.loop import Training
 from thinresnet.training.masks import Masks, apply_masks, keep_masks, masks_beside
 from thinresnet.training.outcome import Initial, initial_checkpoint, result_of
@@ -265,6 +267,7 @@ def _finish(job: _Job, training: Training) -> None:
             networks.save(folder, job.network, training.ema.module, weights=EMA_WEIGHTS_FILE)
         if job.masks:
             job.masks.write(folder)
+        hub.write_config(folder, job.network, of_recipe(job.recipe, job.network), job.data.class_names)
         result_of(
             job.network,
             training,

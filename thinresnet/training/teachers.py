@@ -25,8 +25,9 @@ from thinresnet.progress import Progress, silent
 from thinresnet.public_weights import CLASSES
 from thinresnet.result import Result
 from thinresnet.runs import EMA_WEIGHTS_FILE, IMPORTED_FILE, NETWORK_FILE, RESULT_FILE, WEIGHTS_FILE
+from thinresnet.training.classes import known_classes
 from thinresnet.training.distillation import Teacher
-from thinresnet.training.evaluation import known_classes, open_subject
+from thinresnet.training.evaluation import open_subject
 from thinresnet.training.importing import Opened, Wanted, open_weights
 
 _KNOWN_DATASETS = ("digits", *CLASSES)  # names that stand for the same classes everywhere

@@ -27,6 +27,7 @@ class Prune(Stage):
     kind: ClassVar[str] = "prune"
 
     method: str
+    revision: int = 1  # of what the method's name means
     settings: Mapping[str, Any]
     scope: str | None = None
     stream: bool = False

@@ -232,7 +232,7 @@ def _list_images(folder: Path, classes: dict[str, int]) -> Images:
     for name, number in classes.items():
         if not (folder / name).is_dir():
             continue
-        found = sorted(_images_below(folder / name))
+        found = sorted(images_below(folder / name))
         if not found:
             raise InputError(f"{folder / name}: a class without images ({' '.join(SUFFIXES)}); remove it or fill it")
         files += found
@@ -240,7 +240,7 @@ def _list_images(folder: Path, classes: dict[str, int]) -> Images:
     return Images(np.asarray(targets, np.int64), files=files)
 
 
-def _images_below(top: Path) -> list[Path]:
+def images_below(top: Path) -> list[Path]:
     """The images in a folder and the folders in it, each real file once; a link may lead elsewhere, but not back up."""
     files: dict[str, Path] = {}
     seen: set[str] = set()

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -92,6 +92,10 @@ class TrainSplit:
         for (step, indices), (images, generator) in zip(chosen.items(), batches, strict=True):
             targets = self.targets[indices.to(self.targets.device)]
             yield self.augment(images, epoch, step, generator), targets
+
+    def scheduled(self, recipe: Recipe) -> TrainSplit:
+        """The same images, with their sizes over the epochs of another recipe."""
+        return replace(self, schedule=_size_schedule(recipe, self.plan, self.sizes))
 
     def _sizes(self, epoch: int) -> Sequence[int]:
         if self.schedule is None:
