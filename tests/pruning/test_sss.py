@@ -126,7 +126,7 @@ def test_from_training_to_a_shallower_network(
     parent, blocks = count(network), blocks_of(network)
     ends, stages = blocks.ends, blocks.stages
     budgets = [[Budget.parse("macs", round(share * parent.macs))] for share in (0.9, 0.7)]
-    sss = method("sss", {"gamma": 0.1})
+    sss = method("sss", {"gamma": 0.1, "fill": False})
     outcomes = list(prune(sss, network, build(network, seed=0), budgets, data=data, recipe=recipe))
     assert outcomes[0].images_seen == outcomes[1].images_seen == data.train.images_per_epoch
     for outcome, (budget,) in zip(outcomes, budgets, strict=True):
@@ -153,6 +153,36 @@ def test_from_training_to_a_shallower_network(
     pruned = outcomes[1].pruned
     pruned.model.float().train()(torch.randn(4, *SIZE)).square().sum().backward()
     assert all(parameter.grad is not None for parameter in pruned.model.parameters())
+
+
+@pytest.mark.parametrize("share", [0.9, 0.7, 0.5])
+def test_what_blocks_leave_of_a_budget_goes_to_widths(
+    share: float, digits: tuple[recipes.Recipe, Data], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, data = digits
+    monkeypatch.setattr(
+        SparseStructureSelection,
+        "_train",
+        lambda self, job, blocks: {block: 0.5 + 0.1 * number for number, block in enumerate(blocks.ends)},
+    )
+    network = scale("resnet20_cifar", input_size=SIZE, num_classes=10)
+    limit = round(share * count(network).macs)
+    (outcome,) = prune(
+        method("sss", {"gamma": 1e-3}),
+        network,
+        build(network, seed=0),
+        [[Budget.parse("macs", limit)]],
+        data=data,
+        recipe=recipe,
+    )
+    assert 0.98 * limit <= outcome.cost.macs <= limit
+    kept = outcome.pruned.notes["kept_by_group"]
+    assert set(kept) == set(network.channels)
+    blocks = outcome.pruned.notes["kept_blocks"]
+    inside = [kept[f"layer{stage + 1}.{number}.conv1"] for stage, own in enumerate(blocks) for number in own]
+    assert 0 < min(inside) <= max(inside) < 1  # all a little narrower
+    assert outcome.pruned.network.kwargs["depths"] == [len(own) for own in blocks]
+    assert outcome.pruned.model(torch.randn(2, *SIZE)).isfinite().all()
 
 
 def test_a_strong_penalty_leaves_the_first_blocks(digits: tuple[recipes.Recipe, Data]) -> None:

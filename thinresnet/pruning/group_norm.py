@@ -40,6 +40,7 @@ class GroupNorm(Method):
     """
 
     name: ClassVar[str] = "group-norm"
+    revision: ClassVar[int] = 2  # 1: roots over their mean, the stream kept, at once
     paper: ClassVar[str] = "Fang et al. 2023, DepGraph: Towards Any Structural Pruning, arXiv:2301.12900"
     when: ClassVar[str] = TRAINING
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})

@@ -13,10 +13,13 @@ from thinresnet.budget import Costs
 from thinresnet.convert import setting
 from thinresnet.network import Network
 from thinresnet.networks.cost import macs_and_params
+from thinresnet.networks.cutting import channels_of, cut
 from thinresnet.networks.depth import Blocks, block_costs, blocks_of, scaled, shallower, without
 from thinresnet.networks.search import Limits
 from thinresnet.pruning.job import Job, Pruned
+from thinresnet.pruning.measures import of_first_makers
 from thinresnet.pruning.method import TRAINING, Method, Published
+from thinresnet.pruning.selection import Target, cost_of, smallest_counts
 
 _CODE = "code: TuSimple/sparse-structure-selection"
 
@@ -27,11 +30,15 @@ class SparseStructureSelection(Method):
 
     The scales start at one, are not decayed, and take an accelerated proximal step with each update of the weights, at
     the recipe's rate. Blocks of scale zero leave; then the lowest do, until the budget is met, and those that fit
-    come back, best first: blocks are coarse, so more than 2 % of a budget may be left. Scales that stay go into the
+    come back, best first. Whole blocks may leave a sixth of a budget, where other methods spend all but 2 %; so, and
+    that is ours, the best block that left comes back and the insides of all blocks become narrower instead, by the same
+    share of each, the filters of least L1 norm first (`fill=false` is the paper's). A block of scale zero
+    never comes back: where those alone meet the budget, less of it is spent. Scales that stay go into the
     weights. The first block of a stage always stays and has no scale; the paper's code lets its branch go as well.
     """
 
     name: ClassVar[str] = "sss"
+    revision: ClassVar[int] = 2  # 1: whole blocks only
     paper: ClassVar[str] = (
         "Huang and Wang 2018, Data-Driven Sparse Structure Selection for Deep Neural Networks, arXiv:1707.01213"
     )
@@ -50,6 +57,7 @@ class SparseStructureSelection(Method):
             "the recipe that the study names decides",
             ours="the recipe's",
         ),
+        "fill": Published(False, _CODE, "budgets are to be met within 2 % here, so that rows compare"),
         "scope": Published("global", _CODE),
         "what leaves": Published(
             "any block of scale zero",
@@ -63,6 +71,7 @@ class SparseStructureSelection(Method):
     gamma: float = setting(0.01, "of the penalty", low=0, high=100)
     momentum: float = setting(0.9, "of the scales", low=0, high=0.999)
     epochs: int | None = setting(None, "of training with the penalty; none: the recipe's", low=1, high=10**6)
+    fill: bool = setting(True, "whether narrower blocks spend what whole ones leave of a budget")
 
     def check(self, job: Job) -> None:
         """Blocks that may leave, and a budget that whole blocks can meet."""
@@ -83,8 +92,38 @@ class SparseStructureSelection(Method):
         for target in job.targets:
             assert target.limits is not None
             gone = _gone(whole, scales, costs, target.limits)
-            network, model = without(job.model, job.network, gone, scales)
-            yield Pruned(network, model, {}, notes=_notes(job.network, blocks, gone, scales))
+            found = self._filled(job, blocks, gone, scales, target) if self.fill else None
+            if found is None:
+                network, model = without(job.model, job.network, gone, scales)
+                found = Pruned(network, model, {}, notes=_notes(job.network, blocks, gone, scales))
+            yield found
+
+    def _filled(
+        self, job: Job, blocks: Blocks, gone: set[str], scales: Mapping[str, float], target: Target
+    ) -> Pruned | None:
+        """With the best block that left back and all blocks a little narrower; none where that gains nothing."""
+        back = max((block for block in gone if scales[block]), key=lambda block: scales[block], default=None)
+        if back is None:
+            return None
+        gone = gone - {back}
+        network, model = without(job.model, job.network, gone, scales)
+        channels = channels_of(network)
+        inside = [
+            name for name, group in channels.ties.groups.items() if group.interior and name not in channels.locked
+        ]
+        own = Target(network, target.limits, round_to=target.round_to)
+        assert target.limits is not None
+        if not inside or not target.limits.allow(cost_of(channels, smallest_counts(channels, inside, own.round_to))):
+            return None
+        scores = of_first_makers(model, channels, lambda filters: filters.abs().sum(1))
+        kept = own.select(channels, inside, scores)
+        thin, narrow = cut(model, network, kept)
+        notes = _notes(job.network, blocks, gone, scales)
+        widths = blocks.remaining({group: group for group in job.network.channels}, gone)
+        notes["kept_by_group"] |= {
+            group: thin.channels[name] / job.network.channels[group] for name, group in widths.items()
+        }
+        return Pruned(thin, narrow, {}, notes=notes)
 
     def _train(self, job: Job, blocks: Blocks) -> dict[str, float]:
         """Train weights and scales together; returns the scale of each block."""

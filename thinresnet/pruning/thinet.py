@@ -42,6 +42,7 @@ class ThiNet(Reconstruction):
     """
 
     name: ClassVar[str] = "thinet"
+    revision: ClassVar[int] = 2  # 1: of 256 images, in one pass
     paper: ClassVar[str] = "Luo et al. 2017, ThiNet: A Filter Level Pruning Method, arXiv:1707.06342"
     published: ClassVar[Mapping[str, Published]] = {
         "per_class": Published(10, _CODE),
