@@ -228,3 +228,9 @@ def test_images_whose_names_are_no_utf8_are_read_and_known(folder: Folder) -> No
     assert len(found) == 36
     assert len({found.digest(), opened(root).train.digest()}) == 1
     assert all(found.read(index).size == (16, 16) for index in range(len(found)))
+
+
+def test_a_pipe_that_takes_an_image_s_place_later_is_refused_too(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises(InputError, match=r"x\.png: cannot be read: a folder, device, pipe or socket"):
+        read_image(tmp_path / "x.png")
