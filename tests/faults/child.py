@@ -73,6 +73,8 @@ def run(
     if process == 0:
         os.setpgid(0, 0)
         _become(arguments, folder, before, output[1], errors[1])
+    with contextlib.suppress(OSError):  # here too: whoever comes first, the group is there before it is killed
+        os.setpgid(process, process)
     for writing in (output[1], errors[1]):
         os.close(writing)
     texts = {output[0]: b"", errors[0]: b""}

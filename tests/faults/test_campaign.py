@@ -39,7 +39,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Cases]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults", *parts[1:]],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-        timeout=300, check=False,
+        timeout=600, check=False,
     )  # fmt: skip
     assert file.exists(), done.stdout + done.stderr
     every: Cases = json.loads(file.read_text())
