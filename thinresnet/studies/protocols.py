@@ -96,7 +96,10 @@ def _scaled(name: str, way: str, *, equal_computation: bool = False) -> Add:
         dense = to.network
         for point in to.study.points:
             try:
-                network = fit(dense.arch, to.budgets(point), scaling=way, input_size=dense.input_size, **dense.kwargs)
+                network = fit(
+                    dense.arch, to.budgets(point), scaling=way, latency_table=to.study.table_for(point),
+                    input_size=dense.input_size, **dense.kwargs,
+                )  # fmt: skip
             except InputError as error:
                 raise InputError(f"study {to.study.name}: {name} at {point.text}: {error}") from None
             recipe = _at_side(to.setup.recipe, dense, network) if way == "resolution" else to.setup.recipe
@@ -161,15 +164,17 @@ def _prune_finetune_iterative(to: Builder) -> None:
     name = "prune-finetune-iterative"
     for pruner in to.pruners(name, _removes_channels):
         for point in to.study.points:
-            if point.to is not None:
-                to.graph.note(f"{name} goes to budgets, not to {point.to}")
+            if point.to is not None or point.bounds_latency:
+                to.graph.note(f"{name} goes to budgets of MACs and parameters, not to {point.text}")
                 continue
             last: dict[int, Source] = {}
             finals: list[Stage] = []
             for seed in to.study.seeds:
                 trained = to.dense(seed)
                 for number, step in enumerate(_steps(to, point), start=1):
-                    pruned = to.prune(trained, pruner, [step], seed, step=f"-step{number}")
+                    # From the second step on the parent was fine-tuned; the method trains by the recipe all the same.
+                    own = to.setup.recipe if number > 1 and "training" in pruner.method.needs else None
+                    pruned = to.prune(trained, pruner, [step], seed, step=f"-step{number}", recipe=own)
                     last[seed] = Source(pruned, step.tag)
                     shape = f"{pruner.label}-{point.tag}-step{number}-finetuned"
                     trained = _finetuned(to, shape, last[seed], seed, pruner, step)
