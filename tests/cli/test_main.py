@@ -15,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from thinresnet.cli import VERBS, app, main
-from thinresnet.errors import os_error_line
+from thinresnet.errors import one_line, os_error_line
 
 
 def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -96,3 +96,11 @@ def test_a_slip_of_the_keyboard_is_one_line(
         main()
     assert ended.value.code == 2
     assert re.fullmatch(f"thinresnet: {said}\n", capsys.readouterr().err)
+
+
+def test_a_message_is_bounded_and_shows_what_no_terminal_should_act_on() -> None:
+    assert one_line("a\nb\x1b[2J\udcff é") == "a\\nb\\x1b[2J\\udcff é"
+    assert len(one_line("x" * 10**6)) < 1_000
+    line, _ = os_error_line(OSError(errno.ENAMETOOLONG, "File name too long", "x" * 5_000))
+    assert len(line) < 300
+    assert line.endswith("file name too long; give a shorter name")

@@ -1,35 +1,18 @@
-"""A part of the campaign in every run of the tests: some kills of each quick command.
-
-All of it: `python -m tests.faults`.
-"""
+"""The harness itself finds what is wrong: a careless writer, a reader that fails, a command that hangs."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.faults.crash import Command, campaign, difference
-
-ROOT = Path(__file__).parents[2]
-
-
-def test_nothing_is_lost_or_left_over_wherever_a_command_is_killed(tmp_path: Path) -> None:
-    quick = ["train", "prune", "leaderboard add"]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.faults", "--most", "3", "--json", str(tmp_path / "cases.json"), "--only", *quick],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-        timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    cases = json.loads((tmp_path / "cases.json").read_text())
-    assert {case["command"] for case in cases} == set(quick)
-    assert len(cases) >= 6
-    assert [case for case in cases if case["wrong"]] == []
+from tests.faults import readers
+from tests.faults.child import Command, run
+from tests.faults.crash import campaign, chosen, difference
+from tests.faults.disk import refused
 
 
 @pytest.mark.parametrize(
@@ -51,3 +34,37 @@ def test_the_harness_finds_a_command_that_writes_in_place(tmp_path: Path, monkey
     monkeypatch.setattr(cli, "main", careless)
     cases = list(campaign(Command("careless", ()), tmp_path / "work"))
     assert [case.wrong for case in cases] == ["", "differs: out.txt"]
+
+
+def test_the_harness_finds_what_is_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from thinresnet import cli
+
+    def said(words: str, code: int) -> str:
+        def fail() -> None:
+            print(words, file=sys.stderr)
+            sys.exit(code)
+
+        monkeypatch.setattr(cli, "main", fail)
+        return refused(run((), tmp_path))
+
+    assert said("thinresnet: board.csv: no such file", 2) == ""
+    assert said("thinresnet: board.csv\nno such file", 2).startswith("does not end with one line")
+    assert said("Traceback (most recent call last):", 1).startswith("ended with 1")
+    assert said("killed", 137).startswith("ended with 137")
+    monkeypatch.setattr(cli, "main", lambda: os.read(os.pipe()[0], 1))
+    assert refused(run((), tmp_path, seconds=0.05)).startswith("hung")
+
+
+def test_the_harness_finds_a_reader_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "good").mkdir()
+    (tmp_path / "good" / "a.json").write_text('{"a": 1}')
+    careless = readers.Reader("careless", tmp_path / "good", "a.json", lambda path: json.loads(path.read_bytes())["a"])
+    cases = list(readers._of_reader(careless, tmp_path / "work", 8, seed=1))
+    assert cases[0].wrong == ""
+    assert {case.wrong.partition(":")[0] for case in cases[1:]} & {"JSONDecodeError", "KeyError", "UnicodeDecodeError"}
+
+
+def test_cases_are_chosen_evenly_with_the_last() -> None:
+    assert chosen(10, None) == chosen(10, 12) == list(range(1, 11))
+    assert chosen(10, 3) == [1, 6, 10]
+    assert chosen(10, 1) == [10]

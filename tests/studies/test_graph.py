@@ -10,9 +10,11 @@ import pytest
 import yaml
 
 import thinresnet
+from tests.networks.made_up_latency import made_up_table
 from thinresnet import recipe as recipes
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, count, scale
+from thinresnet.networks.latency import write_table
 from thinresnet.pruning.registry import method, methods
 from thinresnet.studies import graphs as graphs_module
 from thinresnet.studies import protocol as protocol_module
@@ -25,7 +27,7 @@ from thinresnet.studies.protocol import DENSE as DENSE_KIND
 from thinresnet.studies.protocol import protocol
 from thinresnet.studies.protocols import PROTOCOLS
 from thinresnet.studies.reading import read_studies
-from thinresnet.studies.stages import Stage, Train
+from thinresnet.studies.stages import Prune, Stage, Train
 from thinresnet.studies.store import Store
 
 IMAGES = 1294  # of the 1,438 of the embedded data, a tenth held out
@@ -339,3 +341,71 @@ def test_a_method_may_take_part_in_some_protocols_only(tmp_path: Path) -> None:
     }
     with pytest.raises(InputError, match=r"methods, entry 1: .*unknown protocol 'rewind'"):
         graph_from(tmp_path, methods=[{"method": "l1", "protocols": ["rewind"]}], protocols=["scratch-e"])
+
+
+def test_each_step_of_pruning_trains_by_the_recipe_and_not_as_fine_tuned(tmp_path: Path) -> None:
+    graph = graph_from(
+        tmp_path, methods=["l1", {"method": "slimming", "set": {"epochs": 2}}], steps=2, seeds=[1],
+        protocols=["prune-finetune-iterative"], budgets=[{"macs": "50%"}],
+    )  # fmt: skip
+    found = {stage.name.rpartition("-digits")[0][-5:]: stage for stage in stages(graph, "prune", "slimming")}
+    first, second = (found[step] for step in ("step1", "step2"))
+    assert isinstance(first, Prune)
+    assert isinstance(second, Prune)
+    assert first.recipe is None  # as its parent was trained
+    assert second.recipe == graph.study.setups[0].recipe
+    assert {own.recipe for own in stages(graph, "prune", "-l1-") if isinstance(own, Prune)} == {None}
+
+
+def test_a_shape_found_from_all_seeds_is_charged_once(tmp_path: Path) -> None:
+    graph = graph_from(tmp_path, methods=["l1"], protocols=["guided"], budgets=[{"macs": "50%"}], seeds=[1, 2, 3, 4, 5])
+    (guided,) = graph.experiments
+    epoch = 3 * 10 * IMAGES
+    # A parent a seed, and the training of the shape: not five parents each.
+    assert guided.training_macs_with_search == epoch * DENSE + epoch * (DENSE // 2)
+    assert 5 * guided.training_macs_with_search == graph.training_macs
+
+
+def test_a_study_of_latency_budgets_takes_its_table_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dense = scale("resnet20_cifar", input_size=(3, 8, 8), num_classes=10)
+    table = made_up_table(dense, monkeypatch)
+    write_table(tmp_path / "table.json", table)
+    timed: dict[str, Any] = {
+        "budgets": [{"latency": "80%"}, {"macs": "50%"}], "methods": ["l1"], "latency_table": "table.json",
+        "protocols": ["dense", "scaled-width", "prune-finetune"],
+    }  # fmt: skip
+    graph = graph_from(tmp_path, **timed)
+    final = row(graph, "scaled-width", budget="latency80pct").finals[0]
+    assert isinstance(final, Train)
+    assert isinstance(final.network, Network)
+    assert 0.78 < table.predict_ns(final.network.channels) / table.dense_ns <= 0.8
+    by_point = {stage.points[0].tag: stage for stage in stages(graph, "prune") if isinstance(stage, Prune)}
+    assert by_point["latency80pct"].identity["latency_table_sha256"] == table.sha256
+    assert "latency_table_sha256" not in by_point["macs50pct"].identity
+    for change, says in (
+        ({"latency_table": None}, "budgets in latency"),
+        ({"budgets": [{"macs": "50%"}]}, "budgets in latency"),
+        ({"latency_table": "missing.json"}, "no such file"),
+        ({"protocols": ["dense", "scaled-width", "guided"]}, "leave these protocols out"),
+    ):
+        given = {key: value for key, value in {**timed, **change}.items() if value is not None}
+        with pytest.raises(InputError, match=says):
+            graph_from(tmp_path, **given)
+
+
+def test_sparse_training_from_scratch_has_no_dense_parent(tmp_path: Path) -> None:
+    some = ["l1", {"method": "slimming", "set": {"epochs": 2}}, "sss", "sfp"]
+    graph = graph_from(
+        tmp_path, methods=some, protocols=["prune-finetune", "sparse-train"], budgets=[{"macs": "50%"}], seeds=[1]
+    )
+    epoch, half = 3 * IMAGES, DENSE // 2
+    sparse = row(graph, "sparse-train", "slimming", "macs50pct")
+    # All of the recipe's ten epochs with the penalty, whatever it is given on a trained network; then fine-tuning.
+    assert cost_of(sparse) == (epoch * (10 * DENSE + 3 * half), epoch * 3 * half)
+    assert cost_of(row(graph, "prune-finetune", "slimming", "macs50pct")) == (
+        epoch * (10 * DENSE + 2 * DENSE + 3 * half),
+        epoch * 3 * half,
+    )
+    assert not any("-dense-" in stage.name for stage in sparse.finals[0].before())
+    assert {own.method for own in graph.experiments if own.protocol == "sparse-train"} == {"slimming", "sss", "sfp"}
+    assert "l1 takes no part in sparse-train: its authors prune trained networks" in graph.notes

@@ -40,8 +40,9 @@ def read(folder: Path, *documents: Any, **changes: Any) -> tuple[Study, ...]:
 def test_a_document_is_read(tmp_path: Path) -> None:
     (study,) = read(tmp_path, GOOD)
     short, plain = study.setups
-    assert (short.recipe.epochs, short.finetuning.epochs, short.finetuning.warmup_epochs) == (4, 2, 0)
-    assert (plain.recipe.epochs, plain.finetuning.epochs) == (20, 2)
+    tuned = [setup.finetunings[0].for_method("l1", 10) for setup in (short, plain)]
+    assert (short.recipe.epochs, tuned[0].epochs, tuned[0].warmup_epochs) == (4, 2, 0)
+    assert (plain.recipe.epochs, tuned[1].epochs) == (20, 2)
     assert short.recipe.model == "resnet20_cifar"
     assert [point.tag for point in study.points] == ["macs50pct", "macs25pct-params30k"]
     l1, thin = study.pruners
@@ -68,7 +69,7 @@ def test_trainings_with_and_without_a_teacher(tmp_path: Path) -> None:
 
 def test_flags_go_over_every_recipe(tmp_path: Path) -> None:
     (study,) = read(tmp_path, GOOD, dataset="torch/cifar10", data_dir="images")
-    assert {(setup.recipe.dataset, setup.finetuning.data_dir) for setup in study.setups} == {
+    assert {(setup.recipe.dataset, setup.finetunings[0].for_method("l1", 10).data_dir) for setup in study.setups} == {
         ("torch/cifar10", "images")
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -108,3 +109,10 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps(Evil()))
     assert checkpoint.load_newest(tmp_path, MINE)[0] is None
     assert not Path("/tmp/thinresnet-was-here").exists()
+
+
+def test_a_pipe_in_the_place_of_a_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "epoch000001-step00000000.pt")
+    state, notes = checkpoint.load_newest(tmp_path, {"seed": 1})
+    assert state is None
+    assert "truncated or damaged" in notes[0]

@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from thinresnet.budget import QUANTITIES, Costs
+from thinresnet.budget import Costs, by_quantity
 from thinresnet.errors import InputError
 from thinresnet.network import Network
 from thinresnet.networks.cutting import Channels, Kept
 from thinresnet.networks.describe import describe
-from thinresnet.networks.search import Limits, largest_within, spend_in_order
+from thinresnet.networks.search import Limits, largest_within, spend_in_order, timed_cost
 from thinresnet.networks.ties import Labels
 
 Scores = np.ndarray[Any, np.dtype[np.float64]]  # one figure a channel
@@ -56,16 +56,19 @@ class Target:
 
     def allows(self, channels: Channels, kept: Kept) -> bool:
         """Whether the network that keeps these channels is within the limits, by the closed form."""
-        return self.limits is None or self.limits.allow(channels.ties.cost(channels.widths(kept)))
+        return self.limits is None or self.limits.allow(timed_cost(channels.ties, channels.widths(kept), self.limits))
 
     def progress(self, channels: Channels, kept: Kept) -> float:
         """How far from the whole network (0) to the limits (1) the network that keeps these channels is."""
         assert self.limits is not None
-        dense, cost = cost_of(channels, {}), channels.ties.cost(channels.widths(kept))
+        dense, cost = (
+            by_quantity(timed_cost(channels.ties, widths, self.limits))
+            for widths in (_widths(channels, {}), channels.widths(kept))
+        )
         ways = [
-            (whole - now) / (whole - self.limits.most[quantity])
-            for quantity, whole, now in zip(QUANTITIES, dense, cost, strict=True)
-            if whole > self.limits.most.get(quantity, whole)
+            (dense[quantity] - cost[quantity]) / (dense[quantity] - most)
+            for quantity, most in self.limits.most.items()
+            if dense[quantity] > most
         ]
         return min([1.0, *ways])
 
@@ -125,6 +128,11 @@ def cost_of(channels: Channels, counts: Mapping[str, int]) -> Costs:
     return channels.ties.cost(_widths(channels, counts))
 
 
+def cost_within(channels: Channels, counts: Mapping[str, int], limits: Limits) -> Costs:
+    """The same with the predicted latency, where a budget bounds it."""
+    return timed_cost(channels.ties, _widths(channels, counts), limits)
+
+
 def _widths(channels: Channels, counts: Mapping[str, int]) -> dict[str, int]:
     full = {group: channels.count(group) for group in channels.slices}
     return {group: channels.width(group, count) for group, count in {**full, **counts}.items()}
@@ -154,26 +162,20 @@ def exchanged(
             more = [own for own in tried if own is not None and limits.allow(cost(own))]
             if not more:
                 return counts
-            counts = max(more, key=lambda own: _filled(cost(own), limits))
+            counts = max(more, key=lambda own: limits.filled(cost(own)))
 
     for _ in range(_MOST_EXCHANGES):
-        filled = _filled(cost(counts), limits)
+        filled = limits.filled(cost(counts))
         if filled >= _CLOSE:
             break
         found = [fill(own, key) for key in keys if (own := narrower(counts, key)) is not None]
         if not found:
             break
-        nearest = max(found, key=lambda own: _filled(cost(own), limits))
-        if _filled(cost(nearest), limits) <= filled:
+        nearest = max(found, key=lambda own: limits.filled(cost(own)))
+        if limits.filled(cost(nearest)) <= filled:
             break
         counts = nearest
     return counts
-
-
-def _filled(costs: Costs, limits: Limits) -> float:
-    """What share of the limit that binds is spent."""
-    spent = dict(zip(QUANTITIES, costs, strict=True))
-    return max((spent[quantity] / most for quantity, most in limits.most.items() if most > 0), default=1.0)
 
 
 def _even_counts(network: Network, channels: Channels, movable: Sequence[str], limits: Limits, round_to: int) -> Counts:
@@ -185,7 +187,7 @@ def _even_counts(network: Network, channels: Channels, movable: Sequence[str], l
         return {group: min(max(1, whole[group]) * step, channels.count(group)) for group, step in steps.items()}
 
     def cost(counts: Counts) -> Costs:
-        return cost_of(channels, counts)
+        return cost_within(channels, counts, limits)
 
     def more(counts: Counts, group: str) -> Counts:
         return {**counts, group: min(counts[group] + steps[group], channels.count(group))}
@@ -225,7 +227,7 @@ def _ranked_counts(
         }
 
     def cost(gone: Labels) -> Costs:
-        return cost_of(channels, counts(gone))
+        return cost_within(channels, counts(gone), limits)
 
     def leaving(stay: float) -> Labels:  # the groups whose steps leave when so many stay, in the order of the ranking
         return order[: len(order) - int(stay)]

@@ -35,6 +35,7 @@ class SoftFilterPruning(Method):
         "He et al. 2018, Soft Filter Pruning for Accelerating Deep Convolutional Neural Networks, arXiv:1808.06866"
     )
     when: ClassVar[str] = TRAINING
+    from_scratch: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
     published: ClassVar[Mapping[str, Published]] = {
         "epochs": Published(

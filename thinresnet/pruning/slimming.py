@@ -37,6 +37,7 @@ class Slimming(Method):
         "Liu et al. 2017, Learning Efficient Convolutional Networks through Network Slimming, 1708.06519"
     )
     when: ClassVar[str] = TRAINING
+    from_scratch: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
     scope: ClassVar[str] = "global"
     serves: ClassVar[str] = "networks with batch norm on all that may be cut"

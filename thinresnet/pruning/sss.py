@@ -43,6 +43,7 @@ class SparseStructureSelection(Method):
         "Huang and Wang 2018, Data-Driven Sparse Structure Selection for Deep Neural Networks, arXiv:1707.01213"
     )
     when: ClassVar[str] = TRAINING
+    from_scratch: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
     scope: ClassVar[str] = "global"
     serves: ClassVar[str] = "ResNets (wide and pre-activation ones too) and ConvNeXts"

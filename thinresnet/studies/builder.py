@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from thinresnet.budget import Budget
+from thinresnet.errors import InputError
 from thinresnet.network import Network
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.pruning.initialisation.allocation import MOST_GROWTH
-from thinresnet.pruning.method import Method
+from thinresnet.pruning.method import Method, settings_of
 from thinresnet.pruning.presets import preset
+from thinresnet.pruning.registry import method
 from thinresnet.recipe import Recipe
+from thinresnet.studies.finetuning import Finetuning
 from thinresnet.studies.graph import Experiment, Images, StudyGraph
 from thinresnet.studies.stages import CostPoint, Guide, Mask, Prune, Rescale, Rewind, Source, Stage, Timing, Train
 from thinresnet.studies.study import Pruner, Study, TrainingSetup
@@ -115,6 +119,13 @@ class Builder:
             )
         )
 
+    def finetune(
+        self, shape: str, source: Source, seed: int, *, way: Finetuning, at: tuple[Pruner, CostPoint]
+    ) -> Train:
+        """Training of what a pruner kept from the weights that it left, by one of the setup's ways."""
+        recipe = way.for_method(at[0].method.name, self.images.classes)
+        return self.train(shape, source, seed, recipe=recipe, weights=source, at=at)
+
     def dense(self, seed: int) -> Train:
         """The dense parent of a seed, which has no teacher: with and without distillation it is the same stage."""
         return replace(self, setup=replace(self.setup, distill=None)).train("dense", self.network, seed)
@@ -125,8 +136,20 @@ class Builder:
             return recipe
         return recipe.replace(distill_alpha=own.alpha, distill_temperature=own.temperature)
 
-    def prune(self, parent: Train, pruner: Pruner, points: Sequence[CostPoint], seed: int, step: str = "") -> Prune:
-        """Pruning of a trained network to several points, loosest first; one output each, by the point's tag."""
+    def prune(
+        self,
+        parent: Train,
+        pruner: Pruner,
+        points: Sequence[CostPoint],
+        seed: int,
+        *,
+        step: str = "",
+        recipe: Recipe | None = None,
+    ) -> Prune:
+        """Pruning of a trained network to several points, loosest first; one output each, by the point's tag.
+
+        A method that trains does so by `recipe`, or as its parent was trained.
+        """
         tags = "-".join(point.tag for point in points)
         name = f"{self.network.arch}-{pruner.label}-{tags}{step}-{self.images.name}-{self.setup.label}-s{seed}"
         return self.graph.add(
@@ -140,9 +163,44 @@ class Builder:
                 seed=seed,
                 points=tuple(points),
                 parent=Source(parent),
+                recipe=recipe,
                 data_dir=self.setup.recipe.data_dir,
+                **self._latency_table(points),
                 macs=self.macs,
                 images_seen=self._images_seen(pruner),
+            )
+        )
+
+    def _latency_table(self, points: Sequence[CostPoint]) -> dict[str, Any]:
+        """The fields of a pruning that hold the latency table, where one of its points bounds the latency."""
+        table = next(filter(None, map(self.study.table_for, points)), None)
+        return {} if table is None else {"latency_table": table, "latency_table_sha256": table.sha256}
+
+    def prune_from_scratch(self, pruner: Pruner, points: Sequence[CostPoint], seed: int) -> Prune:
+        """Training from scratch by a method that prunes while training, over the recipe's own epochs, and pruning.
+
+        There is no dense parent. How long the method trains on a trained network (`epochs`) is not meant here.
+        """
+        tags = "-".join(point.tag for point in points)
+        name = f"{self.network.arch}-{pruner.label}-{tags}-sparse-{self.images.name}-{self.setup.label}-s{seed}"
+        whole = replace(pruner, method=method(pruner.method.name, {**settings_of(pruner.method), "epochs": None}))
+        return self.graph.add(
+            Prune(
+                name=_named(name),
+                method=pruner.method.name,
+                revision=pruner.method.revision,
+                settings={key: value for key, value in pruner.settings.items() if key != "epochs"},
+                scope=pruner.scope,
+                stream=pruner.stream,
+                seed=seed,
+                points=tuple(points),
+                parent=self.network,
+                recipe=self.setup.recipe,
+                dataset=self.images.name,
+                holdout=self.study.holdout,
+                macs=self.macs,
+                images_seen=self._images_seen(whole),
+                **self._latency_table(points),
             )
         )
 
@@ -167,6 +225,7 @@ class Builder:
             recipe=self.setup.recipe if looks else None,
             dataset=self.images.name if looks else None,
             holdout=self.study.holdout if looks else 0.0,
+            **self._latency_table([point]),
             macs=self.macs,
             images_seen=self._images_seen(pruner),
         )
@@ -174,14 +233,21 @@ class Builder:
 
     def rescale(self, name: str, point: CostPoint, network: Source) -> Source:
         """A found shape at another point."""
+        self._refuse_latency(point)
         return Source(self.graph.add(Rescale(name=self._of_shape(name), budgets=self.budgets(point), network=network)))
 
     def guide(self, name: str, point: CostPoint, references: Sequence[Source]) -> Source:
         """The stages' shares of found shapes on this setup's network."""
+        self._refuse_latency(point)
         stage = Guide(
             name=self._of_shape(name), dense=self.network, budgets=self.budgets(point), network=tuple(references)
         )
         return Source(self.graph.add(stage))
+
+    def _refuse_latency(self, point: CostPoint) -> None:
+        if point.bounds_latency:
+            what = "rescaled, guided and transferred shapes go to budgets of MACs and parameters"
+            raise InputError(f"study {self.study.name}: {point.text}: {what}; leave these protocols out")
 
     def rewind(self, name: str, parent: Train, network: Source, seed: int) -> Source:
         """What pruning kept, at its first weights."""
@@ -230,9 +296,14 @@ class Builder:
             once = "training" in pruner.method.needs
             for points in self._ways_down() if once else [[point] for point in self.study.points]:
                 stages = {seed: self.prune(self.dense(seed), pruner, points, seed) for seed in self.study.seeds}
-                for point in points:
-                    sources = {seed: Source(stage, point.tag) for seed, stage in stages.items()}
-                    yield PrunedShape(pruner, point, sources, name=f"{pruner.label}-{point.tag}")
+                yield from _shapes(pruner, points, stages)
+
+    def pruned_from_scratch(self, protocol: str, why_not: Callable[[Pruner], str | None]) -> Iterator[PrunedShape]:
+        """The same of methods that train from scratch while they prune."""
+        for pruner in self.pruners(protocol, why_not):
+            for points in self._ways_down():
+                stages = {seed: self.prune_from_scratch(pruner, points, seed) for seed in self.study.seeds}
+                yield from _shapes(pruner, points, stages, "-sparse")
 
     def _ways_down(self) -> list[list[CostPoint]]:
         """The points in groups that one pruning can pass through: the same quantity, loosest first."""
@@ -240,7 +311,7 @@ class Builder:
         alone: list[list[CostPoint]] = []
         by_quantity: dict[str, list[CostPoint]] = {}
         for point in self.study.points:
-            if len(point.budgets) == 1:
+            if len(point.budgets) == 1 and not point.bounds_latency:
                 by_quantity.setdefault(point.budgets[0].quantity, []).append(point)
             else:
                 alone.append([point])
@@ -256,15 +327,27 @@ class Builder:
         method: str | None = None,
         point: CostPoint | None = None,
         timing: Timing | None = None,
+        finetuning: str = "",
     ) -> None:
         """A row of the table; `method` is what found the network, where something did."""
         tag, dense = point.tag if point else None, self.graph.dense_cost(self.setup)
-        self.graph.experiments.append(Experiment(self.setup.label, protocol, method, tag, dense, tuple(finals), timing))
+        self.graph.experiments.append(
+            Experiment(self.setup.label, protocol, method, tag, dense, tuple(finals), timing, finetuning)
+        )
 
-    def experiment_of(self, protocol: str, shape: PrunedShape, finals: Sequence[Stage]) -> None:
+    def experiment_of(self, protocol: str, shape: PrunedShape, finals: Sequence[Stage], finetuning: str = "") -> None:
         """A row about a network that was found, which is timed as the first seed has it."""
         timing = self.timing(shape.name, shape.first)
-        self.experiment(protocol, finals, method=shape.pruner.label, point=shape.point, timing=timing)
+        method = shape.pruner.label
+        self.experiment(protocol, finals, method=method, point=shape.point, timing=timing, finetuning=finetuning)
+
+
+def _shapes(
+    pruner: Pruner, points: Sequence[CostPoint], stages: Mapping[int, Prune], tail: str = ""
+) -> Iterator[PrunedShape]:
+    for point in points:
+        sources = {seed: Source(stage, point.tag) for seed, stage in stages.items()}
+        yield PrunedShape(pruner, point, sources, name=f"{pruner.label}-{point.tag}{tail}")
 
 
 def images_seen(method: Method, dense: Network, recipe: Recipe, images: int, classes: int) -> int:

@@ -6,8 +6,11 @@ shape is not known before it is found: then the budget's limit stands for its MA
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +37,7 @@ class Experiment:
     dense: Costs  # of the whole network
     finals: tuple[Stage, ...]  # in the order of the study's seeds
     timing: Timing | None
+    finetuning: str = ""  # by which of the study's ways; empty where it has one
 
     @property
     def distilled(self) -> bool:
@@ -47,8 +51,14 @@ class Experiment:
 
     @property
     def training_macs_with_search(self) -> int:
-        """Of one seed with all that it depends on, at most."""
-        return self.training_macs + sum(stage.training_macs for stage in self.finals[0].before())
+        """Of one seed with all that it depends on, at most; of what several seeds depend on, its share."""
+        found = sum(Fraction(stage.training_macs, self.shared_by[stage.key]) for stage in self.finals[0].before())
+        return self.training_macs + round(found)
+
+    @cached_property
+    def shared_by(self) -> Counter[str]:
+        """How many seeds depend on each stage, by its key: a shape found from all seeds' parents is found once."""
+        return Counter(stage.key for final in self.finals for stage in (*final.before(), final))
 
 
 @dataclass(frozen=True)

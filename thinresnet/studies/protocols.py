@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from thinresnet.budget import Budget
@@ -12,6 +12,7 @@ from thinresnet.networks import fit
 from thinresnet.pruning.method import INITIALISATION
 from thinresnet.recipe import Recipe
 from thinresnet.studies.builder import Builder, PrunedShape
+from thinresnet.studies.finetuning import Finetuning, shapes_of
 from thinresnet.studies.protocol import (
     DENSE,
     FINETUNED,
@@ -25,7 +26,7 @@ from thinresnet.studies.protocol import (
     Add,
     protocol,
 )
-from thinresnet.studies.stages import CostPoint, Source, Stage, Train
+from thinresnet.studies.stages import CostPoint, Source, Stage
 from thinresnet.studies.stages.mask import OWN
 from thinresnet.studies.study import Pruner
 
@@ -52,6 +53,11 @@ def _no_reason(pruner: Pruner) -> str | None:
 @_after_training
 def _finetunes(pruner: Pruner) -> str | None:
     return "it rewinds weights" if pruner.method.rewinds else None
+
+
+@_after_training
+def _trains_from_scratch(pruner: Pruner) -> str | None:
+    return None if pruner.method.from_scratch else "its authors prune trained networks"
 
 
 @_after_training
@@ -96,7 +102,10 @@ def _scaled(name: str, way: str, *, equal_computation: bool = False) -> Add:
         dense = to.network
         for point in to.study.points:
             try:
-                network = fit(dense.arch, to.budgets(point), scaling=way, input_size=dense.input_size, **dense.kwargs)
+                network = fit(
+                    dense.arch, to.budgets(point), scaling=way, latency_table=to.study.table_for(point),
+                    input_size=dense.input_size, **dense.kwargs,
+                )  # fmt: skip
             except InputError as error:
                 raise InputError(f"study {to.study.name}: {name} at {point.text}: {error}") from None
             recipe = _at_side(to.setup.recipe, dense, network) if way == "resolution" else to.setup.recipe
@@ -147,12 +156,23 @@ for _name, _way, _label in (
 @protocol("prune-finetune", FINETUNED, "{method}, fine-tuned", "budgets", "methods")
 def _prune_finetune(to: Builder) -> None:
     """Pruned in one go, then fine-tuned from the weights that are left."""
-    for shape in to.pruned("prune-finetune", _finetunes):
-        finals = [
-            _finetuned(to, f"{shape.name}-finetuned", source, seed, shape.pruner, shape.point)
-            for seed, source in shape.sources.items()
-        ]
-        to.experiment_of("prune-finetune", shape, finals)
+    _finetune_all(to, "prune-finetune", to.pruned("prune-finetune", _finetunes))
+
+
+@protocol("sparse-train", FINETUNED, "{method}, trained sparsely from scratch", "budgets", "methods")
+def _sparse_train(to: Builder) -> None:
+    """Trained from scratch by the method's own sparse training, pruned and fine-tuned: there is no dense parent."""
+    _finetune_all(to, "sparse-train", to.pruned_from_scratch("sparse-train", _trains_from_scratch))
+
+
+def _finetune_all(to: Builder, protocol_name: str, shapes: Iterable[PrunedShape]) -> None:
+    for shape in shapes:
+        for name, way in shapes_of(f"{shape.name}-finetuned", to.setup.finetunings):
+            finals = [
+                to.finetune(name, source, seed, way=way, at=(shape.pruner, shape.point))
+                for seed, source in shape.sources.items()
+            ]
+            to.experiment_of(protocol_name, shape, finals, way.label)
 
 
 @protocol("prune-finetune-iterative", FINETUNED, "{method}, fine-tuned in steps", "budgets", "methods")
@@ -161,24 +181,30 @@ def _prune_finetune_iterative(to: Builder) -> None:
     name = "prune-finetune-iterative"
     for pruner in to.pruners(name, _removes_channels):
         for point in to.study.points:
-            if point.to is not None:
-                to.graph.note(f"{name} goes to budgets, not to {point.to}")
+            if point.to is not None or point.bounds_latency:
+                to.graph.note(f"{name} goes to budgets of MACs and parameters, not to {point.text}")
                 continue
-            last: dict[int, Source] = {}
-            finals: list[Stage] = []
-            for seed in to.study.seeds:
-                trained = to.dense(seed)
-                for number, step in enumerate(_steps(to, point), start=1):
-                    pruned = to.prune(trained, pruner, [step], seed, step=f"-step{number}")
-                    last[seed] = Source(pruned, step.tag)
-                    shape = f"{pruner.label}-{point.tag}-step{number}-finetuned"
-                    trained = _finetuned(to, shape, last[seed], seed, pruner, step)
-                finals.append(trained)
-            to.experiment_of(name, PrunedShape(pruner, point, last, f"{pruner.label}-{point.tag}-iterative"), finals)
+            for way in to.setup.finetunings:
+                shape, finals = _pruned_in_steps(to, pruner, point, way)
+                to.experiment_of(name, shape, finals, way.label)
 
 
-def _finetuned(to: Builder, shape: str, source: Source, seed: int, pruner: Pruner, point: CostPoint) -> Train:
-    return to.train(shape, source, seed, recipe=to.setup.finetuning, weights=source, at=(pruner, point))
+def _pruned_in_steps(to: Builder, pruner: Pruner, point: CostPoint, way: Finetuning) -> tuple[PrunedShape, list[Stage]]:
+    last: dict[int, Source] = {}
+    finals: list[Stage] = []
+    for seed in to.study.seeds:
+        trained = to.dense(seed)
+        for number, step in enumerate(_steps(to, point), start=1):
+            # From the second step on the parent was fine-tuned; the method trains by the recipe all the same.
+            own = to.setup.recipe if number > 1 and "training" in pruner.method.needs else None
+            of = f"-{way.label}" if way.label and number > 1 else ""  # the first step has the dense parent
+            pruned = to.prune(trained, pruner, [step], seed, step=f"-step{number}{of}", recipe=own)
+            last[seed] = Source(pruned, step.tag)
+            for shape, _ in shapes_of(f"{pruner.label}-{point.tag}-step{number}-finetuned", [way]):
+                trained = to.finetune(shape, last[seed], seed, way=way, at=(pruner, step))
+        finals.append(trained)
+    tail = f"iterative-{way.label}" if way.label else "iterative"
+    return PrunedShape(pruner, point, last, f"{pruner.label}-{point.tag}-{tail}"), finals
 
 
 def _steps(to: Builder, point: CostPoint) -> list[CostPoint]:
@@ -285,7 +311,7 @@ def _transfer(to: Builder) -> None:
         setup,
         name=f"{setup.name}-transfer",
         recipe=setup.recipe.replace(**changes),
-        finetuning=setup.finetuning.replace(**changes),
+        finetunings=tuple(way.replace_recipe(**changes) for way in setup.finetunings),
         subject=subject,
     )
     target = Builder(to.graph, other)

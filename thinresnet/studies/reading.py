@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from thinresnet import recipe as recipes
-from thinresnet.budget import QUANTITIES, Budget
+from thinresnet.budget import BOUNDED, Budget
 from thinresnet.convert import NAME, convert, setting, unknown_name
 from thinresnet.errors import InputError
 from thinresnet.identity import differing
+from thinresnet.networks.latency import LatencyTable, read_table
 from thinresnet.pruning.method import SCOPES
 from thinresnet.pruning.registry import method
 from thinresnet.studies.distill import read_distillations
+from thinresnet.studies.finetuning import read_finetunings
 from thinresnet.studies.stages import CostPoint
 from thinresnet.studies.study import Pruner, Study, Subject, TrainingSetup
 from thinresnet.yamls import read_documents
@@ -30,6 +32,7 @@ class _Budgets:
 
     macs: str | int | float = setting(None)
     params: str | int | float = setting(None)
+    latency: str | int | float = setting(None)
     to: str = setting(None, pattern=NAME)
 
     def __post_init__(self) -> None:
@@ -40,7 +43,7 @@ class _Budgets:
 
     @property
     def given(self) -> dict[str, str | int | float]:
-        found = {quantity: getattr(self, quantity) for quantity in QUANTITIES}
+        found = {quantity: getattr(self, quantity) for quantity in BOUNDED}
         return {quantity: text for quantity, text in found.items() if text is not None}
 
     @property
@@ -105,7 +108,7 @@ class _Document(_Subject):
     about: str = ""
     holdout: float = setting(0.0, low=0, below=1)
     recipes: dict[str, str | dict[str, Any]] = setting(count=(1, 100))
-    finetune: dict[str, Any] = setting(dict)
+    finetune: Any = setting(dict)
     distill: Any = None
     budgets: tuple[_Budgets, ...] = ()
     methods: tuple[_Method, ...] = ()
@@ -114,6 +117,7 @@ class _Document(_Subject):
     seeds: tuple[int, ...] = setting((42,), low=0, count=(1, 1000), distinct=True)
     measure: _Measure = setting(_Measure)
     transfer: _Subject | None = None
+    latency_table: str | None = None  # a file, seen from the study's folder
 
 
 def read_studies(
@@ -127,14 +131,26 @@ def read_studies(
     for number, given in enumerate(documents, start=1):
         where = f"{path}" if len(documents) == 1 else f"{path}, document {number}"
         document = convert(_Document, given, where, source="yaml")
-        found.append(_study(document, where, protocols, changes or {}))
+        table = _latency_table(document, where, path.parent)
+        found.append(_study(document, where, protocols, changes or {}, table))
     names = [study.name for study in found]
     if (twice := _twice(names)) is not None:
         raise InputError(f"{path}: two documents are called {twice!r}; give each study a name of its own")
     return tuple(found)
 
 
-def _study(document: _Document, where: str, protocols: Sequence[str], changes: Mapping[str, Any]) -> Study:
+def _latency_table(document: _Document, where: str, folder: Path) -> LatencyTable | None:
+    """The table that budgets in latency are predicted by."""
+    timed = any(entry.latency is not None for entry in document.budgets)
+    if timed != (document.latency_table is not None):
+        hint = "thinresnet time ARCH --table FILE writes one" if timed else "leave it out, or give such a budget"
+        raise InputError(f"{where}: latency_table: is for budgets in latency, and these need it; {hint}")
+    return None if document.latency_table is None else read_table(folder / document.latency_table)
+
+
+def _study(
+    document: _Document, where: str, protocols: Sequence[str], changes: Mapping[str, Any], table: LatencyTable | None
+) -> Study:
     for name in document.protocols:
         if name not in protocols:
             raise unknown_name(f"{where}: protocols", "protocol", name, protocols)
@@ -157,6 +173,7 @@ def _study(document: _Document, where: str, protocols: Sequence[str], changes: M
         timing_batch=document.measure.batch_size,
         timing_runs=document.measure.runs,
         transfer=document.transfer.subject if document.transfer else None,
+        latency_table=table,
     )
 
 
@@ -187,21 +204,25 @@ def _setups(document: _Document, where: str, changes: Mapping[str, Any]) -> Iter
             if not NAME[0].fullmatch(label):
                 raise InputError(f"a recipe's label is {NAME[1]}")
             name: Any = given.get("recipe")
-            finetune: Any = given.get("finetune", {})
-            if not isinstance(name, str) or not isinstance(finetune, dict):
-                raise InputError("takes a `recipe: NAME`, flags of the recipe, `finetune: {flags}` and `distill`")
+            if not isinstance(name, str):
+                raise InputError("takes a `recipe: NAME`, flags of the recipe, `finetune` and `distill`")
             distillations = read_distillations(given.get("distill", document.distill))
             flags = {key: value for key, value in given.items() if key not in ("recipe", "finetune", "distill")}
             over = {**flags, **subject.recipe_changes, **changes}
             recipe = recipes.load(name, over)
-            finetuning = recipes.load(name, {**over, **document.finetune, **finetune})
-            if recipe.initial_checkpoint or finetuning.initial_checkpoint:
+            finetunings = read_finetunings(recipe, [document.finetune, *_own(given, "finetune")])
+            said = {*recipe.differing(), *(flag for own in finetunings for flag in own.flags)}
+            if "initial_checkpoint" in said:
                 raise InputError("initial_checkpoint: the protocols say what a training starts from; leave it out")
-            if any(field.startswith("distill_") for own in (recipe, finetuning) for field in own.differing()):
+            if any(field.startswith("distill_") for field in said):
                 raise InputError("distill_alpha, distill_temperature: say them in `distill: {from: dense, alpha: 0.9}`")
         except InputError as error:
             raise InputError(f"{where}: recipes: {label}: {error}") from None
-        yield from (TrainingSetup(label, recipe, finetuning, subject, distill) for distill in distillations)
+        yield from (TrainingSetup(label, recipe, finetunings, subject, distill) for distill in distillations)
+
+
+def _own(given: Mapping[str, Any], key: str) -> list[Any]:
+    return [given[key]] if key in given else []
 
 
 def _twice(entries: Sequence[Hashable]) -> Hashable | None:

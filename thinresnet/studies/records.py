@@ -21,6 +21,7 @@ def _record(summary: Summary, found: Sequence[Summary]) -> dict[str, Any]:
         "point": summary.point or None,
         "protocol": experiment.protocol,
         "method": experiment.method,
+        "distilled": experiment.distilled,
         "kind": summary.kind,
         "name": summary.name,
         "names": summary.names,
@@ -60,6 +61,7 @@ def _other(summary: Summary) -> dict[str, Any]:
     return {
         "protocol": summary.experiment.protocol,
         "method": summary.experiment.method,
+        "finetuning": summary.experiment.finetuning or None,
         "name": summary.name,
         "training_macs_with_search": summary.training_macs_with_search,
         "folders": [folder.name for folder in summary.folders],

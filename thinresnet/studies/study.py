@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from thinresnet.networks.latency import LatencyTable
 from thinresnet.pruning.method import Method
 from thinresnet.recipe import Recipe
+from thinresnet.studies.finetuning import Finetuning
 from thinresnet.studies.stages import CostPoint
 
 
@@ -52,11 +54,11 @@ class Distill:
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """A way of training a subject: the recipe of the dense parent and of all from scratch, and that of fine-tuning."""
+    """A way of training a subject: the recipe of the dense parent and of all from scratch, and ways of fine-tuning."""
 
     name: str
     recipe: Recipe
-    finetuning: Recipe
+    finetunings: tuple[Finetuning, ...]
     subject: Subject
     distill: Distill | None = None
 
@@ -82,3 +84,8 @@ class Study:
     timing_batch: int
     timing_runs: int
     transfer: Subject | None  # where guided pruning takes what it found
+    latency_table: LatencyTable | None = None  # what budgets in latency are predicted by
+
+    def table_for(self, point: CostPoint) -> LatencyTable | None:
+        """The latency table, where a point bounds the latency."""
+        return self.latency_table if point.bounds_latency else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ class Summary:
     def name(self) -> str:
         """What it is called."""
         name = PROTOCOLS[self.experiment.protocol].label.format(method=self.experiment.method)
+        name = f"{name} ({self.experiment.finetuning})" if self.experiment.finetuning else name
         return f"{name}, distilled" if self.experiment.distilled else name
 
     @property
@@ -186,7 +188,8 @@ def _trained(summary: Summary) -> object:
     if not summary.results or any(result.initial_checkpoint is not None for result in summary.results):
         return None
     seeds = [(own.seed, own.network_sha256, own.recipe_hash, own.training_macs) for own in summary.results]
-    return summary.experiment.recipe, summary.experiment.point, summary.planned, tuple(seeds)
+    own = summary.experiment
+    return own.recipe, own.point, own.distilled, summary.planned, tuple(seeds)
 
 
 def groups(found: Sequence[Summary]) -> dict[str, dict[str, list[Summary]]]:
@@ -214,7 +217,7 @@ def _summary(graph: StudyGraph, store: Store, experiment: Experiment) -> Summary
         stages=tuple(done),
         folders=folders,
         results=tuple(Result.read(folder) for folder in folders),
-        costs_with_search=tuple(_cost_with_search(store, final) for final in done),
+        costs_with_search=tuple(_cost_with_search(store, final, experiment) for final in done),
         timing=read_object(store.folder(experiment.timing) / TIMING) if experiment.timing and timed else None,
     )
 
@@ -224,7 +227,8 @@ def _limit(graph: StudyGraph, experiment: Experiment) -> Costs:
     most = experiment.dense._asdict()
     for point in graph.study.points:
         for own in point.budgets if point.tag == experiment.point else ():
-            most[own.quantity] = min(most[own.quantity], own.limit(getattr(experiment.dense, own.quantity)))
+            if own.quantity in most:  # a latency is kept by prediction, when the network is found
+                most[own.quantity] = min(most[own.quantity], own.limit(getattr(experiment.dense, own.quantity)))
     return Costs(**most)
 
 
@@ -234,13 +238,13 @@ def _bounded(graph: StudyGraph, experiment: Experiment) -> frozenset[str]:
     return frozenset(own.quantity for point in points for own in point.budgets) or frozenset({"macs"} if points else ())
 
 
-def _cost_with_search(store: Store, final: Stage) -> int:
-    """Training MACs of a stage and of all that it depends on, each stage once."""
+def _cost_with_search(store: Store, final: Stage, experiment: Experiment) -> int:
+    """Training MACs of a stage and of all that it depends on, each stage once; of what seeds share, its share."""
     spent: dict[str, int] = {}
     for source in Source(final).chain():
         stage = source.stage
         spent[stage.key] = max(spent.get(stage.key, 0), stage.spent(store.path(source)))
-    return sum(spent.values())
+    return round(sum(Fraction(cost, experiment.shared_by[key]) for key, cost in spent.items()))
 
 
 def scientific(macs: float) -> str:

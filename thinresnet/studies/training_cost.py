@@ -98,6 +98,7 @@ def as_json(graph: StudyGraph, seconds: float) -> dict[str, Any]:
                 "recipe": own.recipe,
                 "protocol": own.protocol,
                 "method": own.method,
+                "finetuning": own.finetuning or None,
                 "budget": own.point,
                 "seeds": len(own.finals),
                 "training_macs": own.training_macs,

@@ -55,7 +55,9 @@ def load_newest(folder: Path, identity: Mapping[str, Any]) -> tuple[dict[str, An
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """What a checkpoint holds, or None where the file is not whole."""
+    """What a checkpoint holds, or None where the file is not whole, or none (a pipe would never be read)."""
+    if not path.is_file():
+        return None
     try:
         with zipfile.ZipFile(path) as parts:
             if parts.testzip() is not None:

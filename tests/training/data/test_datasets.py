@@ -218,3 +218,19 @@ def test_pipes_and_broken_links_are_refused_at_once(folder: Folder) -> None:
     (root / "train" / "class0" / "x.png").unlink()
     (root / "train" / "class0" / "y.png").symlink_to("nowhere")
     assert "class0/y.png: a broken link, or no regular file" in said(root)
+
+
+def test_images_whose_names_are_no_utf8_are_read_and_known(folder: Folder) -> None:
+    root = folder(suffix=".png")
+    first = sorted((root / "train" / "class0").iterdir())[0]
+    first.rename(first.with_name(os.fsdecode(b"\xff\xfe.png")))
+    found = opened(root).train
+    assert len(found) == 36
+    assert len({found.digest(), opened(root).train.digest()}) == 1
+    assert all(found.read(index).size == (16, 16) for index in range(len(found)))
+
+
+def test_a_pipe_that_takes_an_image_s_place_later_is_refused_too(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises(InputError, match=r"x\.png: cannot be read: a folder, device, pipe or socket"):
+        read_image(tmp_path / "x.png")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from thinresnet.network import Network
+from thinresnet.networks.latency import LatencyTable
 from thinresnet.pruning.folder import prune_to_folders
 from thinresnet.pruning.method import settings_of
 from thinresnet.pruning.parent import Parent, read_parent
@@ -35,9 +36,11 @@ class Prune(Stage):
     seed: int
     points: tuple[CostPoint, ...]
     parent: Source | Network  # a network: at initialisation
-    recipe: Recipe | None = None  # at initialisation: how images are read, where the method looks at any
+    recipe: Recipe | None = None  # how the method trains and reads images, where it is not as the parent was trained
     dataset: str | None = None  # as the recipe
     holdout: float = 0.0  # as the recipe
+    latency_table_sha256: str | None = None  # of the next, where a point bounds the latency
+    latency_table: LatencyTable | None = field(default=None, metadata={"decides": False})
     data_dir: str | None = undecided(default=None)
     macs: int = undecided()  # of the parent
     images_seen: int = undecided()  # by the method, at most
@@ -68,12 +71,15 @@ class Prune(Stage):
             stream=self.stream,
             grow=self.grow,
             seed=self.seed,
+            latency_table=self.latency_table,
         )
         found = prune_to_folders(chosen, parent, how, output=folder)
         return {point.tag: path.name for point, (path, _) in zip(self.points, found, strict=True)}
 
     def _parent(self, inputs: Folders) -> Parent:
-        if isinstance(self.parent, Source):
-            return read_parent(str(inputs["parent"]), data_dir=None if self.data_dir is None else Path(self.data_dir))
         recipe = None if self.recipe is None else self.recipe.replace(seed=self.seed)
+        if isinstance(self.parent, Source):
+            data_dir = None if self.data_dir is None else Path(self.data_dir)
+            parent = read_parent(str(inputs["parent"]), data_dir=data_dir)
+            return parent if recipe is None else replace(parent, recipe=recipe)
         return Parent(name=self.parent.arch, network=self.parent, recipe=recipe, holdout=self.holdout)

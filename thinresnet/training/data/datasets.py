@@ -21,7 +21,7 @@ from sklearn.datasets import load_digits
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from thinresnet.errors import InputError, nearest
-from thinresnet.files import cache_folder
+from thinresnet.files import cache_folder, check_regular
 from thinresnet.recipe import Recipe
 from thinresnet.training.data import holdout
 
@@ -115,6 +115,7 @@ def _holds_images(folder: Path) -> bool:
 
 def read_image(path: Path) -> Image.Image:
     """Decode a file, or name it in the refusal."""
+    check_regular(path)
     try:
         with Image.open(path) as image:
             return _in_rgb(image)
