@@ -90,9 +90,6 @@ def test_patches_of_a_linear_layer() -> None:
     assert all((patch == x[number // 2].flatten(0, 1)).all(1).any() for number, patch in enumerate(patches[:, :, 0]))
 
 
-# ThiNet ----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("before", [[], [2, 5]])
 def test_the_greedy_set_is_that_of_the_paper(before: list[int]) -> None:
     """Enumerated from the entries themselves: of all ways to add a channel the one with the least summed squares."""
@@ -150,9 +147,6 @@ def test_thinet_rebuilds_a_layer_as_the_formulas_say() -> None:
     factors = torch.linalg.lstsq(shares[:, left], y[:, None]).solution[:, 0]
     torch.testing.assert_close(weights[0, left], weight.view(6, 9)[left] * factors[:, None])
     torch.testing.assert_close(weights[0, 5], weight.view(6, 9)[5])
-
-
-# LASSO -----------------------------------------------------------------------------------------------------------
 
 
 def _objective(design: np.ndarray[Any, Any], y: np.ndarray[Any, Any], penalty: float) -> Any:
@@ -246,9 +240,6 @@ def test_the_fit_is_ridge_regression_with_the_penalty_of_the_held_out_images() -
     assert not fitted(np.zeros((8, 4)), noisy[:8]).any()
 
 
-# Whole networks --------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", ["thinet", "lasso"])
 def test_responses_come_nearer_to_what_they_were(
     name: str, small: tuple[Network, nn.Module], digits: tuple[recipes.Recipe, Data]
@@ -337,9 +328,6 @@ def test_what_cannot_be_served_is_refused(
     nn.init.constant_(broken.layer2[0].conv1.weight, float("nan"))
     with pytest.raises(InputError, match=r"what 'layer2\.0\.conv2' reads"):
         list(prune(method(name, {"images": 16}), network, broken, SOME, data=data, recipe=recipe))
-
-
-# Samples ---------------------------------------------------------------------------------------------------------
 
 
 class Live(TorchDispatchMode):
