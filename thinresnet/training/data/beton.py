@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from thinresnet.errors import InputError
-from thinresnet.files import replacing
+from thinresnet.files import check_regular, replacing
 from thinresnet.progress import Progress, silent
 from thinresnet.training.data.datasets import Images
 
@@ -188,6 +188,7 @@ class Beton:
     def __init__(self, path: Path):
         self.path = path
         self._decode = decoder()
+        check_regular(path)
         try:
             self.data = np.memmap(path, np.uint8, mode="r")
             self.header, rows, allocations = _read(self.data)
