@@ -36,7 +36,7 @@ setup(
     packages=[*find_packages(include=["thinresnet*"]), "thinresnet.recipes", "thinresnet.baselines"],
     package_dir={"thinresnet.recipes": "recipes", "thinresnet.baselines": "baselines"},
     package_data={
-        "thinresnet": ["*.csv"],
+        "thinresnet": ["*.csv", "py.typed"],
         "thinresnet.pruning": ["methods.json"],
         "thinresnet.recipes": ["*.yaml"],
         "thinresnet.baselines": ["*.yaml", "*.json", "results/**/*", "evaluations/**/*"],

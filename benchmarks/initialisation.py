@@ -19,8 +19,6 @@ import json
 import os
 import platform
 import resource
-import subprocess
-import sys
 import time
 from contextlib import nullcontext
 from datetime import datetime, timezone
@@ -29,7 +27,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from child import ROOT, measured_by_child
+
 WAYS = ("dense", "masked", "pruned")
 
 
@@ -54,16 +53,7 @@ def main() -> None:
 
 
 def _run(way: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, *sys.argv, "--child", way],
-        check=False,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-    )
-    if done.returncode:
-        raise SystemExit(f"{way} failed")
-    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    row = measured_by_child(way)
     print(f"{way:<8} {row['images_per_second']:>9.1f} images/s   {row['memory_mib']:>8.1f} MiB", flush=True)
     return row
 

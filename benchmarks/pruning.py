@@ -16,15 +16,14 @@ import json
 import os
 import platform
 import resource
-import subprocess
-import sys
 import time
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from child import ROOT, measured_by_child
+
 MOST_SECONDS = {"weights": 10, "data": 120}
 
 
@@ -53,16 +52,7 @@ def _methods() -> list[str]:
 
 
 def _run(name: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, *sys.argv, "--child", name],
-        check=False,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-    )
-    if done.returncode:
-        raise SystemExit(f"{name} failed")
-    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    row = measured_by_child(name)
     print(
         f"{name:<12} {row['seconds']:>7.1f} s of {row['most_seconds']}   {row['memory_ratio']:.1f} × the model",
         flush=True,

@@ -23,8 +23,6 @@ import json
 import os
 import platform
 import re
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -35,7 +33,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from child import ROOT, output_of
+
 LEAST_OF_TIMM, LEAST_OF_BARE = 1.8, 0.95
 _TIMM_LINE = re.compile(r"Train: (\d+) \[.*?\(\s*[\d.]+s,\s*([\d.]+)/s\)")
 
@@ -115,24 +114,24 @@ def subset(folder: Path, target: Path, images: int, test_split: str) -> Path:
 
 def _measure(args: argparse.Namespace, job: Job, place: Path) -> dict[str, list[float]]:
     """Images a second of everything, round by round."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "THINRESNET_CACHE": str(place / "cache")}
+    environment = {"THINRESNET_CACHE": str(place / "cache")}
     numbers = itertools.count()
 
     def child(what: str, **more: object) -> float:
         asked = {"what": what, "job": {**vars(job), "data": str(job.data)}, "workers": args.workers, **more}
-        return float(_run([__file__, "--child", json.dumps(asked)], environment).splitlines()[-1])
+        return float(output_of([__file__, "--child", json.dumps(asked)], environment).splitlines()[-1])
 
     def ours(*flags: str) -> float:
         output = place / f"{job.name}-run{next(numbers)}"
         model = ["--arch", job.arch, "--width", str(job.width), "--crop-padding", "0", "--output", str(output)]
-        _run([str(ROOT / "train.py"), *job.flags(2, args.workers), *model, *flags], environment)
+        output_of([str(ROOT / "train.py"), *job.flags(2, args.workers), *model, *flags], environment)
         with next(output.glob("*/timing.csv")).open() as file:
             return float(list(csv.DictReader(file))[-1]["images_per_second"])
 
     def timm(*flags: str) -> float:
         model = ["--model", f"thin_{job.arch}", "--model-kwargs", f"width={job.width}", "--device", "cpu"]
         output = ["--output", str(place / "timm")]
-        printed = _run([str(args.timm_train), *job.flags(2, args.workers), *model, *output, *flags], environment)
+        printed = output_of([str(args.timm_train), *job.flags(2, args.workers), *model, *output, *flags], environment)
         return [float(rate) for epoch, rate in _TIMM_LINE.findall(printed) if epoch == "1"][-1]
 
     compiled = ("--torchcompile", "inductor")
@@ -162,20 +161,6 @@ def _measure(args: argparse.Namespace, job: Job, place: Path) -> dict[str, list[
             found[name].append(measures[name]())
             print(f"{job.name}, round {number}: {name}: {found[name][-1]:,.0f} images/s", flush=True)
     return found
-
-
-def _run(command: list[str], environment: dict[str, str]) -> str:
-    done = subprocess.run(
-        [sys.executable, *command],
-        check=False,
-        text=True,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}")
-    return done.stdout
 
 
 def time_step(asked: dict[str, Any]) -> float:

@@ -32,7 +32,7 @@ def test_reads_what_people_write(text: str, limit: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "G", "2,05G", "-1G", "0", "0%", "nan", "inf", "1e999", "50 %%", "2.05GB", "٣G", "1/2"]
+    "text", ["", "G", "2,05G", "-1G", "0", "0%", "nan", "inf", "1e999", "50 %%", "2.05GB", "٣G", "1/2", "9" * 5000]
 )
 def test_refuses_the_rest_in_one_line(text: str) -> None:
     with pytest.raises(InputError, match="--params") as refusal:
@@ -41,8 +41,21 @@ def test_refuses_the_rest_in_one_line(text: str) -> None:
 
 
 def test_refuses_an_unknown_quantity() -> None:
-    with pytest.raises(InputError, match="macs, params"):
-        Budget.parse("latency", "1G")
+    with pytest.raises(InputError, match="macs, params, latency"):
+        Budget.parse("energy", "1G")
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"), [("12ms", 12_000_000), ("800us", 800_000), (".5 s", 5 * 10**8), ("50%", 77)]
+)
+def test_latency_is_read_in_nanoseconds(text: str, limit: int) -> None:
+    assert Budget.parse("latency", text).limit(155) == limit
+
+
+@pytest.mark.parametrize("text", ["12", "12M", "12 m", "1e3ms", "0ms", "0.1ns", "-5ms", "5MS"])
+def test_latency_takes_a_time_or_a_share(text: str) -> None:
+    with pytest.raises(InputError, match="--latency"):
+        Budget.parse("latency", text)
 
 
 @given(share=st.fractions(min_value=Fraction(1, 100), max_value=200), dense=st.integers(1, 10**12))

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from pathlib import Path
 
 import pytest
 
 from thinresnet.errors import InputError
-from thinresnet.files import building, publish, read_object, remove_unfinished, replacing, write_atomically
+from thinresnet.files import (
+    building,
+    publish,
+    read_bytes,
+    read_object,
+    read_table,
+    remove_unfinished,
+    replacing,
+    write_atomically,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -140,3 +150,38 @@ def test_a_folder_is_built_out_of_sight_by_one_process_at_a_time(tmp_path: Path)
 def test_the_longest_names_are_written(tmp_path: Path, name: str) -> None:
     write_atomically(tmp_path / name, "x")
     assert names(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "/dev/zero", "/dev/full", "socket"])
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "given"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as own:
+            own.bind(str(path))
+    else:
+        path.symlink_to(kind)
+    for read in (read_bytes, read_table, read_object):
+        with pytest.raises(InputError, match=r"given: cannot be read: "):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"epoch,lr\n1\n", "line 2: not as many cells"),
+        (b"epoch,lr\n1,2,3\n", "line 2: not as many cells"),
+        (b"epoch,lr\n1,\xff\n", "not a CSV table"),
+        (b'epoch,lr\n1,"2', "not a CSV table"),
+        (b"epoch\n" + b"1" * 200_000, "not a CSV table"),
+    ],
+)
+def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "table.csv").write_bytes(content)
+    with pytest.raises(InputError, match=rf"table\.csv.*{said}"):
+        read_table(tmp_path / "table.csv")
+    (tmp_path / "table.csv").write_bytes(b"\xef\xbb\xbfepoch,lr\r\n1,2\r\n")
+    assert read_table(tmp_path / "table.csv") == [{"epoch": "1", "lr": "2"}]

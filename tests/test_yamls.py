@@ -46,6 +46,7 @@ def test_documents_are_read_in_order(tmp_path: Path) -> None:
         ("a: 2020-01-01 00:00:00+99:00", "not plain YAML"),
         ("? [1, 2]\n: 3", "not plain YAML"),
         ("? {a: 1}\n: 3", "not plain YAML"),
+        ('a: "\\ud800"', "not plain YAML"),
         ("[" * 5000, ""),
         ("a: \x01", "not plain YAML"),
         ("x" * 2000, "larger than 1,000 bytes"),

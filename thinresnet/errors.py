@@ -24,6 +24,7 @@ _ADVICE = {
     errno.ELOOP: "its links lead in a circle; give another",
 }
 _LONGEST_NAME = 300
+_LONGEST_LINE = 900
 _OF_THE_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
@@ -42,7 +43,9 @@ def nearest(name: str, known: Iterable[str], *, count: int = 3) -> str:
 
 
 def one_line(text: str) -> str:
-    """A message with line ends, and whatever else a terminal would act on or no file could hold, as escapes."""
+    """A message of bounded length with line ends, and whatever else a terminal would act on, as escapes."""
+    if len(text) > _LONGEST_LINE:
+        text = f"{text[: _LONGEST_LINE * 2 // 3]} [...] {text[-_LONGEST_LINE // 3 :]}"
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 

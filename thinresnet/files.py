@@ -79,6 +79,8 @@ def building(folder: Path) -> Iterator[Path]:
 
     Another process that builds the same folder is refused; what a killed one left is removed.
     """
+    if not folder.name:
+        raise InputError(f"{folder}: is a folder that is there already; give the name of a new one")
     part = folder.with_name(f".{_short(folder.name)}{_PART}")
     part.mkdir(parents=True, exist_ok=True)
     handle = os.open(part, os.O_RDONLY)

@@ -52,11 +52,25 @@ def _refuse_twins(node: yaml.MappingNode) -> None:
         seen.add((key.tag, key.value if isinstance(key.value, str) else id(key)))
 
 
+def _refuse_surrogates(value: Any) -> None:
+    """An escape such as `\\ud800` makes a string that no file can hold."""
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, dict):
+        for key, own in value.items():
+            _refuse_surrogates(key)
+            _refuse_surrogates(own)
+    elif isinstance(value, (list, tuple, set)):
+        for own in value:
+            _refuse_surrogates(own)
+
+
 def parse_documents(text: str, where: str, *, strings: bool = False) -> list[Any]:
     """The documents of a YAML text; with `strings` no value becomes a number, a date or null."""
     found = []
     try:
         for document in yaml.load_all(text, Loader=StringLoader if strings else PlainLoader):
+            _refuse_surrogates(document)
             found.append(document)
             if len(found) > MOST_DOCUMENTS:
                 raise InputError(f"{where}: more than {MOST_DOCUMENTS:,} documents")

@@ -1,15 +1,20 @@
-"""The commands that are killed, at a size where each takes a second, and the folders that they begin with."""
+"""The commands that are disturbed, at a size where each takes a second, and the folders that they begin with."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 
-# Imported once, here: every case is a fork of this process.
-from tests.faults.crash import Command, begin, run, said
+from tests.faults import child
+from tests.faults.child import Command
+from tests.faults.crash import begin
+from thinresnet import networks
 from thinresnet.leaderboard.store import render
 
 SMALL = (
@@ -17,6 +22,24 @@ SMALL = (
     "--seed", "1",
 )  # fmt: skip
 BIB = "@misc{thinresnet,\n  title = {{thinresnet}: The Bar That a Structured-Pruning Paper Must Clear},\n}\n"
+PAPER = (
+    "@inproceedings{lin2020hrank,\n  title = {HRank},\n  author = {Lin, A},\n  booktitle = {CVPR},\n  year = {2020}\n}"
+)
+ROWS = f"""common:
+  paper:
+  bibtex: |
+    {PAPER.replace(chr(10), chr(10) + "    ")}
+  dataset: imagenet
+  arch: resnet50
+  family: pruned
+  dense_top1: 76.15
+  dense_macs: 4.09G
+  locator: Table 2
+  read_repo: lmbxmu/HRank
+rows:
+  - {{method: HRank, top1: 74.98, macs: 2.30G}}
+  - {{method: HRank, top1: 71.98, macs: 1.55G}}
+"""
 STUDY = """study: tiny
 arch: resnet20_cifar
 dataset: digits
@@ -30,55 +53,172 @@ seeds: [1]
 """
 
 
-def commands(home: Path, only: Sequence[str] = ()) -> list[Command]:
-    """The commands of these names, or all; what they begin with is made below `home`."""
-    torch.set_num_threads(1)
-    root = home / "work"
-    train = Command("train", ("train", *SMALL, "--epochs", "2", "--holdout", "0.1", "--output", "runs"), home / "empty")
-    (home / "empty").mkdir(parents=True)
-    trained = _after(train, root, home / "trained")
-    folder = next((trained / "runs").iterdir()).relative_to(trained)
-    board = home / "board"
-    shutil.copytree(trained, board)
-    (board / "board.csv").write_text(render([]), encoding="utf-8")
-    (board / "board.bib").write_text(BIB, encoding="utf-8")
-    added = _after(_add(folder, board), root, home / "added")
-    (home / "fit").mkdir()
-    found = [
-        train,
-        Command("prune", ("prune", "l1", str(folder), "--macs", "1%", "--output", "pruned"), trained),
-        _add(folder, board),
-        Command("leaderboard page", ("leaderboard", "page", "--board", "board.csv", "--output", "page.html"), added),
-        Command("fit", ("fit", "resnet20_cifar", "--macs", "50%", "--output", "network.json"), home / "fit"),
-    ]
-    if not only or any(name.startswith("study") for name in only):
-        found += _of_studies(home, root, board)
-    return [command for command in found if not only or command.name in only]
+class Home:
+    """Where commands begin: folders below one, each made when it is asked for, by the commands that come before."""
+
+    def __init__(self, home: Path) -> None:
+        torch.set_num_threads(1)
+        self.home, self.root = home, home / "work"
+
+    def commands(self, only: Sequence[str] = ()) -> list[Command]:
+        """The commands of these names, or all."""
+        unknown = [name for name in only if name not in _MAKERS]
+        if unknown:
+            raise ValueError(f"{unknown[0]}: one of {', '.join(_MAKERS)}")
+        return [make(self, name) for name, make in _MAKERS.items() if not only or name in only]
+
+    def after(self, name: str) -> Path:
+        """What the command of that name leaves."""
+        (command,) = self.commands([name])
+        return self._after(command, f"after {name}")
+
+    @cached_property
+    def empty(self) -> Path:
+        return self._folder("empty")
+
+    @cached_property
+    def train(self) -> Command:
+        given = ("--epochs", "2", "--holdout", "0.1", "--output", "runs")
+        return Command("train", ("train", *SMALL, *given), self.empty)
+
+    @cached_property
+    def trained(self) -> Path:
+        return self._after(self.train, "trained")
+
+    @cached_property
+    def run(self) -> str:
+        """The folder of the trained run, as a command names it."""
+        return str(next((self.trained / "runs").iterdir()).relative_to(self.trained))
+
+    @cached_property
+    def board(self) -> Path:
+        board = self.home / "board"
+        shutil.copytree(self.trained, board)
+        (board / "board.csv").write_text(render([]), encoding="utf-8")
+        (board / "board.bib").write_text(BIB, encoding="utf-8")
+        (board / "rows.yaml").write_text(ROWS, encoding="utf-8")
+        return board
+
+    @cached_property
+    def add(self) -> Command:
+        return Command("leaderboard add", ("leaderboard", "add", self.run, "--board", "board.csv", "--yes"), self.board)
+
+    @cached_property
+    def add_file(self) -> Command:
+        given = ("--file", "rows.yaml", "--board", "board.csv", "--yes")
+        return Command("leaderboard add --file", ("leaderboard", "add", *given), self.board)
+
+    @cached_property
+    def filled(self) -> Path:
+        return self._after(self.add_file, "filled")
+
+    @cached_property
+    def added(self) -> Path:
+        return self._after(self.add, "added")
+
+    @cached_property
+    def untidy(self) -> Path:
+        """A board with Windows line ends."""
+        folder = self.home / "untidy"
+        shutil.copytree(self.added, folder)
+        board = folder / "board.csv"
+        board.write_bytes(board.read_bytes().replace(b"\n", b"\r\n"))
+        return folder
+
+    @cached_property
+    def foreign(self) -> Path:
+        """Somebody's state dicts, and images to measure them on."""
+        folder = self._folder("foreign")
+        random = np.random.default_rng(0)
+        for label in range(10):
+            place = folder / "pictures" / "test" / f"class{label}"
+            place.mkdir(parents=True)
+            Image.fromarray(random.integers(0, 256, (32, 32, 3), np.uint8)).save(place / "0.png")
+        for width in (1, 2):
+            model = networks.build(networks.describe(f"thinresnet20-w{width}", num_classes=10), seed=0)
+            torch.save(model.state_dict(), folder / f"w{width}.pt")
+        return folder
+
+    @cached_property
+    def pictures(self) -> Path:
+        """Class folders to train on."""
+        folder = self._folder("pictures")
+        random = np.random.default_rng(0)
+        for split, count in (("train", 4), ("val", 2)):
+            for label in range(2):
+                (folder / "data" / split / f"class{label}").mkdir(parents=True)
+                for number in range(count):
+                    pixels = random.integers(0, 256, (8, 8, 3), np.uint8)
+                    Image.fromarray(pixels).save(folder / "data" / split / f"class{label}" / f"{number}.png")
+        return folder
+
+    @cached_property
+    def study(self) -> Path:
+        folder = self._folder("study")
+        (folder / "tiny.yaml").write_text(STUDY, encoding="utf-8")
+        return folder
+
+    @cached_property
+    def study_run(self) -> Command:
+        return Command("study run", ("study", "run", "tiny.yaml"), self.study)
+
+    @cached_property
+    def studied(self) -> Path:
+        folder = self._after(self.study_run, "studied")
+        for name in ("board.csv", "board.bib"):
+            shutil.copy(self.board / name, folder / name)
+        return folder
+
+    def _folder(self, name: str) -> Path:
+        folder = self.home / name
+        folder.mkdir(parents=True)
+        return folder
+
+    def _after(self, command: Command, name: str) -> Path:
+        """What the command leaves when nothing disturbs it."""
+        begin(command, self.root)
+        ended = child.run(command.arguments, self.root)
+        if ended.code != 0:
+            raise RuntimeError(f"{command.name}: {ended.said}")
+        shutil.copytree(self.root, self.home / name)
+        return self.home / name
 
 
-def _add(folder: Path, board: Path) -> Command:
-    return Command("leaderboard add", ("leaderboard", "add", str(folder), "--board", "board.csv", "--yes"), board)
-
-
-def _of_studies(home: Path, root: Path, board: Path) -> list[Command]:
-    (home / "study").mkdir()
-    (home / "study" / "tiny.yaml").write_text(STUDY, encoding="utf-8")
-    study = Command("study run", ("study", "run", "tiny.yaml"), home / "study")
-    studied = _after(study, root, home / "studied")
-    for name in ("board.csv", "board.bib"):
-        shutil.copy(board / name, studied / name)
-    return [
-        study,
-        Command("study show", ("study", "show", "tiny.yaml"), studied),
-        Command("study export", ("study", "export", "tiny.yaml", "--board", "board.csv"), studied),
-    ]
-
-
-def _after(command: Command, root: Path, kept: Path) -> Path:
-    """What the command leaves when nothing disturbs it."""
-    begin(command, root)
-    code, _ = run(command, root)
-    if code != 0:
-        raise RuntimeError(f"{command.name}: {said(root)}")
-    shutil.copytree(root, kept)
-    return kept
+_MAKERS = {
+    "train": lambda home, name: home.train,
+    "prune": lambda home, name: Command(
+        name, ("prune", "l1", home.run, "--macs", "1%", "--output", "pruned"), home.trained
+    ),
+    "import": lambda home, name: Command(name, ("import", "w1.pt", "--arch", "thinresnet20-w1"), home.foreign),
+    "evaluate": lambda home, name: Command(
+        name, ("evaluate", home.run, "--dataset", "digits", "--device", "cpu"), home.trained
+    ),
+    "evaluate one file": lambda home, name: Command(
+        name, ("evaluate", "w1.pt", "--data-dir", "pictures", "--device", "cpu"), home.foreign
+    ),
+    "evaluate files": lambda home, name: Command(
+        name, ("evaluate", "w1.pt", "w2.pt", "--data-dir", "pictures", "--device", "cpu"), home.foreign
+    ),
+    "plot": lambda home, name: Command(name, ("plot", home.run), home.trained),
+    "fit": lambda home, name: Command(
+        name, ("fit", "resnet20_cifar", "--macs", "50%", "--output", "network.json"), home.empty
+    ),
+    "leaderboard add": lambda home, name: home.add,
+    "leaderboard add --file": lambda home, name: home.add_file,
+    "leaderboard page": lambda home, name: Command(
+        name, ("leaderboard", "page", "--board", "board.csv", "--output", "page.html"), home.added
+    ),
+    "leaderboard figure": lambda home, name: Command(
+        name,
+        ("leaderboard", "figure", "--board", "board.csv", "--output", "figure.svg", "--csv", "figure.csv"),
+        home.filled,
+    ),
+    "leaderboard check --fix": lambda home, name: Command(
+        name, ("leaderboard", "check", "--fix", "--board", "board.csv"), home.untidy
+    ),
+    "study run": lambda home, name: home.study_run,
+    "study show": lambda home, name: Command(name, ("study", "show", "tiny.yaml"), home.studied),
+    "study export": lambda home, name: Command(
+        name, ("study", "export", "tiny.yaml", "--board", "board.csv"), home.studied
+    ),
+}  # fmt: skip

@@ -17,13 +17,14 @@ import shutil
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-LONGEST_SECONDS = 120
+from tests.faults import child
+from tests.faults.child import Command, Ended
+
 _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.link", "os.symlink", "os.truncate"}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # What two undisturbed runs do not share.
@@ -31,24 +32,16 @@ _PASSING = {
     "seconds", "seconds_total", "images_per_second", "peak_memory_mib", "started", "finished", "sessions", "device",
     "time", "times", "mtime_ns", "git_commit", "git_clean",
 }  # fmt: skip
+_SPEED = re.compile(rb",[0-9]+,(?=[^,]*,[^,]*,[^,]*,[0-9a-f]{64})")  # images a second, four columns before the weights
 _HASH = re.compile(r"\b[0-9a-f]{64}\b")
 
 
 @dataclass(frozen=True)
-class Command:
-    """A command line, run in a folder that begins as a copy of another's."""
-
-    name: str
-    arguments: tuple[str, ...]
-    begins_with: Path | None = None
-
-
-@dataclass(frozen=True)
 class Case:
-    """One kill, and what was wrong after the same command again; nothing if `wrong` is empty."""
+    """One thing that was done to a command or a reader, and what was wrong then; nothing if `wrong` is empty."""
 
-    command: str
-    change: int
+    kind: str
+    subject: str
     what: str
     wrong: str
     seconds: float
@@ -132,48 +125,16 @@ class _Counted:
         return self._file.write(data)
 
 
-def child(command: Command, root: Path, counter: Counter | None) -> NoReturn:
-    """Run the command as the console script would, in the folder `root`; its output goes beside the folder."""
-    code = 1
-    try:
-        os.chdir(root)
-        output = os.open(root.with_name("output"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        for stream in (1, 2):
-            os.dup2(output, stream)
-        sys.argv = ["thinresnet", *command.arguments]
-        from thinresnet import cli
+def run(command: Command, root: Path, *, last: int | None = None, counting: bool = False) -> tuple[Ended, list[str]]:
+    """How it ended, and the changes if they are to be counted."""
+    report = root.with_name("changes")
+    report.write_text("")
 
-        if counter is not None:
-            counter.install()
-        cli.main()
-        code = 0
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else int(error.code is not None)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    def count() -> None:
+        Counter(root, last, os.open(report, os.O_WRONLY | os.O_APPEND)).install()
 
-
-def run(command: Command, root: Path, *, last: int | None = None, counting: bool = False) -> tuple[int, list[str]]:
-    """The exit code (minus the signal), and the changes if they are to be counted."""
-    reading, writing = os.pipe()
-    process = os.fork()
-    if process == 0:
-        os.close(reading)
-        counter = Counter(root, last, writing) if counting or last is not None else None
-        child(command, root, counter)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        changes = pipe.read().decode().splitlines()  # until the child ends
-    end = time.monotonic() + LONGEST_SECONDS
-    while os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        if time.monotonic() > end:
-            os.kill(process, signal.SIGKILL)
-        time.sleep(0.002)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), changes
+    ended = child.run(command.arguments, root, before=count if counting or last is not None else lambda: None)
+    return ended, report.read_text().splitlines()
 
 
 def begin(command: Command, root: Path) -> None:
@@ -188,26 +149,37 @@ def begin(command: Command, root: Path) -> None:
 def campaign(command: Command, root: Path, most: int | None = None) -> Iterator[Case]:
     """Kill the command before each of its changes, or before `most` of them, evenly; each case begins anew."""
     begin(command, root)
-    code, changes = run(command, root, counting=True)
+    ended, changes = run(command, root, counting=True)
     whole = contents(root)
-    if code != 0:
-        raise RuntimeError(f"{command.name}: {said(root)}")
-    step = 1 if most is None else max(1, -(-len(changes) // most))
-    for number in range(1, len(changes) + 1, step):
+    if ended.code != 0:
+        raise RuntimeError(f"{command.name}: {ended.said}")
+    for number in chosen(len(changes), most):
         start = time.monotonic()
         begin(command, root)
-        code, _ = run(command, root, last=number)
-        wrong = "" if code == -signal.SIGKILL else f"ended with {code} instead of being killed: {said(root)}"
-        if not wrong:
-            again, _ = run(command, root)
-            wrong = f"the same command again ended with {again}: {said(root)}" if again else ""
-        wrong = wrong or difference(whole, contents(root))
-        yield Case(command.name, number, changes[number - 1], wrong, round(time.monotonic() - start, 2))
+        ended, _ = run(command, root, last=number)
+        wrong = "" if ended.code == -signal.SIGKILL else f"ended with {ended.code} before being killed: {ended.said}"
+        wrong = wrong or again(command, root, whole)
+        yield Case("crash", command.name, f"before {number}: {changes[number - 1]}", wrong, seconds_since(start))
 
 
-def said(root: Path) -> str:
-    """The end of what the last command printed."""
-    return " | ".join(root.with_name("output").read_text(errors="replace").strip().splitlines()[-3:])
+def chosen(count: int, most: int | None) -> list[int]:
+    """The numbers from 1 to `count`, or `most` of them, evenly, the last among them."""
+    if most is None or most >= count:
+        return list(range(1, count + 1))
+    return sorted({count - round(place * (count - 1) / max(1, most - 1)) for place in range(most)})
+
+
+def again(command: Command, root: Path, whole: dict[str, Any]) -> str:
+    """The same command: what is wrong with how it ends and with what is there then."""
+    ended, _ = run(command, root)
+    if ended.code != 0:
+        return f"the same command again ended with {ended.code}: {ended.said}"
+    return difference(whole, contents(root))
+
+
+def seconds_since(start: float) -> float:
+    """Wall time, to be shown."""
+    return round(time.monotonic() - start, 2)
 
 
 def contents(root: Path) -> dict[str, Any]:
@@ -224,8 +196,14 @@ def contents(root: Path) -> dict[str, Any]:
 def lasting(path: Path) -> Any:
     """What two undisturbed runs share of a file."""
     content = path.read_bytes()
+    if path.name == "evaluations.csv":
+        return _SPEED.sub(b",speed,", content)
     if path.suffix == ".json":
-        return _without_passing(json.loads(content))
+        try:
+            found = json.loads(content)
+        except ValueError:  # half of one
+            return content
+        return sorted(found) if path.name == "timing.json" else _without_passing(found)
     if path.name == "timing.csv":
         return len(content.splitlines())
     return content
@@ -248,5 +226,5 @@ def difference(whole: dict[str, Any], found: dict[str, Any]) -> str:
 
 
 def worst(cases: Sequence[Case]) -> str:
-    """What was wrong first, by the change that it came before."""
-    return next((f"before {case.change} ({case.what}): {case.wrong}" for case in cases if case.wrong), "")
+    """What was wrong first."""
+    return next((f"{case.what}: {case.wrong}" for case in cases if case.wrong), "")

@@ -13,13 +13,15 @@ from thinresnet.evaluation import Evaluation
 from thinresnet.imported import Imported, Origin
 from thinresnet.leaderboard import weights
 from thinresnet.leaderboard.adding import propose_run
+from thinresnet.network import Network
 from thinresnet.preprocessing import Preprocessing
 
 MACS, PARAMS = BaseWidth(20, 8).cost(classes=10, side_px=32)
 DENSE = BaseWidth(20, 16).cost(classes=10, side_px=32)
+NETWORK = Network("resnet20_cifar", {"num_classes": 10}, (3, 32, 32), {"conv1": 8})
 HOW = Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 IMPORTED = Imported(
-    arch="resnet20_cifar", arch_kwargs={"num_classes": 10}, shape="thinresnet20-w8", network_sha256="a" * 64,
+    arch="resnet20_cifar", arch_kwargs={"num_classes": 10}, shape="thinresnet20-w8", network_sha256=NETWORK.sha256,
     dataset="cifar10", classes=10, macs=MACS, params=PARAMS, dense_macs=DENSE[0], dense_params=DENSE[1],
     weights_sha256="b" * 64, origin=Origin("w8.pt", "c", "d", repository=weights.AUTHORS), preprocessing=HOW,
 )  # fmt: skip
@@ -27,7 +29,8 @@ CONFUSION = [
     [800 if row == column else (200 if column == (row + 1) % 10 else 0) for column in range(10)] for row in range(10)
 ]
 EVALUATION = Evaluation(
-    name="w8", arch="resnet20_cifar", arch_kwargs={"num_classes": 10}, shape="thinresnet20-w8", network_sha256="a" * 64,
+    name="w8", arch="resnet20_cifar", arch_kwargs={"num_classes": 10}, shape="thinresnet20-w8",
+    network_sha256=NETWORK.sha256,
     weights_sha256="b" * 64, ema=False, dataset="cifar10-jpeg", images=10_000, images_sha256="e",
     classes=[str(number) for number in range(10)], outputs=10, restricted=False, correct1=8000, correct5=9900,
     correct1_of_all_outputs=8000, loss=0.5, confusion=CONFUSION, resolution=32, macs=MACS, params=PARAMS,
@@ -39,6 +42,7 @@ def _folder(tmp_path: Path, imported: Imported = IMPORTED, evaluation: Evaluatio
     folder = tmp_path / "w8"
     folder.mkdir()
     imported.write(folder)
+    (folder / "network.json").write_text(NETWORK.to_json())
     if evaluation is not None:
         evaluation.write(folder)
     return folder
@@ -64,6 +68,16 @@ def test_an_evaluation_is_a_row(tmp_path: Path) -> None:
 def test_an_evaluation_that_is_no_row(changes: dict[str, object], said: str, tmp_path: Path) -> None:
     folder = _folder(tmp_path, evaluation=replace(EVALUATION, **changes))  # type: ignore[arg-type]
     with pytest.raises(InputError, match=said):
+        weights.result_of(folder)
+
+
+def test_the_network_is_evidence_too(tmp_path: Path) -> None:
+    folder = _folder(tmp_path)
+    (folder / "network.json").write_text(replace(NETWORK, channels={"conv1": 9}).to_json())
+    with pytest.raises(InputError, match=r"network\.json: not the network of imported\.json"):
+        weights.result_of(folder)
+    (folder / "network.json").unlink()
+    with pytest.raises(InputError, match=r"network\.json: cannot be read: no such file"):
         weights.result_of(folder)
 
 

@@ -16,9 +16,7 @@ from thinresnet.networks import Network, build, count, scale
 from thinresnet.networks.cutting import channels_of, readers
 from thinresnet.pruning import methods, prune
 from thinresnet.pruning.gates import gated
-from thinresnet.pruning.group_norm import GroupNorm, Penalty, strengths
 from thinresnet.pruning.job import Job
-from thinresnet.pruning.measures import squares
 from thinresnet.pruning.slimming import Slimming
 from thinresnet.training.data import Data, open_data
 
@@ -197,43 +195,3 @@ def test_slimming_needs_scales(digits: tuple[recipes.Recipe, Data]) -> None:
     model = build(network, seed=0)
     with pytest.raises(InputError, match="no batch norm on"):
         list(prune(Slimming(), network, model, [[Budget.parse("macs", "50%")]], data=data, recipe=recipe))
-
-
-# --- group norm -------------------------------------------------------------------------------------------------------
-
-
-def test_group_norm_counts_all_that_leaves_with_a_channel() -> None:
-    model, channels = unsettled(), channels_of(NETWORK)
-    found = squares(model, channels)
-    block = model.layer2[1]
-    expected = block.conv1.weight.square().sum((1, 2, 3)) + block.bn1.weight.square()
-    expected = expected + block.conv2.weight.square().sum((0, 2, 3))
-    np.testing.assert_allclose(found[channels.slices["layer2.1.conv1"]], expected.detach().numpy(), rtol=1e-6)
-
-
-def test_group_norm_shrinks_the_weak_most() -> None:
-    job = job_for(unsettled())
-    model = job.model
-    own = np.sqrt(squares(model, job.channels))[job.channels.slices["layer2.1.conv1"]]
-    shares = strengths(job, 4.0)
-    span = job.channels.slices["layer2.1.conv1"]
-    np.testing.assert_allclose(shares[span], 2 ** (4 * (own.max() - own) / (own.max() - own.min())))
-    assert (shares[~job.members()] == 0).all()
-
-    for parameter in model.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    Penalty(job, 0.01 * shares).add()
-    rows = torch.from_numpy(0.01 * shares[span])
-    conv1, conv2 = model.layer2[1].conv1.weight, model.layer2[1].conv2.weight
-    torch.testing.assert_close(conv1.grad, conv1.detach() * rows[:, None, None, None], rtol=1e-5, atol=1e-9)
-    torch.testing.assert_close(conv2.grad, conv2.detach() * rows[None, :, None, None], rtol=1e-5, atol=1e-9)
-    norm = model.layer2[1].bn1.weight
-    torch.testing.assert_close(norm.grad, norm.detach() * rows, rtol=1e-5, atol=1e-9)
-    assert not model.conv1.weight.grad.any()  # the stream stays
-
-
-def test_group_norm_ranks_relative_to_each_group() -> None:
-    job = job_for(unsettled())
-    scores = GroupNorm().scores(job)
-    for span in job.channels.slices.values():
-        assert scores[span].mean() == pytest.approx(1)

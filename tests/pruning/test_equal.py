@@ -32,6 +32,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "gradual": {"updates": 1, "channels": 100, "lr": 0.01},
     "group-norm": {"epochs": 1},
     "hrank": {"images": 32},
+    "isomorphic": {"images": 32},
     "lasso": {"images": 32},
     "sfp": {"epochs": 1},
     "slimming": {"epochs": 1},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,13 +12,16 @@ import pytest
 import scipy.optimize
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from thinresnet import recipe as recipes
 from thinresnet.budget import Budget
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, build, cutting, scale
-from thinresnet.pruning import prune
+from thinresnet.pruning import prune, reconstruction
+from thinresnet.pruning.job import Job
 from thinresnet.pruning.reconstruction import Lane, Reading, sampled
 from thinresnet.pruning.registry import method
 from thinresnet.pruning.regression import Lasso, fitted, selection
@@ -332,3 +337,121 @@ def test_what_cannot_be_served_is_refused(
     nn.init.constant_(broken.layer2[0].conv1.weight, float("nan"))
     with pytest.raises(InputError, match=r"what 'layer2\.0\.conv2' reads"):
         list(prune(method(name, {"images": 16}), network, broken, SOME, data=data, recipe=recipe))
+
+
+# Samples ---------------------------------------------------------------------------------------------------------
+
+
+class Live(TorchDispatchMode):
+    """The most bytes that tensors held at once of what was computed inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = 0
+        self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        for own in found if isinstance(found, (tuple, list)) else [found]:
+            if isinstance(own, Tensor):
+                storage = own.untyped_storage()
+                self._alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
+        self._alive = {key: own for key, own in self._alive.items() if not own[0].expired()}
+        self.most = max(self.most, sum(size for _, size in self._alive.values()))
+        return found
+
+
+def _with_batches(data: Data, sizes: list[int], batch: int) -> Data:
+    """The data with another loader: so many batches, of images of these sides in turn."""
+
+    class Split:
+        images_per_epoch, steps_per_epoch = len(sizes) * batch, len(sizes)
+
+        def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+            random = torch.Generator().manual_seed(number)
+            for side in sizes:
+                images = torch.randn(batch, 3, side, side, generator=random)
+                yield images, torch.randint(10, (batch,), generator=random)
+
+    return dataclasses.replace(data, train=Split())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["thinet", "lasso"])
+def test_images_of_several_sizes(
+    name: str, small: tuple[Network, nn.Module], digits: tuple[recipes.Recipe, Data]
+) -> None:
+    """Progressive resizing: each batch has a size of its own."""
+    network, model = small
+    recipe, data = digits
+    chosen = method(name, {"images": 24})
+    (outcome,) = prune(chosen, network, model, SOME, data=_with_batches(data, [8, 16, 12], 8), recipe=recipe)
+    assert outcome.cost.macs <= SOME[0][0].limit(outcome.dense_cost.macs)
+    assert outcome.images_at == {8: 24, 16: 24, 12: 24}  # nine layers, and forward alone is a third
+
+
+def test_thinet_looks_at_ten_images_of_each_class(
+    small: tuple[Network, nn.Module], digits: tuple[recipes.Recipe, Data]
+) -> None:
+    network, model = small
+    recipe, data = digits
+    job = Job("thinet", network, model, (), recipe, data, 0)
+    classes = torch.cat([target for _, target in ThiNet().sample(job)])
+    assert torch.bincount(classes).tolist() == [10] * 10
+    assert sum(len(target) for _, target in ThiNet(images=30).sample(job)) == 30
+
+
+def test_what_is_held_is_one_layers_sample(
+    digits: tuple[recipes.Recipe, Data], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four times the images hold their own samples more, and neither maps nor, where they are many, the images."""
+    network = scale("resnet20_cifar", depths=[1, 1, 1], width=0.5, input_size=_SIZE, num_classes=10)
+    model = build(network, seed=0)
+    recipe, data = digits
+    monkeypatch.setattr(reconstruction, "LARGEST_HELD_BYTES", 0)
+    most = {}
+    for batches in (1, 4):
+        live = Live()
+        for name in ("_read", "rebuild"):  # not around the counter of MACs, which is such a mode too
+            work = getattr(ThiNet, name)
+
+            def watched(*given: Any, work: Any = work, live: Live = live) -> Any:
+                with live:
+                    return work(*given)
+
+            monkeypatch.setattr(ThiNet, name, watched)
+        many = _with_batches(data, [32] * batches, 16)
+        chosen = method("thinet", {"images": 16 * batches, "locations": 1})
+        list(prune(chosen, network, model, SOME, data=many, recipe=recipe))
+        most[batches] = live.most
+    widest = 32 * 9 * 4  # bytes of a sample: what the widest layer reads for one place
+    # Joining the parts of a sample takes it twice; the shares and their sums are a fraction of it.
+    assert most[4] - most[1] <= 3 * (4 - 1) * 16 * widest
+    maps = (4 - 1) * 16 * 8 * 32 * 32 * 4  # of one layer alone, for all images together
+    assert most[4] - most[1] < maps / 4
+
+
+def test_images_that_are_read_again_give_the_same(
+    small: tuple[Network, nn.Module], digits: tuple[recipes.Recipe, Data], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, model = small
+    recipe, data = digits
+    found = []
+    for limit in (0, 2**30):
+        monkeypatch.setattr(reconstruction, "LARGEST_HELD_BYTES", limit)
+        (outcome,) = prune(method("thinet", {"images": 32}), network, model, SOME, data=data, recipe=recipe)
+        found.append(outcome)
+    held, again = (outcome.pruned.model.state_dict() for outcome in found)
+    assert all(torch.equal(held[key], again[key]) for key in held)
+    assert found[0].images_at == found[1].images_at
+
+
+def test_thinet_fine_tunes_after_each_layer(
+    small: tuple[Network, nn.Module], digits: tuple[recipes.Recipe, Data]
+) -> None:
+    network, model = small
+    recipe, data = digits
+    few = _with_batches(data, [8], 8)
+    (outcome,) = prune(method("thinet", {"images": 8, "epochs": 1}), network, model, SOME, data=few, recipe=recipe)
+    (bare,) = prune(method("thinet", {"images": 8}), network, model, SOME, data=few, recipe=recipe)
+    assert outcome.images_at[8] == bare.images_at[8] + 9 * 8
+    assert not torch.equal(outcome.pruned.model.conv1.weight, model.conv1.weight)

@@ -10,9 +10,11 @@ import pytest
 import yaml
 
 import thinresnet
+from tests.networks.made_up_latency import made_up_table
 from thinresnet import recipe as recipes
 from thinresnet.errors import InputError
 from thinresnet.networks import Network, count, scale
+from thinresnet.networks.latency import write_table
 from thinresnet.pruning.registry import method, methods
 from thinresnet.studies import graphs as graphs_module
 from thinresnet.studies import protocol as protocol_module
@@ -380,3 +382,30 @@ def test_sparse_training_from_scratch_has_no_dense_parent(tmp_path: Path) -> Non
     assert not any("-dense-" in stage.name for stage in sparse.finals[0].before())
     assert {own.method for own in graph.experiments if own.protocol == "sparse-train"} == {"slimming", "sss", "sfp"}
     assert "l1 takes no part in sparse-train: its authors prune trained networks" in graph.notes
+
+
+def test_a_study_of_latency_budgets_takes_its_table_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dense = scale("resnet20_cifar", input_size=(3, 8, 8), num_classes=10)
+    table = made_up_table(dense, monkeypatch)
+    write_table(tmp_path / "table.json", table)
+    timed: dict[str, Any] = {
+        "budgets": [{"latency": "80%"}, {"macs": "50%"}], "methods": ["l1"], "latency_table": "table.json",
+        "protocols": ["dense", "scaled-width", "prune-finetune"],
+    }  # fmt: skip
+    graph = graph_from(tmp_path, **timed)
+    final = row(graph, "scaled-width", budget="latency80pct").finals[0]
+    assert isinstance(final, Train)
+    assert isinstance(final.network, Network)
+    assert 0.78 < table.predict_ns(final.network.channels) / table.dense_ns <= 0.8
+    by_point = {stage.points[0].tag: stage for stage in stages(graph, "prune") if isinstance(stage, Prune)}
+    assert by_point["latency80pct"].identity["latency_table_sha256"] == table.sha256
+    assert "latency_table_sha256" not in by_point["macs50pct"].identity
+    for change, says in (
+        ({"latency_table": None}, "budgets in latency"),
+        ({"budgets": [{"macs": "50%"}]}, "budgets in latency"),
+        ({"latency_table": "missing.json"}, "no such file"),
+        ({"protocols": ["dense", "scaled-width", "guided"]}, "leave these protocols out"),
+    ):
+        given = {key: value for key, value in {**timed, **change}.items() if value is not None}
+        with pytest.raises(InputError, match=says):
+            graph_from(tmp_path, **given)

@@ -285,6 +285,8 @@ def test_what_cannot_teach_is_refused_in_a_line(given: str, said: str) -> None:
 def test_other_classes_are_refused(teacher: Result, file: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="it has 10 classes, mine has 3"):
         open_teacher(str(teacher.folder), "mine", ["a", "b", "c"])
+    with pytest.raises(InputError, match="known public weights have 10, 100, 1000 classes, the images have 3"):
+        open_teacher("thinresnet20-w16", "mine", ["a", "b", "c"])
     with pytest.raises(InputError, match="it was trained on digits, these images are cifar10"):
         open_teacher(str(teacher.folder), "cifar10", TEN)
     with pytest.raises(InputError, match="it was trained on cifar10, these images are digits"):

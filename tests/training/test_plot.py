@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from thinresnet import cli
 from thinresnet.errors import InputError
+from thinresnet.training import plot as curves
 from thinresnet.training.plot import plot
 
 METRICS = """epoch,updates,lr,train_loss,test_loss,test_top1,test_top5,holdout_loss,holdout_top1,holdout_top5
@@ -77,6 +78,28 @@ def test_a_folder_without_curves_is_refused_by_name(run: Path, tmp_path: Path, t
     with pytest.raises(InputError, match=r"metrics\.csv: "):
         plot([run], tmp_path / "curves")
     assert not list(tmp_path.glob("curves*"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("1,10,", "x,10,", "epoch: takes an integer, 1 to 1,000,000, got 'x'"),
+        ("2,20,", f"{10**9},20,", "epoch: takes an integer"),
+        ("lr,", "rate,", "lr: takes a number in every epoch, got None"),
+        ("31.5", "much", "test_top1: takes a number in every epoch, got 'much'"),
+        ("2.1,,", "2.1", "line 2: not as many cells"),
+    ],
+)
+def test_a_damaged_table_is_refused_by_name(run: Path, tmp_path: Path, old: str, new: str, said: str) -> None:
+    (run / "metrics.csv").write_text(METRICS.replace(old, new))
+    with pytest.raises(InputError, match=rf"metrics\.csv.*{said}"):
+        plot([run], tmp_path / "curves")
+
+
+def test_a_table_that_a_spreadsheet_saved_and_losses_that_are_not_finite(run: Path) -> None:
+    (run / "metrics.csv").write_bytes(b"\xef\xbb\xbf" + METRICS.replace("2.0,31.5", "nan,31.5").encode())
+    losses = [row for row in curves._long(run) if row["kind"] == "loss" and row["part"] == "test"]
+    assert [row["epoch"] for row in losses] == [2]
 
 
 def test_the_verbs(run: Path) -> None:

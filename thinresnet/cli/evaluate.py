@@ -143,12 +143,7 @@ def evaluate_verb(
 
     if not data_dir and not dataset:
         raise InputError("no images: give --data-dir DIR with test images in class folders, or --dataset torch/cifar10")
-    if as_json:
-        refuse_idle(context, "with --json", f"{EVALUATION_FILE} holds both", these=("per_class", "confusion"))
-    if dataset:
-        refuse_idle(context, "with --dataset", "its test images are one set", these=("split",))
-    if dataset == "digits":
-        refuse_idle(context, "with --dataset digits", "these images come with scikit-learn", these=("data_dir",))
+    _refuse_idle_flags(context, dataset, as_json=as_json)
     test = TestImages.open(data_dir, dataset, split)
     prepared = preprocessing_given(mean, std, resize, crop, interpolation, resize_on)
     home = output or Path("evaluations")
@@ -166,6 +161,15 @@ def evaluate_verb(
         evaluation.write(folder)
         folders.append(folder)
     _report(found, folders, home if output or len(found) > 1 else None, per_class, confusion, as_json)
+
+
+def _refuse_idle_flags(context: typer.Context, dataset: str, *, as_json: bool) -> None:
+    if as_json:
+        refuse_idle(context, "with --json", f"{EVALUATION_FILE} holds both", these=("per_class", "confusion"))
+    if dataset:
+        refuse_idle(context, "with --dataset", "its test images are one set", these=("split",))
+    if dataset == "digits":
+        refuse_idle(context, "with --dataset digits", "these images come with scikit-learn", these=("data_dir",))
 
 
 def _chosen(what: list[str]) -> list[str]:

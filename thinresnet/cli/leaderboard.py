@@ -18,6 +18,7 @@ from thinresnet.cli.leaderboard_output import (
     ResolutionOption,
     cells_asked,
     read,
+    read_rows,
 )
 from thinresnet.cli.leaderboard_verdicts import compare, holes, show
 from thinresnet.cli.terminal import JsonFlag, print_json
@@ -80,6 +81,47 @@ def check(
         raise typer.Exit(2)
     if not as_json:
         print(f"{path}: every rule kept")
+
+
+@app.command()
+def diff(
+    before: Annotated[Path, typer.Argument(metavar="BOARD", help="The board as it was.")],
+    as_json: JsonFlag = False,
+    board: BoardOption = None,
+) -> None:
+    """Show what is new on the board against another one, with verdicts, and which verdicts of other rows it moves.
+
+    Example: git show main:leaderboard.csv > before.csv && thinresnet leaderboard diff before.csv
+    """
+    from thinresnet.leaderboard.difference import difference
+    from thinresnet.leaderboard.store import read_board
+
+    found = difference(read_board(before), read_rows(board))
+    if as_json:
+        print_json(
+            {
+                "new": [{"id": row.entry.id, "verdict": row.says} for row in found.new],
+                "changed": [{"id": one.row.entry.id, "columns": one.columns} for one in found.changed],
+                "gone": [entry.id for entry in found.gone],
+                "moved": [
+                    {"id": one.after.entry.id, "before": one.before.says, "after": one.after.says}
+                    for one in found.moved
+                ],
+            }
+        )
+        return
+    for row in found.new:
+        print(f"new      {row.entry.id}: {row.verdict.says if row.verdict else 'serves as a reference'}")
+    for one in found.changed:
+        print(f"changed  {one.row.entry.id}: {', '.join(one.columns)}; {one.row.says}")
+    for entry in found.gone:
+        print(f"gone     {entry.id}")
+    for moved in found.moved:
+        print(f"moved    {moved.after.entry.id}: {moved.before.says}, now {moved.after.says}")
+    print(
+        f"{len(found.new)} new, {len(found.changed)} changed, {len(found.gone)} gone, "
+        f"{len(found.moved)} verdicts of other rows moved"
+    )
 
 
 @app.command()

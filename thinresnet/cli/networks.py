@@ -6,13 +6,15 @@ import fnmatch
 import hashlib
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from thinresnet.budget import parse_budgets, short
+from thinresnet.budget import LATENCY, milliseconds, parse_budgets, short
 from thinresnet.cli.counted import remembered
+from thinresnet.cli.latency import LatencyTableFile, latency_table_of, say_latency, write_latency_table
 from thinresnet.cli.next_steps import training_line
 from thinresnet.cli.terminal import JsonFlag, print_json, print_table, progress, say
 from thinresnet.errors import InputError, nearest
@@ -22,6 +24,7 @@ from thinresnet.runs import is_weights_file
 if TYPE_CHECKING:
     from thinresnet.network import Network
     from thinresnet.networks.cost import Cost
+    from thinresnet.networks.timing import Timing
 
 What = Annotated[
     str, typer.Argument(metavar="ARCH|FILE", help="An architecture, a network.json, a run folder or a file of weights.")
@@ -151,6 +154,8 @@ def fit_verb(
     arch: Annotated[str, typer.Argument(metavar="ARCH", help="An architecture.")],
     macs: Annotated[str | None, typer.Option(help="At most this many MACs: 2.05G, or a share: 50%.")] = None,
     params: Annotated[str | None, typer.Option(help="At most this many parameters: 12M or 50%.")] = None,
+    latency: Annotated[str | None, typer.Option(help="At most this predicted time of a batch: 12ms or 50%.")] = None,
+    latency_table: LatencyTableFile = None,
     scaling: Annotated[str, typer.Option(help="What is scaled: width, interior, depth, growth, resolution.")] = "width",
     round_to: RoundTo = 1,
     input_px: InputPx = None,
@@ -163,13 +168,17 @@ def fit_verb(
     Example: thinresnet fit resnet50 --macs 2.05G --output half.json
     """
     from thinresnet.networks import count, fit, scale
+    from thinresnet.networks.latency_measuring import latency_record
 
-    budgets = parse_budgets({"macs": macs, "params": params})
-    kwargs = _kwargs(num_classes)
-    network = fit(arch, budgets, scaling=scaling, round_to=round_to, input_size=_input_size(arch, input_px), **kwargs)
-    cost = count(network)
-    reference = count(scale(arch, input_size=_input_size(arch, input_px), **kwargs))
+    budgets = parse_budgets({"macs": macs, "params": params, LATENCY: latency})
+    kwargs: dict[str, Any] = {**_kwargs(num_classes), "input_size": _input_size(arch, input_px)}
+    dense = scale(arch, **kwargs)
+    table = None if latency is None else latency_table_of(dense, latency_table)
+    network = fit(arch, budgets, scaling=scaling, round_to=round_to, latency_table=table or latency_table, **kwargs)
+    cost, reference = count(network), count(dense)
     record = _as_record(network, cost, reference)
+    if table is not None:
+        record["latency"] = latency_record(table, network)
     if output is not None:
         from thinresnet.files import write_atomically
 
@@ -179,9 +188,15 @@ def fit_verb(
         return
     _print_cost(record)
     for budget in budgets:
-        limit = budget.limit(reference.macs if budget.quantity == "macs" else reference.params)
-        used = cost.macs if budget.quantity == "macs" else cost.params
-        print(f"--{budget.quantity} {budget.text}: {used:,} of {limit:,} ({used / limit:.2%} used)")
+        if budget.quantity == LATENCY and table is not None:
+            limit, used = budget.limit(table.dense_ns), table.predict_ns(network.channels)
+            says = f"{milliseconds(used)} of {milliseconds(limit)}"
+        else:
+            limit, used = (budget.limit(getattr(reference, budget.quantity)), getattr(cost, budget.quantity))
+            says = f"{used:,} of {limit:,}"
+        print(f"--{budget.quantity} {budget.text}: {says} ({used / limit:.2%} used)")
+    if table is not None:
+        say_latency(record["latency"])
     if output is not None:
         print(f"Written to {output}; train it with: {training_line(output, network.input_size[1])}")
 
@@ -200,6 +215,10 @@ def time_verb(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; the GPU where there is one.")] = None,
     channels_last: Annotated[bool, typer.Option("--channels-last", help="Channels-last memory layout.")] = False,
     compiled: Annotated[bool, typer.Option("--compile", help="torch.compile both networks.")] = False,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="Time every layer at several widths instead, and write the table for --latency."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Measure latency and throughput here, against the dense network, beside the MAC ratio.
@@ -211,6 +230,14 @@ def time_verb(
     from thinresnet import base_width
     from thinresnet.networks import measure
 
+    if table is not None:
+        flags = {"--width": width, "--interior": interior, "--round-to": round_to}
+        given = [flag for flag, value in flags.items() if value is not None]
+        for flag in [*given, *(["--channels-last"] if channels_last else []), *(["--compile"] if compiled else [])]:
+            raise InputError(f"{flag}: a latency table holds all widths, in float32, not compiled; leave it out")
+        network, _ = _network_and_dense(what, arch, None, None, None, input_px, num_classes)
+        write_latency_table(network, table, batch_size=batch_size, runs=runs, device=device, as_json=as_json)
+        return
     if width is None and interior is None and not _is_described(what) and base_width.parse(what) is None:
         width = 0.5
     network, dense = _network_and_dense(what, arch, width, interior, round_to, input_px, num_classes)
@@ -226,6 +253,12 @@ def time_verb(
             compiled=compiled,
             on_run=lambda: show(f"timing {network.arch}", next(done), runs * len(pair)),
         )
+    _print_timings(network, dense, timings, batch_size, runs, as_json)
+
+
+def _print_timings(
+    network: Network, dense: Network, timings: Sequence[Timing], batch_size: int, runs: int, as_json: bool
+) -> None:
     rows = [
         {
             "network": "dense" if timing.network == dense else "this network",

@@ -11,13 +11,17 @@ from typing import Annotated, Any
 
 import typer
 
-from thinresnet.budget import QUANTITIES, Budget, short
+from thinresnet.budget import Budget, short
 from thinresnet.cli.catalogue import COLUMNS, Row, as_markdown, cells, method_rows, settings_rows
 from thinresnet.cli.idle import refuse_idle
+from thinresnet.cli.latency import LatencyTableFile, latency_row, say_latency
 from thinresnet.cli.next_steps import training_line
 from thinresnet.cli.terminal import JsonFlag, note, print_json, print_table, progress, say
 from thinresnet.errors import InputError
 
+Params = Annotated[list[str] | None, typer.Option(help="At most this many parameters: 12M or 50%.")]
+Latencies = Annotated[list[str] | None, typer.Option(help="At most this predicted time of a batch: 12ms or 50%.")]
+LARGEST_SEED = 2**63 - 1  # of torch
 app = typer.Typer()
 GROUP = "thinresnet.methods"  # as in pruning/registry.py, which takes seconds to import
 
@@ -58,6 +62,9 @@ OwnMethod = Annotated[
 ArchOfWeights = Annotated[
     str | None, typer.Option(help="Of a file of weights: its architecture, where its layers do not tell.")
 ]
+Pretrained = Annotated[
+    bool, typer.Option("--pretrained", help="The architecture's pretrained weights, by timm's loader.")
+]
 Holdout = Annotated[float | None, typer.Option(help="Share of the training set kept aside; default: the run's own.")]
 
 
@@ -67,7 +74,9 @@ def prune_verb(
     method: Annotated[str, typer.Argument(metavar="[METHOD]", help="What prunes: see --list.")] = "",
     what: What = "",
     macs: Macs = None,
-    params: Annotated[list[str] | None, typer.Option(help="At most this many parameters: 12M or 50%.")] = None,
+    params: Params = None,
+    latency: Latencies = None,
+    latency_table: LatencyTableFile = None,
     to: To = None,
     scope: Scope = None,
     stream: Stream = None,
@@ -76,13 +85,16 @@ def prune_verb(
     settings: Settings = None,
     own: OwnMethod = None,
     weights: Annotated[Path | None, typer.Option(help="The network's weights, where it is not a run folder.")] = None,
+    pretrained: Pretrained = False,
     arch: ArchOfWeights = None,
     input_px: Annotated[int | None, typer.Option("--input", help="Side of an architecture's input in pixels.")] = None,
     num_classes: Annotated[int | None, typer.Option(help="Number of an architecture's classes.")] = None,
     recipe: Annotated[str | None, typer.Option(help="How to train and read images; default: the run's own.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="The images, where they are not where the run says.")] = None,
     holdout: Holdout = None,
-    seed: Annotated[int | None, typer.Option(help="The random seed; default: the run's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=LARGEST_SEED, help="The random seed; default: the run's.")
+    ] = None,
     recalibrate: Recalibrate = 2048,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of runs.")] = Path("runs"),
     list_methods: Annotated[bool, typer.Option("--list", help="Say what each method needs, serves and does.")] = False,
@@ -104,8 +116,9 @@ def prune_verb(
         _list(own, names, _Shown(published, as_markdown_, as_json))
         return
     wanted, subject = _wanted_method(own, names)
-    source = _Source(subject, arch, weights, input_px, num_classes, recipe, data_dir, holdout)
-    given = _Given(macs or [], params or [], to, scope, stream, round_to, preconfig, seed, recalibrate)
+    source = _Source(subject, arch, weights, pretrained, input_px, num_classes, recipe, data_dir, holdout)
+    texts = {"macs": macs or [], "params": params or [], "latency": latency or []}
+    given = _Given(texts, latency_table, to, scope, stream, round_to, preconfig, seed, recalibrate)
     done = _prune(wanted, dict(setting(text) for text in settings or []), source, given, output)
     if as_json:
         print_json([{"folder": str(folder), **record.to_json()} for folder, record in done])
@@ -130,6 +143,7 @@ class _Source:
     what: str
     arch: str | None
     weights: Path | None
+    pretrained: bool
     input_px: int | None
     num_classes: int | None
     recipe: str | None
@@ -142,6 +156,8 @@ class _Source:
         from thinresnet.networks.describe import describe
         from thinresnet.pruning.parent import read_parent
 
+        if self.pretrained:
+            return self._pretrained()
         found = read_parent(
             self.what,
             arch=self.arch,
@@ -158,13 +174,30 @@ class _Source:
         kwargs: dict[str, Any] = {} if self.num_classes is None else {"num_classes": self.num_classes}
         return replace(found, network=describe(self.what, input_size=size, **kwargs))
 
+    def _pretrained(self) -> Any:
+        """An architecture with its pretrained weights, at the input that they were trained for."""
+        from thinresnet.pruning.parent import read_parent
+        from thinresnet.training.pretrained import pretrained_weights
+
+        if self.weights is not None or self.input_px is not None or self.arch is not None:
+            raise InputError(
+                "--pretrained brings weights and their input size; leave out --weights, --arch and --input"
+            )
+        if Path(self.what).exists():
+            raise InputError(f"--pretrained: {self.what} is a file or a folder; the flag is for architectures")
+        network, weights = pretrained_weights(self.what, self.num_classes)
+        found = read_parent(
+            self.what, weights=weights, recipe=self.recipe, data_dir=self.data_dir, holdout=self.holdout
+        )  # fmt: skip
+        return replace(found, network=network)
+
 
 @dataclass(frozen=True)
 class _Given:
     """The flags that say how far to prune."""
 
-    macs: list[str]
-    params: list[str]
+    budget_texts: dict[str, list[str]]
+    latency_table: Path | None
     to: str | None
     scope: str | None
     stream: bool | None
@@ -175,11 +208,10 @@ class _Given:
 
     def budgets(self) -> tuple[tuple[Budget, ...], ...]:
         """One set of budgets a folder."""
-        texts = {quantity: own for quantity, own in zip(QUANTITIES, (self.macs, self.params), strict=True) if own}
+        texts = {quantity: own for quantity, own in self.budget_texts.items() if own}
         if len({len(own) for own in texts.values()}) > 1:
-            raise InputError(
-                f"--macs is given {len(self.macs)} times and --params {len(self.params)}: each folder takes one of each"
-            )
+            times = " and ".join(f"--{quantity} {len(own)} times" for quantity, own in texts.items())
+            raise InputError(f"{times}: each folder takes one of each")
         columns = [[Budget.parse(quantity, text) for text in own] for quantity, own in texts.items()]
         return tuple(zip(*columns, strict=True))
 
@@ -210,11 +242,12 @@ def _wanted_method(own: str | None, names: list[str]) -> tuple[Any, str]:
 def _prune(kind: Any, settings: dict[str, str], source: _Source, given: _Given, output: Path) -> list[tuple[Path, Any]]:
     """Prune into folders."""
     from thinresnet.networks import read_network
+    from thinresnet.networks.latency_measuring import table_of
     from thinresnet.pruning.folder import prune_to_folders
     from thinresnet.pruning.method import INITIALISATION
     from thinresnet.pruning.presets import preset
     from thinresnet.pruning.registry import configured
-    from thinresnet.pruning.session import How
+    from thinresnet.pruning.session import How, recalibrates
 
     method = configured(kind, settings)
     parent = source.parent()
@@ -229,16 +262,31 @@ def _prune(kind: Any, settings: dict[str, str], source: _Source, given: _Given, 
         round_to=given.round_to,
         grow=given.preconfig,
         seed=parent.seed if given.seed is None else given.seed,
+        latency_table=None if given.latency_table is None else table_of(parent.network, given.latency_table),
         recalibrate=given.recalibrate,
     )
-    if method.when == INITIALISATION and source.weights is not None:
-        raise InputError(f"--weights: {method.name} acts at initialisation, on weights drawn from --seed; leave it out")
+    if method.when == INITIALISATION and (source.weights is not None or source.pretrained):
+        flag = "--pretrained" if source.pretrained else "--weights"
+        raise InputError(f"{flag}: {method.name} acts at initialisation, on weights drawn from --seed; leave it out")
     command = ["thinresnet", *sys.argv[1:]]
     with progress() as shown:
         done = list(prune_to_folders(method, parent, how, output=output, command=command, progress=shown))
     if method.when != INITIALISATION and parent.weights is None:
-        note("No weights were given: the network is as it was drawn.")
+        note(_no_weights(source.what))
+    elif given.recalibrate and recalibrates(method) and not all(record.recalibrate for _, record in done):
+        note(
+            "Batch norms keep the statistics of the network before the cut, for want of images: give a run whose data "
+            "are at hand, or --recipe and --data-dir (--recalibrate 0: leave them on purpose)."
+        )
     return done
+
+
+def _no_weights(what: str) -> str:
+    """What is pruned where no weights were given, and how to give some."""
+    said = "No weights were given: the network is as it was drawn from the random seed."
+    if Path(what).exists():
+        return said
+    return f"{said} Its pretrained weights: --pretrained; a file of them: thinresnet import FILE, then prune that run."
 
 
 def _list(own: str | None, names: list[str], shown: _Shown) -> None:
@@ -303,6 +351,8 @@ def _report(folder: Path, record: Any) -> None:
             ("parameters", record.parent_params, record.params, record.dense_params),
         )
     ]
+    if record.latency is not None:
+        rows.append(latency_row(record.latency))
     if record.holdout_before is not None and record.holdout_pruned is not None:
         top1 = (f"{score['top1']:.2f} %" for score in (record.holdout_before, record.holdout_pruned))
         rows.append(("hold-out top-1, before fine-tuning", *top1, ""))
@@ -313,6 +363,8 @@ def _report(folder: Path, record: Any) -> None:
             for which, (density, name) in (("sparsest", left[0]), ("densest", left[-1]))
         ]
     print_table(("", "before", "after", "of dense"), rows, title=f"{record.method} ({record.when})")
+    if record.latency is not None:
+        say_latency(record.latency)
     if record.reconstruction:
         say(f"Reconstruction, {record.reconstruction}.")
     if record.masked:

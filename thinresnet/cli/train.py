@@ -117,6 +117,8 @@ def _train(arguments: list[str], *, visible: bool) -> tuple[Result, bool]:
         release_masks = release_masks or settings.get("release_masks", False)
     else:
         network, size, shape = choose_network(options, recipe)
+    if options.pretrained:
+        recipe = _from_pretrained(options, recipe)
     embedded = options.recipe is None and folder is None and recipe.dataset == EMBEDDED
     if visible and embedded:
         print(f"No recipe was named: training on the small embedded dataset, with the recipe {EMBEDDED}.", flush=True)
@@ -140,6 +142,20 @@ def _train(arguments: list[str], *, visible: bool) -> tuple[Result, bool]:
         release_masks=release_masks,
     )
     return result, embedded
+
+
+def _from_pretrained(options: argparse.Namespace, recipe: Recipe) -> Recipe:
+    """The recipe that starts from the architecture's pretrained weights."""
+    from thinresnet.training.pretrained import pretrained_weights
+
+    shaped = [name for name in ("width", "interior", "network", "resume", *QUANTITIES) if getattr(options, name)]
+    if recipe.initial_checkpoint or shaped:
+        other = "initial-checkpoint" if recipe.initial_checkpoint else shaped[0]
+        raise InputError(f"--pretrained: weights of the architecture as it is; leave out --{other}")
+    if recipe.model_kwargs:
+        raise InputError("--pretrained: weights of the architecture as it is; the recipe or a flag sets model_kwargs")
+    _, weights = pretrained_weights(recipe.model.removeprefix("thin_"), recipe.num_classes)
+    return recipe.replace(initial_checkpoint=str(weights))
 
 
 def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, Recipe, str]:
@@ -284,6 +300,7 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
 def _add_own(parser: argparse.ArgumentParser) -> None:
     run = next(group for group in parser._action_groups if group.title == "recipe and run")
     run.add_argument("--output", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default: runs)")
+    run.add_argument("--pretrained", action="store_true", help="start from the pretrained weights of timm")
     run.add_argument("--holdout", type=float, default=0.0, metavar="X", help="share of the training set held out (0)")
     run.add_argument("--loader", default="auto", metavar="NAME", help="auto, memory, ffcv or torch (default: auto)")
     run.add_argument(

@@ -37,6 +37,9 @@ _AMOUNT = re.compile(
 _SMALLEST_COUNT = 1000
 
 
+_LONGEST = 60  # characters of a figure
+
+
 def read_amount(name: str, text: str) -> tuple[str, bool]:
     """An amount in units of its column, and whether it was called FLOPs, which count one or two a MAC."""
     found = _AMOUNT.fullmatch(text.strip())
@@ -44,7 +47,7 @@ def read_amount(name: str, text: str) -> tuple[str, bool]:
     if text.strip().endswith("%"):
         column = "params" if name in PARAMS else "cost"
         raise InputError(f"{name}: {text!r} is a share; give it as {column}_kept_pct (what stays) or {column}_cut_pct")
-    if not found:
+    if not found or len(text) > _LONGEST:
         raise InputError(f"{name}: {text!r} is not an amount such as {example}, 512M or 853018")
     digits, scale, what = found[1], found[2].lower(), (found[3] or "").lower()
     if what and (what in ("params", "parameters")) != (name in PARAMS):

@@ -10,7 +10,6 @@ import json
 import math
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 from thinresnet import base_width
 from thinresnet.convert import one_of
 from thinresnet.errors import InputError
+from thinresnet.files import building, publish
 from thinresnet.leaderboard import weights
 from thinresnet.leaderboard.evidence import check_evidence
 from thinresnet.leaderboard.schema import DATASETS, NAMES, Entry, Fault, format_row
@@ -148,12 +148,10 @@ def keep_evidence(board: Path, evidence: str, folders: Sequence[Path]) -> None:
     for target, folder in targets.items():
         if target.exists():
             continue
-        part = target.with_name(f".{target.name}.part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        for name in _proofs(folder):
-            (part / name).write_bytes(_published(folder / name))
-        part.rename(target)
+        with building(target) as part:
+            for name in _proofs(folder):
+                (part / name).write_bytes(_published(folder / name))
+            publish(part, target)
 
 
 def _proofs(folder: Path) -> list[str]:

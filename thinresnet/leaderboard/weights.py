@@ -18,8 +18,9 @@ from thinresnet.imported import Imported
 from thinresnet.leaderboard.holes import ABOVE, BELOW, WIDE, Hole
 from thinresnet.leaderboard.schema import DATASETS, Entry
 from thinresnet.leaderboard.verdicts import Verdict
+from thinresnet.network import Network
 from thinresnet.public_weights import PublicWeights
-from thinresnet.runs import EVALUATION_FILE, IMPORTED_FILE, RESULT_FILE
+from thinresnet.runs import EVALUATION_FILE, IMPORTED_FILE, NETWORK_FILE, RESULT_FILE
 
 TEST_IMAGES = {"imagenet": 50_000, "cifar10": 10_000, "cifar100": 10_000, "cifar10-jpeg": 10_000}
 AUTHORS = "brain-bzh/baseline-pruning"
@@ -188,6 +189,10 @@ def _check(folder: Path, imported: Imported, found: Evaluation) -> None:
     for name in ("weights_sha256", "network_sha256", "arch"):
         if getattr(found, name) != getattr(imported, name):
             raise InputError(f"{path}, {name}: of other weights than {IMPORTED_FILE}; evaluate {folder} again")
+    network = folder / NETWORK_FILE
+    # A link could carry any file of this machine along.
+    if network.is_symlink() or Network.read(network).sha256 != imported.network_sha256:
+        raise InputError(f"{network}: not the network of {IMPORTED_FILE}; import the weights again")
     if found.restricted:
         raise InputError(
             f"{path}: predictions are restricted to {len(found.classes)} of {found.outputs} classes; a row is of all"

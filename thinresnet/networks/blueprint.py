@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from thinresnet.errors import InputError
 from thinresnet.network import Network
+from thinresnet.networks import hub
 from thinresnet.networks.ties import Ties, find_ties
 from thinresnet.networks.tracer import shapes_only
 
@@ -119,6 +120,8 @@ def construct(network: Network, device: str = "cpu") -> nn.Module:
     for info in _feature_info(model):
         if info["module"] in facts.feature_widths:
             info["num_chs"] = facts.feature_widths[info["module"]]
+    is_dense = dict(network.channels) == plan.ties.dense_widths()
+    hub.tell_timm(model, network, network.arch if is_dense else hub.ENTRYPOINT)
     return model
 
 
@@ -324,6 +327,17 @@ def _follow_selective_kernel(module: Any) -> None:
     module.out_channels = module.paths[0].conv.out_channels
 
 
+def _follow_head(module: Any) -> None:
+    if isinstance(module.fc, nn.Linear):
+        module.in_features = module.fc.in_features
+
+
+def _follow_norm_mlp_head(module: Any) -> None:
+    module.in_features = module.norm.weight.shape[0] if module.norm.weight is not None else module.in_features
+    if isinstance(module.fc, nn.Linear):
+        module.num_features = module.fc.in_features
+
+
 # timm's blocks that keep channel counts as numbers and cut their maps by them.
 _FOLLOW: dict[str, Callable[[Any], None]] = {
     "Bottle2neck": _follow_bottle2neck,
@@ -334,6 +348,8 @@ _FOLLOW: dict[str, Callable[[Any], None]] = {
     "CrossStage": _follow_cross_stage,
     "CrossStage3": _follow_cross_stage,
     "SelectiveKernel": _follow_selective_kernel,
+    "ClassifierHead": _follow_head,
+    "NormMlpClassifierHead": _follow_norm_mlp_head,
 }
 
 

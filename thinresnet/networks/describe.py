@@ -118,11 +118,15 @@ def check_arch(arch: Any) -> None:
     if base != arch and timm.is_model(base):
         raise InputError(f"architecture {arch!r} names pretrained weights; the architecture is {base!r}")
     if not isinstance(arch, str) or not timm.is_model(arch):
-        raise InputError(f"unknown architecture {arch!r:.80}{nearest(str(arch)[:80], timm.list_models())}")
+        raise InputError(f"unknown architecture {arch!r:.80}{nearest(str(arch)[:80], _plain_names())}")
     if arch.startswith("thin_"):
         raise InputError(
             f"architecture {arch!r} is timm's name for a scaled network; here it is {arch[5:]!r} with a width"
         )
+
+
+def _plain_names() -> list[str]:
+    return [name for name in timm.list_models() if not name.startswith("thin_")]
 
 
 def check_kwargs(arch: str, kwargs: Mapping[str, Any]) -> None:

@@ -10,22 +10,24 @@ from __future__ import annotations
 import bisect
 import functools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from thinresnet.budget import QUANTITIES, Budget
+from thinresnet.budget import BOUNDED, LATENCY, Budget, Costs
 from thinresnet.errors import InputError
 from thinresnet.network import Network, check_input_size
 from thinresnet.networks.blueprint import blueprint, default_input_size
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.describe import check_arch, check_kwargs, describe
+from thinresnet.networks.latency import LatencyTable
+from thinresnet.networks.latency_measuring import table_of as latency_table_of
 from thinresnet.networks.scaling import check_round_to, check_way, groups_of, require_interior, rounded, scale, step_of
 from thinresnet.networks.search import Limits as Limits  # callers move to the new place
-from thinresnet.networks.search import largest_within, spend_in_order
+from thinresnet.networks.search import largest_within, spend_in_order, timed_cost
 from thinresnet.networks.thinresnet import own_counts, resolved
 
 LARGEST_FACTOR = 16.0
-Costs = tuple[int, int]  # callers move to budget.Costs
-Amount = Budget | str | int | float  # of MACs or parameters, as flags have it: "2.05G", "50%", 12000000
+Amount = Budget | str | int | float  # as flags have it: "2.05G", "50%", 12000000, of latency "12ms"
 
 
 def fit(
@@ -34,6 +36,8 @@ def fit(
     *,
     macs: Amount | None = None,
     params: Amount | None = None,
+    latency: Amount | None = None,
+    latency_table: LatencyTable | Path | str | None = None,
     scaling: str = "width",
     round_to: int = 1,
     input_size: tuple[int, int, int] | None = None,
@@ -41,17 +45,20 @@ def fit(
 ) -> Network:
     """The largest network of `scaling` (width, interior, depth, growth or resolution) within every budget.
 
-    Budgets are given as `macs="50%"` and `params="12M"`, or as `Budget` objects. Relative ones are shares of the
-    architecture as it is (or of the network, where `arch` is the name of one), at its own input size or the one given.
+    Budgets are given as `macs="50%"`, `params="12M"` and `latency="12ms"`, or as `Budget` objects. Relative ones are
+    shares of the architecture as it is (or of the network, where `arch` is the name of one), at its own input size or
+    the one given. Latency is predicted by `latency_table` (a table or its file); without one, by the table of this
+    machine for single images, which is measured once and kept.
     """
     check_arch(arch)
     check_kwargs(arch, kwargs)
     check_way(scaling)
     check_round_to(round_to)
-    within = _budgets(budgets, {"macs": macs, "params": params})
+    within = _budgets(budgets, {"macs": macs, "params": params, LATENCY: latency})
     size = check_input_size(input_size) if input_size else default_input_size(arch)
     dense = macs_and_params(scale(arch, input_size=size, **kwargs))
-    limits = Limits(arch, within, dense)
+    table = _table(scaling, within, latency_table, scale(arch, input_size=size, **kwargs))
+    limits = Limits(arch, within, dense, table=table)
     if scaling in ("width", "interior"):
         return _fit_widths(limits, scaling, round_to, size, kwargs)
     if round_to != 1:
@@ -63,16 +70,30 @@ def _budgets(budgets: Any, given: Mapping[str, Amount | None]) -> tuple[Budget, 
     """Budgets in whatever form a library user gave them."""
     found = [budgets] if isinstance(budgets, Budget) else list(budgets) if isinstance(budgets, (list, tuple)) else None
     if found is None or not all(isinstance(budget, Budget) for budget in found):
-        raise InputError(f'fit: {budgets!r:.80} does not say what it bounds; write macs="50%" or params="12M"')
-    for quantity in QUANTITIES:
+        ways = 'macs="50%", params="12M" or latency="12ms"'
+        raise InputError(f"fit: {budgets!r:.80} does not say what it bounds; write {ways}")
+    for quantity in BOUNDED:
         amount = given[quantity]
         if isinstance(amount, Budget) and amount.quantity != quantity:
             raise InputError(f"fit: {quantity}={amount.text!r} was given a budget of {amount.quantity}")
         if amount is not None:
             found.append(amount if isinstance(amount, Budget) else Budget.parse(quantity, amount))
     if not found:
-        raise InputError("fit: give a budget, such as --macs 2.05G, --macs 50% or --params 12M")
+        raise InputError("fit: give a budget, such as --macs 2.05G, --macs 50%, --params 12M or --latency 50%")
     return tuple(found)
+
+
+def _table(
+    scaling: str, within: Sequence[Budget], given: LatencyTable | Path | str | None, dense: Network
+) -> LatencyTable | None:
+    """The latency table, where a budget bounds the latency."""
+    if not any(budget.quantity == LATENCY for budget in within):
+        if given is not None:
+            raise InputError("--latency-table: is for --latency; give such a budget, or leave it out")
+        return None
+    if scaling not in ("width", "interior"):
+        raise InputError(f"--latency: tables hold the layers of one depth and input size; {scaling} changes these")
+    return latency_table_of(dense, given)
 
 
 def _fit_widths(
@@ -97,12 +118,15 @@ def _fit_widths(
             more = widths[name] + steps[name]
             return {**widths, name: more} if factor > 1 or more <= moving[name].width else None
 
-        return spend_in_order(widths, sorted(moving, key=cut, reverse=True), wider, ties.cost, within)
+        return spend_in_order(widths, sorted(moving, key=cut, reverse=True), wider, cost, within)
+
+    def cost(widths: dict[str, int]) -> Costs:
+        return timed_cost(ties, widths, limits)
 
     return largest_within(
         limits,
         at=at,
-        cost=ties.cost,
+        cost=cost,
         spend=spend,
         network=lambda widths: describe(arch, channels=widths, input_size=size, **kwargs),
         what=f"{scaling} scaling",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
+from torch import nn
 
 from thinresnet.errors import InputError
 from thinresnet.files import read_object, write_atomically
@@ -21,6 +22,7 @@ from thinresnet.preprocessing import Preprocessing
 from thinresnet.runs import CONFIG_FILE, NETWORK_FILE
 
 ENTRYPOINT = "thin_network"
+SOURCES = ("url", "file", "hf_hub_id", "hf_hub_filename", "source")  # of weights, in timm's configurations
 _MOST_LETTERS = 200  # of a class's name
 
 
@@ -71,6 +73,22 @@ def pretrained_cfg(network: Network, preprocessing: Preprocessing) -> dict[str, 
         "first_conv": dense.first_conv if dense else None,
         "classifier": dense.classifier if dense else None,
     }
+
+
+def tell_timm(model: nn.Module, network: Network, name: str) -> None:
+    """Let a model's configuration say what it is: its own input and classes, no address of weights that do not fit.
+
+    `name` is the entrypoint that makes it again; push_to_hf_hub and read_off rely on it.
+    """
+    known = getattr(model, "pretrained_cfg", None) or {}
+    config = {key: value for key, value in known.items() if key not in (*SOURCES, "test_input_size", "tag")}
+    config |= {"architecture": name, "input_size": network.input_size}
+    if isinstance(classes := getattr(model, "num_classes", None), int):
+        config["num_classes"] = classes
+    model.pretrained_cfg = model.default_cfg = config
+    model.thin_arch = network.arch
+    if name != network.arch:
+        model._model_args = {"network": json.loads(network.to_json())} if name == ENTRYPOINT else {}
 
 
 def read_config(folder: Path, outputs: int) -> tuple[Preprocessing | None, tuple[str, ...] | None]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import safetensors
+import timm
 from safetensors.torch import load_file
 from safetensors.torch import save as serialized
 from torch import Tensor, nn
@@ -89,12 +90,13 @@ def read_off(
     """
     model = _plain(model)
     config = getattr(model, "pretrained_cfg", None) or {}
-    arch = arch or config.get("architecture")
+    arch = arch or getattr(model, "thin_arch", None) or config.get("architecture")
     if arch is None:
         raise InputError(f"read_off: say which architecture this {type(model).__name__} was made from")
     check_arch(arch)
     classes = getattr(model, "num_classes", None)
-    if isinstance(classes, int) and classes != config.get("num_classes"):
+    known = timm.get_pretrained_cfg(resolved(arch, {})[0])
+    if isinstance(classes, int) and classes != (known.num_classes if known else None):
         kwargs = {"num_classes": classes, **kwargs}
     check_kwargs(arch, kwargs)
     return network_of_shapes(shapes_of(model.state_dict()), arch, "the model", input_size=input_size, **kwargs)

@@ -48,18 +48,18 @@ def measure(
     """Time a forward pass of one batch of each network in evaluation mode, `runs` times each, in turns."""
     if batch_size < 1 or runs < 3:
         raise InputError(f"time: batch size {batch_size}, runs {runs}; at least 1 image and 3 runs")
-    target = _device(device)
+    target = device_of(device)
     forwards = [_ready(network, target, batch_size, channels_last, compiled) for network in networks]
     for forward in forwards:
         for _ in range(WARM_UP_RUNS):
             forward()
-    seconds: list[list[float]] = [[] for _ in networks]
+    spent: list[list[float]] = [[] for _ in networks]
     for _ in range(runs):
-        for own, forward in zip(seconds, forwards, strict=True):
-            own.append(_seconds(forward, target))
+        for own, forward in zip(spent, forwards, strict=True):
+            own.append(seconds(forward, target))
             on_run()
     macs = [count(network).macs for network in networks]
-    medians = [statistics.median(own) for own in seconds]
+    medians = [statistics.median(own) for own in spent]
     return [
         Timing(
             network=network,
@@ -70,11 +70,12 @@ def measure(
             images_per_second=batch_size / median,
             time_ratio=median / medians[0],
         )
-        for network, own, own_macs, median in zip(networks, seconds, macs, medians, strict=True)
+        for network, own, own_macs, median in zip(networks, spent, macs, medians, strict=True)
     ]
 
 
-def _device(name: str | None) -> torch.device:
+def device_of(name: str | None) -> torch.device:
+    """The device of that name; without one the GPU, where there is one."""
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -100,7 +101,8 @@ def _ready(
     return forward
 
 
-def _seconds(forward: Callable[[], Tensor], device: torch.device) -> float:
+def seconds(forward: Callable[[], Tensor], device: torch.device) -> float:
+    """How long one call takes, the GPU waited for."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     start = time.perf_counter()

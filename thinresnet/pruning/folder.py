@@ -28,6 +28,7 @@ from thinresnet.identity import differing
 from thinresnet.network import Network
 from thinresnet.networks import hub
 from thinresnet.networks.cost import count
+from thinresnet.networks.latency_measuring import latency_record, table_of
 from thinresnet.progress import Progress, silent
 from thinresnet.pruning.initialisation.densities import densities_left
 from thinresnet.pruning.job import Asked
@@ -56,6 +57,7 @@ _DEFAULTS: dict[str, Any] = {
     "stream": False,
     "round_to": 1,
     "preconfig": False,
+    "latency_table": None,
     "recalibrate": 0,
     "dataset": None,
     "recipe_hash": None,
@@ -90,6 +92,8 @@ def prune_to_folders(
     """
     if method.when == INITIALISATION:
         parent = replace(parent, weights=None, result=None)
+    if how.bounds_latency and how.latency_table is None:
+        how = replace(how, latency_table=table_of(parent.network, progress=progress))
     accelerator = start_accelerator(parent.recipe or Recipe())
     needed = "data" in method.needs
     looks = recalibrates(method) and how.recalibrate > 0
@@ -106,7 +110,7 @@ def prune_to_folders(
         # What is refused leaves no folder behind, so it is refused before one is made.
         check_targets(
             method, parent.network, how.budgets, to=how.to, scope=how.scope, stream=how.stream, round_to=how.round_to,
-            grow=how.grow,
+            grow=how.grow, latency_table=how.latency_table,
         )  # fmt: skip
         with ExitStack() as stack:
             parts = [stack.enter_context(building(folder)) for folder in folders]
@@ -118,6 +122,7 @@ def prune_to_folders(
                     run=folder.name,
                     **own,
                     **_result(parent.network, outcome),
+                    latency=_latency(how, outcome.pruned.network),
                     holdout_before=before,
                     holdout_pruned=_holdout(work, outcome.pruned.model),
                     **_provenance(work),
@@ -144,6 +149,7 @@ def _pruned(work: _Work, model: nn.Module | None, progress: Progress) -> Iterato
         stream=how.stream,
         round_to=how.round_to,
         grow=how.grow,
+        latency_table=how.latency_table,
         data=work.data if parent.recipe else None,
         recipe=parent.recipe,
         seed=how.seed,
@@ -197,6 +203,8 @@ def _name(work: _Work, tag: str, known: Mapping[str, Any]) -> str:
     decides["settings"] = differing(method)
     decides["parent"] = {key: value for key, value in known["parent"].items() if key != "name"}
     dataset = work.data.name if work.data else (parent.result or {}).get("dataset") or "nodata"
+    if work.how.bounds_latency and work.how.latency_table is not None:
+        decides["latency_table"] = work.how.latency_table.sha256
     identity = {"format": FORMAT, **differing(decides, _DEFAULTS)}
     return readable_id(parent.network.arch, f"{method.name}-{tag}", dataset, dataset, work.how.seed, identity)
 
@@ -240,6 +248,13 @@ def _result(parent: Network, outcome: Outcome) -> dict[str, Any]:
         "training_macs": training_macs,
         "seconds": outcome.seconds,
     }
+
+
+def _latency(how: How, network: Network) -> dict[str, Any] | None:
+    """Where a budget bounds it: the latency predicted and measured here (null on another machine), and the table."""
+    if not how.bounds_latency or how.latency_table is None:
+        return None
+    return latency_record(how.latency_table, network)
 
 
 def _forward_macs(network: Network, images_at: Mapping[int, int]) -> int:

@@ -152,6 +152,22 @@ class Job:
             if done == images:
                 return
 
+    def batches_per_class(self, most: int) -> Iterator[Batch]:
+        """So many training images of each class, or all that a class has; the same ones for the same seed."""
+        data = self.opened()
+        wanted = Counter(dict.fromkeys(range(data.num_classes), most))
+        for image, target in data.train.epoch(0):
+            taken = []
+            for index, label in enumerate(target.tolist()):
+                if wanted[label] > 0:
+                    wanted[label] -= 1
+                    taken.append(index)
+            if taken:
+                yield image[taken], target[taken]
+                self.scored(image[taken])
+            if not any(wanted.values()):
+                return
+
     def scored(self, images: Tensor) -> None:
         """Count images that a score has looked at, forward and backward."""
         self.scored_at[images.shape[-1]] += len(images)

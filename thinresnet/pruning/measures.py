@@ -13,12 +13,16 @@ from thinresnet.networks.ties import Role
 from thinresnet.pruning.selection import Scores
 
 
-def slices_of(model: nn.Module, channels: Channels, role: Role) -> Tensor:
-    """The weights of each position of a dimension, a row each: of `out` its filter, of `in` all that reads it."""
+def slices_of(model: nn.Module, channels: Channels, role: Role, *, gradients: bool = False) -> Tensor:
+    """The weights of each position of a dimension, a row each: of `out` its filter, of `in` all that reads it.
+
+    `gradients`: what stands in the place of their gradients instead.
+    """
     name, side = role
+    parameter = model.get_parameter(name if side == "vector" else f"{name}.weight")
+    weight = (parameter.grad if gradients and parameter.grad is not None else parameter).detach()
     if side == "vector":
-        return model.get_parameter(name).detach().reshape(-1, 1)
-    weight = model.get_submodule(name).weight.detach()
+        return weight.reshape(-1, 1)
     if side == "out" or channels.ties.layers[name].kind == "depthwise":
         return weight.flatten(1) if weight.dim() > 1 else weight[:, None]
     blocks = weight.unflatten(

@@ -1,18 +1,20 @@
 """What the methods share that choose channels by the layers that read them, and then fit those layers to what is left.
 
-One forward pass of all images together does it, layer by layer in the order of the pass. Before a layer reads, the
-method sees patches of its input at sampled places, chooses among the channels that no layer has read so far, and fits
-the layer's weights; then the layer reads what is kept, and the pass goes on. So every layer is fitted on the network as
-it was pruned and fitted before it, whether it is the only reader of a channel (inside a block) or one of many (of a
-dense connection, of a residual stream). A channel is chosen by the first layer that reads it and makes others of it; a
-depthwise convolution, which makes none, passes it on.
+Layer by layer, in the order of the forward pass: of every image the method sees patches of the layer's input at sampled
+places, chooses among the channels that no layer has read so far, and fits the layer's weights; from then on the layer
+reads what is kept. So every layer is fitted on the network as it was pruned and fitted before it, whether it is the
+only reader of a channel (inside a block) or one of many (of a dense connection, of a residual stream). A channel is
+chosen by the first layer that reads it and makes others of it; a depthwise convolution, which makes none, passes it on.
+
+The images go through the network in batches, anew for each layer and only as far as it: what is held is one layer's
+sample, however many images there are and whatever their sizes.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -27,6 +29,9 @@ from thinresnet.networks.ties import Labels
 from thinresnet.pruning.job import Job, Pruned
 from thinresnet.pruning.method import Method
 from thinresnet.pruning.selection import Counts
+from thinresnet.training.loop import Batch
+
+LARGEST_HELD_BYTES = 2**28  # of images: those of CIFAR are held, 10,000 of ImageNet are read anew for each layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +56,7 @@ class Reading:
     weights: Tensor  # [output, input, tap]
     original: Tensor | None  # the responses before anything was pruned, for methods that compare with them
     generator: torch.Generator  # of what else the method draws
+    repeats: int = 1  # how often a sample is to be drawn from to have as many as were asked for of each image
 
     @property
     def responses(self) -> Tensor:
@@ -66,8 +72,14 @@ class Reconstruction(Method):
     serves: ClassVar[str] = "networks in which plain convolutions and linear layers read what may be cut"
     compares: ClassVar[bool] = False  # with the responses before anything was pruned
 
-    images: int = setting(256, low=4, high=10**7)
     locations: int = setting(10, "of each image's map, at each layer", low=1, high=10**6)
+
+    def sample(self, job: Job) -> Iterator[Batch]:
+        """The training images to look at, the same ones each time."""
+        raise NotImplementedError
+
+    def recover(self, job: Job) -> None:
+        """What is trained after a layer was fitted, with the removed channels read as zeros; nothing by default."""
 
     def rebuild(self, reading: Reading, lanes: Sequence[Lane], kept: Kept) -> Tensor:
         """Mark in `kept` which channels of these lanes leave; return the layer's weights for what is left."""
@@ -92,65 +104,102 @@ class Reconstruction(Method):
         if unread := [group for group, lanes in waiting.items() if lanes]:
             raise InputError(f"prune {self.name}: no layer of {job.network.arch} reads {unread[0]!r} to choose by")
 
-    @torch.no_grad()
     def run(self, job: Job) -> Iterator[Pruned]:
-        """Choose and fit, for each target anew from the weights as they were."""
+        """Choose and fit, layer by layer, for each target anew from the weights as they were."""
         model, channels = job.model.eval(), job.channels
-        images = torch.cat([image for image, _ in job.batches(self.images)])
-        state, originals = copy.deepcopy(model.state_dict()), dict[str, Tensor]()
-        if self.compares:
-            with self._watched(job, {}, lambda reading: originals.update({reading.layer: reading.responses})):
-                model(images)
+        state, members = copy.deepcopy(model.state_dict()), job.members()
+        reference = copy.deepcopy(model) if self.compares else None
+        images = Images(lambda: self.sample(job))
+        names = [name for name in readers(channels) if members[_channels_at(channels, name)].any()]
         for target in job.targets:
             model.load_state_dict(state)
             kept = channels.full()
             mask = torch.from_numpy(kept).to(job.device)
             waiting = lanes_of(channels, target.counts(channels, job.movable))
-
-            def visit(reading: Reading, kept: Kept = kept, mask: Tensor = mask, waiting: list[Lane] = waiting) -> None:
-                here = [lane for lane in waiting if np.isin(lane.members, reading.places).any()]
-                waiting[:] = [lane for lane in waiting if lane not in here]
-                weights = self.rebuild(reading, here, kept)
-                weight = model.get_submodule(reading.layer).weight
-                weight.copy_(weights.view_as(weight))
-                mask.copy_(torch.from_numpy(kept))
-
-            # The mask's hooks come after those that look: a layer is seen with all its inputs, and reads what is kept.
-            with self._watched(job, originals, visit), masked(model, channels, mask):
-                model(images)
+            with masked(model, channels, mask):
+                for number, name in enumerate(names):
+                    reading = self._read(job, reference, name, number, images)
+                    here = [lane for lane in waiting if np.isin(lane.members, reading.places).any()]
+                    waiting = [lane for lane in waiting if lane not in here]
+                    weight = model.get_submodule(name).weight
+                    with torch.no_grad():
+                        weight.copy_(self.rebuild(reading, here, kept).view_as(weight))
+                    mask.copy_(torch.from_numpy(kept))
+                    self.recover(job)
+                    model.eval()
+                    job.progress("layers", number + 1, len(names))
+            images.bill(job)
             yield job.cut(kept)
 
-    @contextmanager
-    def _watched(self, job: Job, originals: Mapping[str, Tensor], visit: Callable[[Reading], None]) -> Iterator[None]:
-        """Inside, `visit` is called with what each layer is about to read of the channels that may go."""
-        members = job.members()
-        names = [name for name in readers(job.channels) if members[_channels_at(job.channels, name)].any()]
-        seen: set[str] = set()
-        handles = []
-        for number, name in enumerate(names):
+    @torch.no_grad()
+    def _read(self, job: Job, reference: nn.Module | None, name: str, number: int, images: Images) -> Reading:
+        """What a layer reads of all images, batch by batch: no more than its own sample is held."""
+        layer = job.model.get_submodule(name)
+        seen, patches, originals = 0, list[Tensor](), list[Tensor]()
+        generator, again = (torch.Generator().manual_seed(job.seed + number) for _ in range(2))
+        for batch in images:
+            seen += len(batch)
+            patches.append(sampled(layer, read_by(job.model, name, batch), self.locations, generator))
+            if reference is not None:
+                own = sampled(layer, read_by(reference, name, batch), self.locations, again).flatten(1)
+                originals.append(own @ reference.get_submodule(name).weight.flatten(1).T)
+        found, weights = torch.cat(patches), layer.weight.detach()
+        if not (found.isfinite().all() and weights.isfinite().all()):
+            raise InputError(
+                f"prune {self.name}: what {name!r} reads, or its weights, are not finite: are there images or weights "
+                "that are not?"
+            )
+        weights = weights.flatten(2) if weights.dim() > 2 else weights[:, :, None]
+        original = torch.cat(originals) if originals else None
+        repeats = -(-self.locations * seen // len(found))
+        return Reading(name, job.channels.places[name, "in"], found, weights, original, generator, repeats)
 
-            def hook(module: nn.Module, inputs: tuple[Tensor], number: int = number, name: str = name) -> None:
-                if name in seen:  # a layer that is used twice keeps what was fitted the first time
-                    return
-                seen.add(name)
-                generator = torch.Generator().manual_seed(job.seed + number)
-                patches = sampled(module, inputs[0], self.locations, generator)
-                weights = module.weight.detach().flatten(2) if module.weight.dim() > 2 else module.weight[:, :, None]
-                if not (patches.isfinite().all() and weights.isfinite().all()):
-                    raise InputError(
-                        f"prune {self.name}: what {name!r} reads, or its weights, are not finite: are there images or "
-                        "weights that are not?"
-                    )
-                places = job.channels.places[name, "in"]
-                visit(Reading(name, places, patches, weights, originals.get(name), generator))
-                job.progress("layers", len(seen), len(names))
 
-            handles.append(job.model.get_submodule(name).register_forward_pre_hook(hook))
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+class Images:
+    """The sample, gone through once for each layer: held where it is small, read anew where it is not."""
+
+    def __init__(self, read: Callable[[], Iterator[Batch]]) -> None:
+        self._read = read
+        self._held: list[Tensor] | None = None
+        self._passed: Counter[int] = Counter()  # images through the network, by their side
+
+    def __iter__(self) -> Iterator[Tensor]:
+        held: list[Tensor] | None = []
+        for batch in self._held if self._held is not None else (image for image, _ in self._read()):
+            self._passed[batch.shape[-1]] += len(batch)
+            yield batch
+            if held is not None:
+                held.append(batch)
+                held = held if sum(own.nbytes for own in held) <= LARGEST_HELD_BYTES else None
+        self._held = held
+
+    def bill(self, job: Job) -> None:
+        """Count the passes, which go forward only, as a third of those forward and backward."""
+        job.scored_at.clear()
+        job.scored_at.update({side: -(-images // 3) for side, images in self._passed.items()})
+
+
+class _ReachedError(Exception):
+    """The layer that was asked for is about to read: what follows it is not needed."""
+
+
+def read_by(model: nn.Module, name: str, images: Tensor) -> Tensor:
+    """What a layer of the model reads of these images, the first time where it is used twice."""
+    found: list[Tensor] = []
+
+    def hook(module: nn.Module, inputs: tuple[Tensor]) -> None:
+        found.append(inputs[0])
+        raise _ReachedError
+
+    # Before the hooks that mask: a layer is seen with all its inputs, and those ahead of it read what is kept.
+    handle = model.get_submodule(name).register_forward_pre_hook(hook, prepend=True)
+    try:
+        model(images)
+    except _ReachedError:
+        pass
+    finally:
+        handle.remove()
+    return found[0]
 
 
 def lanes_of(channels: Channels, counts: Counts) -> list[Lane]:

@@ -75,6 +75,7 @@ class PruningRecord:
     recalibrate: int = 0  # images asked for, for the batch norms of what came out
     forward_at: dict[str, int] = field(default_factory=dict)  # images that went forward only, by scores
     recalibrated_at: dict[str, int] = field(default_factory=dict)  # images forward through what came out
+    latency: dict[str, Any] | None = None  # of a budget in latency: predicted, measured, and by which table
 
     def to_json(self) -> dict[str, Any]:
         """The object of pruning.json."""

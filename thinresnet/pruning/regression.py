@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,10 +11,13 @@ import torch
 from sklearn.linear_model import RidgeCV, lars_path_gram
 from torch import Tensor
 
+from thinresnet.convert import setting
 from thinresnet.networks.cutting import STAYS, Kept
+from thinresnet.pruning.job import Job
 from thinresnet.pruning.method import NOT_READ, Published
 from thinresnet.pruning.reconstruction import Lane, Reading, Reconstruction
 from thinresnet.pruning.selection import Scores
+from thinresnet.training.loop import Batch
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 # Penalties on the change of weights to choose from, relative to the mean square of an input.
@@ -38,8 +41,8 @@ class Lasso(Reconstruction):
     places than weights, where the paper's plain least squares, without its many images, would learn them by heart.
 
     How many channels stay is the same fraction of each layer. A channel with several readers is chosen by the first,
-    and every one of them is fitted; the sum of a block and its shortcut is not. All images pass together: memory for
-    their maps. Several budgets start each from the weights as they were.
+    and every one of them is fitted; the sum of a block and its shortcut is not. Several budgets start each from
+    the weights as they were.
     """
 
     name: ClassVar[str] = "lasso"
@@ -60,6 +63,12 @@ class Lasso(Reconstruction):
     }
 
     compares: ClassVar[bool] = True
+
+    images: int = setting(256, low=4, high=10**7)
+
+    def sample(self, job: Job) -> Iterator[Batch]:
+        """So many training images."""
+        return job.batches(self.images)
 
     def rebuild(self, reading: Reading, lanes: Sequence[Lane], kept: Kept) -> Tensor:
         """Choose by LASSO, and fit."""

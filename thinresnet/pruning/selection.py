@@ -9,22 +9,27 @@ first; and what comes out is measured by the one counter before it is handed on.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from thinresnet.budget import QUANTITIES, Costs
+from thinresnet.budget import Costs, by_quantity
 from thinresnet.errors import InputError
 from thinresnet.network import Network
 from thinresnet.networks.cutting import Channels, Kept
 from thinresnet.networks.describe import describe
-from thinresnet.networks.search import Limits, largest_within, spend_in_order
+from thinresnet.networks.search import Limits, largest_within, spend_in_order, timed_cost
 from thinresnet.networks.ties import Labels
 
 Scores = np.ndarray[Any, np.dtype[np.float64]]  # one figure a channel
 Counts = dict[str, int]  # channels of each movable group
+Candidate = TypeVar("Candidate")
+Key = TypeVar("Key")
+
+_CLOSE = 0.98  # of a budget: what is to be spent of it, where the widths of channels allow that
+_MOST_EXCHANGES = 8
 
 
 @dataclass(frozen=True)
@@ -51,16 +56,19 @@ class Target:
 
     def allows(self, channels: Channels, kept: Kept) -> bool:
         """Whether the network that keeps these channels is within the limits, by the closed form."""
-        return self.limits is None or self.limits.allow(channels.ties.cost(channels.widths(kept)))
+        return self.limits is None or self.limits.allow(timed_cost(channels.ties, channels.widths(kept), self.limits))
 
     def progress(self, channels: Channels, kept: Kept) -> float:
         """How far from the whole network (0) to the limits (1) the network that keeps these channels is."""
         assert self.limits is not None
-        dense, cost = cost_of(channels, {}), channels.ties.cost(channels.widths(kept))
+        dense, cost = (
+            by_quantity(timed_cost(channels.ties, widths, self.limits))
+            for widths in (_widths(channels, {}), channels.widths(kept))
+        )
         ways = [
-            (whole - now) / (whole - self.limits.most[quantity])
-            for quantity, whole, now in zip(QUANTITIES, dense, cost, strict=True)
-            if whole > self.limits.most.get(quantity, whole)
+            (dense[quantity] - cost[quantity]) / (dense[quantity] - most)
+            for quantity, most in self.limits.most.items()
+            if dense[quantity] > most
         ]
         return min([1.0, *ways])
 
@@ -120,6 +128,11 @@ def cost_of(channels: Channels, counts: Mapping[str, int]) -> Costs:
     return channels.ties.cost(_widths(channels, counts))
 
 
+def cost_within(channels: Channels, counts: Mapping[str, int], limits: Limits) -> Costs:
+    """The same with the predicted latency, where a budget bounds it."""
+    return timed_cost(channels.ties, _widths(channels, counts), limits)
+
+
 def _widths(channels: Channels, counts: Mapping[str, int]) -> dict[str, int]:
     full = {group: channels.count(group) for group in channels.slices}
     return {group: channels.width(group, count) for group, count in {**full, **counts}.items()}
@@ -128,6 +141,41 @@ def _widths(channels: Channels, counts: Mapping[str, int]) -> dict[str, int]:
 def _network(network: Network, channels: Channels, counts: Counts) -> Network:
     widths = _widths(channels, counts)
     return describe(network.arch, channels=widths, input_size=network.input_size, **network.kwargs)
+
+
+def exchanged(
+    counts: Candidate,
+    keys: Sequence[Key],
+    wider: Callable[[Candidate, Key], Candidate | None],
+    narrower: Callable[[Candidate, Key], Candidate | None],
+    cost: Callable[[Candidate], Costs],
+    limits: Limits,
+) -> Candidate:
+    """Nearer to the limits, where more than a fiftieth is left: a step less of one key for steps more of others.
+
+    Steps may be coarse (multiples of 8, narrow networks), so that none fits what is left although they would exchange.
+    """
+
+    def fill(counts: Candidate, but: Key) -> Candidate:  # always the step that leaves least
+        while True:
+            tried = (wider(counts, key) for key in keys if key != but)
+            more = [own for own in tried if own is not None and limits.allow(cost(own))]
+            if not more:
+                return counts
+            counts = max(more, key=lambda own: limits.filled(cost(own)))
+
+    for _ in range(_MOST_EXCHANGES):
+        filled = limits.filled(cost(counts))
+        if filled >= _CLOSE:
+            break
+        found = [fill(own, key) for key in keys if (own := narrower(counts, key)) is not None]
+        if not found:
+            break
+        nearest = max(found, key=lambda own: limits.filled(cost(own)))
+        if limits.filled(cost(nearest)) <= filled:
+            break
+        counts = nearest
+    return counts
 
 
 def _even_counts(network: Network, channels: Channels, movable: Sequence[str], limits: Limits, round_to: int) -> Counts:
@@ -139,15 +187,22 @@ def _even_counts(network: Network, channels: Channels, movable: Sequence[str], l
         return {group: min(max(1, whole[group]) * step, channels.count(group)) for group, step in steps.items()}
 
     def cost(counts: Counts) -> Costs:
-        return cost_of(channels, counts)
+        return cost_within(channels, counts, limits)
 
     def more(counts: Counts, group: str) -> Counts:
         return {**counts, group: min(counts[group] + steps[group], channels.count(group))}
 
+    def wider(counts: Counts, group: str) -> Counts | None:
+        return more(counts, group) if counts[group] < channels.count(group) else None
+
+    def narrower(counts: Counts, group: str) -> Counts | None:
+        left = (counts[group] - 1) // steps[group] * steps[group]
+        return {**counts, group: left} if left else None
+
     def spend(fraction: float, counts: Counts, within: Limits) -> Counts:
         lost = {group: (fraction * channels.count(group) - counts[group]) / step for group, step in steps.items()}
         order = sorted(movable, key=lambda group: lost[group], reverse=True)
-        return spend_in_order(counts, order, more, cost, within)
+        return exchanged(spend_in_order(counts, order, more, cost, within), movable, wider, narrower, cost, within)
 
     return largest_within(
         limits,
@@ -172,16 +227,18 @@ def _ranked_counts(
         }
 
     def cost(gone: Labels) -> Costs:
-        return cost_of(channels, counts(gone))
+        return cost_within(channels, counts(gone), limits)
 
     def leaving(stay: float) -> Labels:  # the groups whose steps leave when so many stay, in the order of the ranking
         return order[: len(order) - int(stay)]
 
-    def spend(stay: float, gone: Labels, within: Limits) -> Labels:
-        def back(gone: Labels, owner: int) -> Labels:
-            return np.where(np.arange(len(movable)) == owner, gone - 1, gone)
+    def moved(gone: Labels, owner: int, by: int = -1) -> Labels | None:
+        there = 0 <= gone[owner] + by <= len(ladders[movable[owner]])
+        return np.where(np.arange(len(movable)) == owner, gone + by, gone) if there else None
 
-        return spend_in_order(gone, leaving(stay)[::-1].tolist(), back, cost, within)
+    def spend(stay: float, gone: Labels, within: Limits) -> Labels:
+        gone = spend_in_order(gone, leaving(stay)[::-1].tolist(), moved, cost, within)
+        return exchanged(gone, range(len(movable)), moved, lambda counts, owner: moved(counts, owner, 1), cost, within)
 
     found = largest_within(
         limits,

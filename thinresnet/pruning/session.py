@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from thinresnet.budget import Budget, Costs, short
+from thinresnet.budget import LATENCY, Budget, Costs, short
 from thinresnet.errors import InputError, nearest
 from thinresnet.network import Network
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.networks.cutting import Channels, channels_of
+from thinresnet.networks.latency import LatencyTable
+from thinresnet.networks.latency_measuring import table_of
 from thinresnet.networks.scaling import check_round_to, scale
 from thinresnet.networks.search import Limits
 from thinresnet.progress import Progress, silent
@@ -21,7 +23,7 @@ from thinresnet.pruning.initialisation.allocation import search_space
 from thinresnet.pruning.job import Job, Pruned
 from thinresnet.pruning.method import INITIALISATION, SCOPES, Method
 from thinresnet.pruning.recalibration import recalibrate
-from thinresnet.pruning.selection import Target, cost_of, movable_groups, smallest_counts
+from thinresnet.pruning.selection import Target, cost_within, movable_groups, smallest_counts
 from thinresnet.recipe import Recipe
 from thinresnet.training.data import Data
 
@@ -39,6 +41,12 @@ class How:
     grow: bool = False
     seed: int = 42
     recalibrate: int = 0
+    latency_table: LatencyTable | None = None  # what latency is predicted by; none: this machine's, for single images
+
+    @property
+    def bounds_latency(self) -> bool:
+        """Whether any budget bounds the latency."""
+        return any(budget.quantity == LATENCY for budgets in self.budgets for budget in budgets)
 
     def stream_of(self, method: Method) -> bool:
         """Whether the residual stream is pruned too: as asked for, or else as the method's authors do."""
@@ -80,6 +88,7 @@ def prune(
     stream: bool | None = None,
     round_to: int = 1,
     grow: bool = False,
+    latency_table: LatencyTable | None = None,
     data: Data | None = None,
     recipe: Recipe | None = None,
     seed: int = 42,
@@ -99,6 +108,7 @@ def prune(
         stream: Whether channels of the residual stream may go too, not only those inside blocks; as the method's
             authors do if not given.
         round_to: Channel counts are multiples of this where the groups are wide enough.
+        latency_table: What a budget in latency is predicted by; this machine's for single images if not given.
         grow: PreConfig, at initialisation: groups may have more channels than they have now, up to twice as many.
         data: Images, for methods that need them.
         recipe: How to train, for methods that do.
@@ -110,7 +120,9 @@ def prune(
     Raises:
         InputError: The method cannot do that: nothing was changed.
     """
-    how = How(budgets, to=to, scope=scope, stream=stream, round_to=round_to, grow=grow, seed=seed)
+    how = How(
+        budgets, to=to, scope=scope, stream=stream, round_to=round_to, grow=grow, seed=seed, latency_table=latency_table
+    )
     targets, parent, dense = _targets(method, network, how)
     if ("data" in method.needs and data is None) or ("training" in method.needs and recipe is None):
         raise InputError(
@@ -133,9 +145,10 @@ def check_targets(
     stream: bool | None = None,
     round_to: int = 1,
     grow: bool = False,
+    latency_table: LatencyTable | None = None,
 ) -> None:
     """Refuse what `prune` would refuse of these targets; neither weights nor images are needed for that."""
-    how = How(budgets, to=to, scope=scope, stream=stream, round_to=round_to, grow=grow)
+    how = How(budgets, to=to, scope=scope, stream=stream, round_to=round_to, grow=grow, latency_table=latency_table)
     targets, _, _ = _targets(method, network, how)
     if method.when == INITIALISATION:
         for target in targets:
@@ -147,9 +160,10 @@ def _targets(method: Method, network: Network, how: How) -> tuple[tuple[Target, 
     """How far to prune, checked; and what the network and its architecture cost."""
     parent = macs_and_params(network)
     dense = macs_and_params(scale(network.arch, input_size=network.input_size, **network.kwargs))
+    table = _latency_table(method, network, how)
     if method.when == INITIALISATION:
         _check_initialisation(method, how)
-        found = [_limits(method, network, own, parent, dense, grow=how.grow) for own in how.budgets]
+        found = [_limits(method, network, own, parent, dense, table, grow=how.grow) for own in how.budgets]
         return tuple(Target(network, limits=own, scope=method.scope) for own in found), parent, dense
     if how.grow:
         raise InputError(
@@ -165,11 +179,25 @@ def _targets(method: Method, network: Network, how: How) -> tuple[tuple[Target, 
     movable = movable_groups(network, channels, stream=how.stream_of(method))
     if how.to is not None:
         return (Target(network, wanted=_wanted(network, channels, movable, how.to), scope=scope),), parent, dense
-    limits = [_limits(method, network, own, parent, dense) for own in how.budgets]
+    limits = [_limits(method, network, own, parent, dense, table) for own in how.budgets]
     for own in limits:
         _check_smallest(method, own, channels, movable, how.round_to)
     _check_order(limits)
     return tuple(Target(network, limits=own, scope=scope, round_to=how.round_to) for own in limits), parent, dense
+
+
+def _latency_table(method: Method, network: Network, how: How) -> LatencyTable | None:
+    """The table that latency is predicted by, where a budget bounds it; what tables do not serve is refused."""
+    if not how.bounds_latency:
+        if how.latency_table is not None:
+            raise InputError("--latency-table: is for --latency; give such a budget, or leave it out")
+        return None
+    if method.removes == "weights":
+        raise InputError(f"--latency: {method.name} masks single weights, which are computed: no time is saved")
+    if method.removes != "channels" or how.grow:
+        what = "--preconfig" if how.grow else f"{method.name}, which removes {method.removes}"
+        raise InputError(f"--latency: not with {what}: tables hold the layers of one depth, no wider than they are")
+    return table_of(network, how.latency_table)
 
 
 def _outcomes(
@@ -179,7 +207,11 @@ def _outcomes(
     chooses = method.when != INITIALISATION
     for pruned, target, own in zip(method.run(job), job.targets, budgets, strict=True):
         cost = macs_and_params(pruned.network)
-        if pruned.masks is None and target.limits is not None and not target.limits.allow(cost):
+        if (
+            pruned.masks is None
+            and target.limits is not None
+            and not target.limits.allow(target.limits.timed(cost, pruned.network.channels))
+        ):
             raise RuntimeError(f"{method.name} went over its budget: {cost} against {target.limits.most}")
         again = recalibrated if recalibrates(method) and pruned.masks is None else 0
         seen = {} if pruned.model is None or job.data is None else recalibrate(pruned.model, job.data, again)
@@ -224,13 +256,20 @@ def _check_initialisation(method: Method, how: How) -> None:
 
 
 def _limits(
-    method: Method, network: Network, budgets: Sequence[Budget], parent: Costs, dense: Costs, *, grow: bool = False
+    method: Method,
+    network: Network,
+    budgets: Sequence[Budget],
+    parent: Costs,
+    dense: Costs,
+    table: LatencyTable | None,
+    *,
+    grow: bool = False,
 ) -> Limits:
     """The budgets as integers; those that are met already are refused."""
     if not budgets:
         raise InputError(f"prune {method.name}: give a budget, such as --macs 50% or --params 12M")
-    limits = Limits(network.arch, budgets, dense)
-    if limits.allow(parent) and not grow:
+    limits = Limits(network.arch, budgets, dense, table=table)
+    if limits.allow(limits.timed(parent, network.channels)) and not grow:
         texts = " ".join(f"--{budget.quantity} {budget.text}" for budget in budgets)
         hint = "; --preconfig lets layers grow" if method.grows else ""
         raise InputError(
@@ -243,14 +282,14 @@ def _limits(
 
 def _check_smallest(method: Method, limits: Limits, channels: Channels, movable: Sequence[str], round_to: int) -> None:
     """Refuse budgets that nothing can meet."""
-    smallest = cost_of(channels, smallest_counts(channels, movable, round_to))
+    smallest = cost_within(channels, smallest_counts(channels, movable, round_to), limits)
     if method.removes != "channels" or limits.allow(smallest):
         return
     unlocked = [group for group in channels.slices if group not in channels.locked]
     if len(movable) == len(unlocked):
         raise limits.refuse(smallest, "pruned network")
     error = limits.refuse(smallest, "pruned network that keeps its residual stream")
-    reached = limits.allow(cost_of(channels, smallest_counts(channels, unlocked, round_to)))
+    reached = limits.allow(cost_within(channels, smallest_counts(channels, unlocked, round_to), limits))
     raise InputError(f"{error}; --stream {'prunes it too' if reached else 'would not reach it either'}")
 
 

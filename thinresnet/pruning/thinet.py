@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,13 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thinresnet.convert import setting
 from thinresnet.networks.cutting import STAYS, Kept
+from thinresnet.pruning.job import Job
 from thinresnet.pruning.method import NOT_READ, Published
 from thinresnet.pruning.reconstruction import Lane, Reading, Reconstruction
+from thinresnet.training.loop import Batch
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 
 _CODE = "code: Roll920/ThiNet_Code"
+
+_CHUNK = 2**12  # samples that are multiplied with weights at a time
 
 
 @dataclass(frozen=True)
@@ -28,24 +32,47 @@ class ThiNet(Reconstruction):
     is a sum of shares, one a channel. The set that leaves grows greedily, always by the channel with which the squares
     of its summed shares are least; then least squares find a factor for each channel that stays (of several solutions
     the one nearest to 1), which is multiplied into the reading layer's kernels. Layers go one after another, each on
-    the network as it is by then. The paper tunes between layers, which is left out; the authors' later version, which
-    adds channels where this removes them, is another method.
+    the network as it is by then. With `epochs` the network is fine-tuned after each layer, as the paper does; by
+    default it is not, so that a budget costs seconds and all fine-tuning is that of a study. The authors' later
+    version, which adds channels where this removes them, is another method.
 
-    How many channels stay is the same fraction of each layer. A channel with several readers is chosen by the first,
-    and every one of them is scaled. All images pass together: memory for their maps. Several budgets start each from
-    the weights as they were.
+    The sample is that of the paper: `per_class` images of each class, unless `images` says how many in all. How many
+    channels stay is the same fraction of each layer. A channel with several readers is chosen by the first, and every
+    one of them is scaled. Several budgets start each from the weights as they were.
     """
 
     name: ClassVar[str] = "thinet"
     paper: ClassVar[str] = "Luo et al. 2017, ThiNet: A Filter Level Pruning Method, arXiv:1707.06342"
     published: ClassVar[Mapping[str, Published]] = {
-        "images": Published("10 a class", _CODE, "256 whatever the classes; --set images"),
+        "per_class": Published(10, _CODE),
+        "images": Published("10 a class", _CODE, "that is `per_class`; none in all unless --set images"),
         "locations": Published(10, _CODE),
         "mode": Published(None, NOT_READ, ours="eval"),
         "scope": Published("layer", _CODE),
         "stream": Published("inside blocks", _CODE, ours="inside blocks"),
-        "fine-tuning between layers": Published("lr 0.001, 10k to 120k updates", _CODE, "left out", ours="none"),
+        "epochs": Published(
+            "10k to 120k updates after each layer", _CODE, "a study fine-tunes as long in the end; --set epochs"
+        ),
+        "lr": Published(0.001, _CODE),
     }
+
+    per_class: int = setting(10, "images of each class, where `images` is none", low=1, high=10**6)
+    images: int | None = setting(None, "in all; none: `per_class` of each class", low=4, high=10**7)
+    epochs: int = setting(0, "of fine-tuning after each layer", low=0, high=10**4)
+    lr: float = setting(0.001, "of the fine-tuning after each layer", low=0, high=100)
+
+    def sample(self, job: Job) -> Iterator[Batch]:
+        """So many images in all, or of each class the first of the epoch."""
+        return job.batches(self.images) if self.images is not None else job.batches_per_class(self.per_class)
+
+    def recover(self, job: Job) -> None:
+        """Fine-tune, if so asked."""
+        if self.epochs:
+            assert job.recipe is not None, "data come with a recipe"
+            per_epoch = -(-job.opened().train.steps_per_epoch // job.recipe.grad_accum_steps)
+            tuning = job.finetuning(updates=self.epochs * per_epoch, lr=self.lr, quiet=True)
+            for batches in tuning.batches():
+                tuning.step(batches)
 
     def rebuild(self, reading: Reading, lanes: Sequence[Lane], kept: Kept) -> Tensor:
         """Choose greedily, and scale."""
@@ -62,12 +89,12 @@ class ThiNet(Reconstruction):
 
     def _shares(self, reading: Reading) -> Matrix:
         """What each input adds to each of the sampled entries, [entry, input]."""
-        per_image = math.ceil(len(reading.patches) / self.images)
         shares = []
-        for _ in range(math.ceil(self.locations / per_image)):  # more outputs of a place where places are few
+        for _ in range(reading.repeats):  # more outputs of a place where places are few
             outputs = torch.randint(len(reading.weights), (len(reading.patches),), generator=reading.generator)
-            weights = reading.weights[outputs.to(reading.weights.device)]
-            shares.append((reading.patches * weights).sum(2).double().cpu())
+            for patches, chosen in zip(reading.patches.split(_CHUNK), outputs.split(_CHUNK), strict=True):
+                weights = reading.weights[chosen.to(reading.weights.device)]
+                shares.append((patches * weights).sum(2).double().cpu())
         entries: Matrix = torch.cat(shares).numpy()
         return entries
 

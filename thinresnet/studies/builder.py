@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from thinresnet.budget import Budget
+from thinresnet.errors import InputError
 from thinresnet.network import Network
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.pruning.initialisation.allocation import MOST_GROWTH
@@ -163,6 +165,7 @@ class Builder:
                 parent=Source(parent),
                 recipe=recipe,
                 data_dir=self.setup.recipe.data_dir,
+                **self._latency_table(points),
                 macs=self.macs,
                 images_seen=self._images_seen(pruner),
             )
@@ -192,8 +195,14 @@ class Builder:
                 holdout=self.study.holdout,
                 macs=self.macs,
                 images_seen=self._images_seen(whole),
+                **self._latency_table(points),
             )
         )
+
+    def _latency_table(self, points: Sequence[CostPoint]) -> dict[str, Any]:
+        """The fields of a pruning that hold the latency table, where one of its points bounds the latency."""
+        table = next(filter(None, map(self.study.table_for, points)), None)
+        return {} if table is None else {"latency_table": table, "latency_table_sha256": table.sha256}
 
     def _images_seen(self, pruner: Pruner) -> int:
         images = round(self.images.train * (1 - self.study.holdout))
@@ -216,6 +225,7 @@ class Builder:
             recipe=self.setup.recipe if looks else None,
             dataset=self.images.name if looks else None,
             holdout=self.study.holdout if looks else 0.0,
+            **self._latency_table([point]),
             macs=self.macs,
             images_seen=self._images_seen(pruner),
         )
@@ -223,14 +233,21 @@ class Builder:
 
     def rescale(self, name: str, point: CostPoint, network: Source) -> Source:
         """A found shape at another point."""
+        self._refuse_latency(point)
         return Source(self.graph.add(Rescale(name=self._of_shape(name), budgets=self.budgets(point), network=network)))
 
     def guide(self, name: str, point: CostPoint, references: Sequence[Source]) -> Source:
         """The stages' shares of found shapes on this setup's network."""
+        self._refuse_latency(point)
         stage = Guide(
             name=self._of_shape(name), dense=self.network, budgets=self.budgets(point), network=tuple(references)
         )
         return Source(self.graph.add(stage))
+
+    def _refuse_latency(self, point: CostPoint) -> None:
+        if point.bounds_latency:
+            what = "rescaled, guided and transferred shapes go to budgets of MACs and parameters"
+            raise InputError(f"study {self.study.name}: {point.text}: {what}; leave these protocols out")
 
     def rewind(self, name: str, parent: Train, network: Source, seed: int) -> Source:
         """What pruning kept, at its first weights."""
@@ -294,7 +311,7 @@ class Builder:
         alone: list[list[CostPoint]] = []
         by_quantity: dict[str, list[CostPoint]] = {}
         for point in self.study.points:
-            if len(point.budgets) == 1:
+            if len(point.budgets) == 1 and not point.bounds_latency:
                 by_quantity.setdefault(point.budgets[0].quantity, []).append(point)
             else:
                 alone.append([point])

@@ -61,4 +61,5 @@ def _check_target(graph: StudyGraph, setup: TrainingSetup, pruner: Pruner, point
         scope=pruner.scope,
         stream=pruner.stream,
         grow=pruner.grow,
+        latency_table=graph.study.table_for(point),
     )

@@ -102,7 +102,10 @@ def _scaled(name: str, way: str, *, equal_computation: bool = False) -> Add:
         dense = to.network
         for point in to.study.points:
             try:
-                network = fit(dense.arch, to.budgets(point), scaling=way, input_size=dense.input_size, **dense.kwargs)
+                network = fit(
+                    dense.arch, to.budgets(point), scaling=way, latency_table=to.study.table_for(point),
+                    input_size=dense.input_size, **dense.kwargs,
+                )  # fmt: skip
             except InputError as error:
                 raise InputError(f"study {to.study.name}: {name} at {point.text}: {error}") from None
             recipe = _at_side(to.setup.recipe, dense, network) if way == "resolution" else to.setup.recipe
@@ -178,8 +181,8 @@ def _prune_finetune_iterative(to: Builder) -> None:
     name = "prune-finetune-iterative"
     for pruner in to.pruners(name, _removes_channels):
         for point in to.study.points:
-            if point.to is not None:
-                to.graph.note(f"{name} goes to budgets, not to {point.to}")
+            if point.to is not None or point.bounds_latency:
+                to.graph.note(f"{name} goes to budgets of MACs and parameters, not to {point.text}")
                 continue
             for way in to.setup.finetunings:
                 shape, finals = _pruned_in_steps(to, pruner, point, way)

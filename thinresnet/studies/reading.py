@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from thinresnet import recipe as recipes
-from thinresnet.budget import QUANTITIES, Budget
+from thinresnet.budget import BOUNDED, Budget
 from thinresnet.convert import NAME, convert, setting, unknown_name
 from thinresnet.errors import InputError
 from thinresnet.identity import differing
+from thinresnet.networks.latency import LatencyTable, read_table
 from thinresnet.pruning.method import SCOPES
 from thinresnet.pruning.registry import method
 from thinresnet.studies.distill import read_distillations
@@ -31,6 +32,7 @@ class _Budgets:
 
     macs: str | int | float = setting(None)
     params: str | int | float = setting(None)
+    latency: str | int | float = setting(None)
     to: str = setting(None, pattern=NAME)
 
     def __post_init__(self) -> None:
@@ -41,7 +43,7 @@ class _Budgets:
 
     @property
     def given(self) -> dict[str, str | int | float]:
-        found = {quantity: getattr(self, quantity) for quantity in QUANTITIES}
+        found = {quantity: getattr(self, quantity) for quantity in BOUNDED}
         return {quantity: text for quantity, text in found.items() if text is not None}
 
     @property
@@ -115,6 +117,7 @@ class _Document(_Subject):
     seeds: tuple[int, ...] = setting((42,), low=0, count=(1, 1000), distinct=True)
     measure: _Measure = setting(_Measure)
     transfer: _Subject | None = None
+    latency_table: str | None = None  # a file, seen from the study's folder
 
 
 def read_studies(
@@ -128,14 +131,26 @@ def read_studies(
     for number, given in enumerate(documents, start=1):
         where = f"{path}" if len(documents) == 1 else f"{path}, document {number}"
         document = convert(_Document, given, where, source="yaml")
-        found.append(_study(document, where, protocols, changes or {}))
+        table = _latency_table(document, where, path.parent)
+        found.append(_study(document, where, protocols, changes or {}, table))
     names = [study.name for study in found]
     if (twice := _twice(names)) is not None:
         raise InputError(f"{path}: two documents are called {twice!r}; give each study a name of its own")
     return tuple(found)
 
 
-def _study(document: _Document, where: str, protocols: Sequence[str], changes: Mapping[str, Any]) -> Study:
+def _latency_table(document: _Document, where: str, folder: Path) -> LatencyTable | None:
+    """The table that budgets in latency are predicted by."""
+    timed = any(entry.latency is not None for entry in document.budgets)
+    if timed != (document.latency_table is not None):
+        hint = "thinresnet time ARCH --table FILE writes one" if timed else "leave it out, or give such a budget"
+        raise InputError(f"{where}: latency_table: is for budgets in latency, and these need it; {hint}")
+    return None if document.latency_table is None else read_table(folder / document.latency_table)
+
+
+def _study(
+    document: _Document, where: str, protocols: Sequence[str], changes: Mapping[str, Any], table: LatencyTable | None
+) -> Study:
     for name in document.protocols:
         if name not in protocols:
             raise unknown_name(f"{where}: protocols", "protocol", name, protocols)
@@ -158,6 +173,7 @@ def _study(document: _Document, where: str, protocols: Sequence[str], changes: M
         timing_batch=document.measure.batch_size,
         timing_runs=document.measure.runs,
         transfer=document.transfer.subject if document.transfer else None,
+        latency_table=table,
     )
 
 

@@ -21,6 +21,7 @@ def _record(summary: Summary, found: Sequence[Summary]) -> dict[str, Any]:
         "point": summary.point or None,
         "protocol": experiment.protocol,
         "method": experiment.method,
+        "distilled": experiment.distilled,
         "kind": summary.kind,
         "name": summary.name,
         "names": summary.names,

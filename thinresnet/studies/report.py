@@ -124,7 +124,7 @@ _TITLES = {
 _OURS = "Rescaled, guided and transferred shapes follow this project's own rules: the papers' could not be read."
 
 
-_CALLED = {"macs": "MACs", "params": "params", "training": "training"}
+_CALLED = {"macs": "MACs", "params": "params", "training": "training", "latency": "latency"}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from thinresnet.networks.latency import LatencyTable
 from thinresnet.pruning.method import Method
 from thinresnet.recipe import Recipe
 from thinresnet.studies.finetuning import Finetuning
@@ -83,3 +84,8 @@ class Study:
     timing_batch: int
     timing_runs: int
     transfer: Subject | None  # where guided pruning takes what it found
+    latency_table: LatencyTable | None = None  # what budgets in latency are predicted by
+
+    def table_for(self, point: CostPoint) -> LatencyTable | None:
+        """The latency table, where a point bounds the latency."""
+        return self.latency_table if point.bounds_latency else None

@@ -188,7 +188,8 @@ def _trained(summary: Summary) -> object:
     if not summary.results or any(result.initial_checkpoint is not None for result in summary.results):
         return None
     seeds = [(own.seed, own.network_sha256, own.recipe_hash, own.training_macs) for own in summary.results]
-    return summary.experiment.recipe, summary.experiment.point, summary.planned, tuple(seeds)
+    own = summary.experiment
+    return own.recipe, own.point, own.distilled, summary.planned, tuple(seeds)
 
 
 def groups(found: Sequence[Summary]) -> dict[str, dict[str, list[Summary]]]:
@@ -226,7 +227,8 @@ def _limit(graph: StudyGraph, experiment: Experiment) -> Costs:
     most = experiment.dense._asdict()
     for point in graph.study.points:
         for own in point.budgets if point.tag == experiment.point else ():
-            most[own.quantity] = min(most[own.quantity], own.limit(getattr(experiment.dense, own.quantity)))
+            if own.quantity in most:  # a latency is kept by prediction, when the network is found
+                most[own.quantity] = min(most[own.quantity], own.limit(getattr(experiment.dense, own.quantity)))
     return Costs(**most)
 
 

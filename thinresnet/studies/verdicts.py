@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from thinresnet.budget import QUANTITIES
+from thinresnet.budget import LATENCY, QUANTITIES
 from thinresnet.studies.protocols import BASELINE
 from thinresnet.studies.table import Spread, Summary
 from thinresnet.welch import FEWEST_SEEDS, Sample, half_interval
@@ -54,8 +54,9 @@ class CostVerdict:
 
 
 def verdicts(summary: Summary, found: Sequence[Summary]) -> Mapping[str, CostVerdict]:
-    """The verdict under each of `COSTS`."""
-    return {cost: verdict(summary, found, cost) for cost in COSTS}
+    """The verdict under each of `COSTS`, and where its budget is one, under latency."""
+    costs = (*COSTS, LATENCY) if LATENCY in summary.bounded else COSTS
+    return {cost: verdict(summary, found, cost) for cost in costs}
 
 
 def verdict(summary: Summary, found: Sequence[Summary], cost: str) -> CostVerdict:
@@ -69,10 +70,13 @@ def verdict(summary: Summary, found: Sequence[Summary], cost: str) -> CostVerdic
     references = _references(summary, found, cost)
     if not references:
         return CostVerdict("")
-    own = _cost(summary, cost)
-    same = [each for each in references if _is_the_same(summary, each, cost)]
-    cheaper = same or [each for each in references if _cost(each, cost) < own]
-    dearer = same or [each for each in references if _cost(each, cost) > own]
+    cheaper = dearer = [each for each in references if _is_the_same(summary, each, cost)]
+    if not cheaper:
+        own = _cost(summary, cost)
+        cheaper = [each for each in references if _cost(each, cost) < own]
+        dearer = [each for each in references if _cost(each, cost) > own]
+    if cost == LATENCY:  # one budget, which both keep by prediction: there is one reference
+        return _between(summary, cheaper[0], cheaper[0])
     below = max(cheaper, key=lambda each: _cost(each, cost), default=None)
     above = min(dearer, key=lambda each: _cost(each, cost), default=None)
     return _between(summary, below, above)
@@ -134,6 +138,8 @@ def _references(summary: Summary, found: Sequence[Summary], cost: str) -> list[S
     """The finished plain widths under the same recipe that the row is held against; all have a teacher, or none."""
     own = [each for each in found if each.top1 and each.experiment.recipe == summary.experiment.recipe]
     own = [each for each in own if each.experiment.distilled == summary.experiment.distilled]
+    if cost == LATENCY:
+        return [each for each in own if each.experiment.protocol == BASELINE and _at_one_point(each, summary)]
     if cost == TRAINING:
         # Every protocol of plain width, however long it trains: that is what is compared.
         plain = [each for each in own if each.experiment.protocol.startswith(BASELINE)]
@@ -142,8 +148,8 @@ def _references(summary: Summary, found: Sequence[Summary], cost: str) -> list[S
 
 
 def _at_one_point(one: Summary, other: Summary) -> bool:
-    same = (one.experiment.recipe, one.experiment.point) == (other.experiment.recipe, other.experiment.point)
-    return same and one.top1 is not None
+    first, second = ((own.recipe, own.point, own.distilled) for own in (one.experiment, other.experiment))
+    return first == second and one.top1 is not None
 
 
 def _is_the_same(summary: Summary, reference: Summary, cost: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import platform
 import subprocess
 from datetime import datetime, timezone
@@ -15,6 +14,7 @@ import torch
 from accelerate import Accelerator
 
 import thinresnet
+from thinresnet.machine import processor as processor
 
 _PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "ffcv")
 
@@ -64,13 +64,3 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip()
-
-
-def processor() -> str:
-    """The processor's name."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine() or os.name

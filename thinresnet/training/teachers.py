@@ -18,6 +18,7 @@ from thinresnet import networks, public_weights
 from thinresnet.download import download
 from thinresnet.errors import InputError, nearest
 from thinresnet.files import cache_folder, replacing
+from thinresnet.imported import Imported
 from thinresnet.networks.blueprint import construct
 from thinresnet.networks.foreign import BY_ORDER
 from thinresnet.networks.store import check_fit, shapes_of
@@ -71,7 +72,10 @@ def _opened(given: str, classes: int, progress: Progress) -> tuple[Teacher, str]
     known = {one.network for one in public_weights.every()}
     if given in known:
         by_classes = {number: name for name, number in CLASSES.items()}
-        one = public_weights.find(given, by_classes.get(classes))
+        if classes not in by_classes:
+            counts = ", ".join(map(str, sorted(by_classes)))
+            raise InputError(f"known public weights have {counts} classes, the images have {classes}")
+        one = public_weights.find(given, by_classes[classes])
         return _of_file(_downloaded(one, progress), f"{one.repository} {one.path}")
     if timm.is_model(given.partition(".")[0]):
         return _of_timm(given, classes)
@@ -83,12 +87,16 @@ def _opened(given: str, classes: int, progress: Progress) -> tuple[Teacher, str]
 
 def _of_run(folder: Path, *, ema: bool) -> tuple[Teacher, str]:
     subject = open_subject(folder, ema=ema)
-    trained_on = Result.read(folder).dataset if (folder / RESULT_FILE).is_file() else ""
+    trained_on = ""
+    if (folder / IMPORTED_FILE).is_file():
+        trained_on = Imported.read(folder).dataset
+    elif (folder / RESULT_FILE).is_file():
+        trained_on = Result.read(folder).dataset
     source = f"{subject.name}/{EMA_WEIGHTS_FILE if ema else WEIGHTS_FILE}"
     how = subject.preprocessing
     name = _name(subject.network.arch, subject.shape)
     teacher = Teacher(name, source, subject.network, subject.model, how.mean, how.std, subject.weights_sha256)
-    return teacher, trained_on if not (folder / IMPORTED_FILE).is_file() else ""
+    return teacher, trained_on
 
 
 def _of_file(path: Path, source: str) -> tuple[Teacher, str]:

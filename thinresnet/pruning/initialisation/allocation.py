@@ -14,17 +14,18 @@ logarithms, each weighted with its density. Counts are rounded by this rule (our
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from thinresnet.budget import LATENCY
 from thinresnet.errors import InputError
 from thinresnet.network import Network
 from thinresnet.networks.blueprint import blueprint
 from thinresnet.networks.describe import describe
 from thinresnet.networks.fitting import LARGEST_FACTOR
-from thinresnet.networks.search import Limits, largest_factor, largest_within
+from thinresnet.networks.search import Limits, largest_by_macs, largest_factor, largest_within, timed_cost
 from thinresnet.pruning.initialisation.densities import Figures, Integers, Layers, layers_of
 from thinresnet.pruning.initialisation.quadratic import CostForms, SearchSpace
 
@@ -51,7 +52,7 @@ def search_space(network: Network, limits: Limits, *, grow: bool) -> tuple[Searc
     space = SearchSpace(forms, limits, low, np.zeros_like(low))
     if not grow and not (low < 0).any():
         raise InputError(f"prune: {network.arch} has no channels that may go")
-    smallest = ties.cost(forms.widths(np.minimum(forms.steps, forms.channels)))
+    smallest = timed_cost(ties, forms.widths(np.minimum(forms.steps, forms.channels)), limits)
     if not limits.allow(smallest):
         raise limits.refuse(smallest, "pruned network")
     if grow:
@@ -81,6 +82,33 @@ def allocate(network: Network, limits: Limits, space: SearchSpace, factors: Figu
     )
     scaled = np.exp(_moved(space, factors, found.factor))
     return Allocation(found.network, dict(zip(space.forms.names, scaled.tolist(), strict=True)))
+
+
+def allocated_within(
+    limits: Limits, space: SearchSpace, whole: int, allocated: Callable[[Limits], Allocation]
+) -> Allocation:
+    """What `allocated` gives within limits that may bound the latency, which it does not know of."""
+    if LATENCY not in limits.most:
+        return allocated(limits)
+    forms = space.forms
+    least = int(forms.costs(np.minimum(forms.steps, forms.channels).astype(float))[0])
+    found = largest_by_macs(limits, least, whole, allocated)
+    if found is None:
+        raise InputError(f"no pruned network of {limits.arch} that keeps the latency was found; give a larger budget")
+    return found
+
+
+def plain_macs(network: Network, limits: Limits) -> int:
+    """The MACs of the network whose groups all keep one share, as large as the limits (of a latency, too) allow."""
+    ties = blueprint(network.arch, network.kwargs, network.input_size).ties
+    steps = {name: group.multiple for name, group in ties.groups.items()}
+
+    def at(share: float) -> dict[str, int]:
+        counts = {name: int(share * network.channels[name]) // step * step for name, step in steps.items()}
+        return {name: max(step, counts[name]) for name, step in steps.items()}
+
+    share = largest_factor(lambda share: limits.allow(timed_cost(ties, at(share), limits)), 0.0, 1.0)
+    return ties.cost(at(share or 0.0)).macs
 
 
 def nearest_factors(forms: CostForms, layers: Layers, densities: Figures) -> Figures:

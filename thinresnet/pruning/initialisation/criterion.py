@@ -10,16 +10,24 @@ import copy
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from thinresnet.budget import QUANTITIES
+from thinresnet.budget import LATENCY, QUANTITIES
 from thinresnet.networks.cost import macs_and_params
+from thinresnet.networks.search import Limits
 from thinresnet.networks.ties import NORMS
-from thinresnet.pruning.initialisation.allocation import Allocation, allocate, nearest_factors, search_space
+from thinresnet.pruning.initialisation.allocation import (
+    Allocation,
+    allocate,
+    allocated_within,
+    nearest_factors,
+    plain_macs,
+    search_space,
+)
 from thinresnet.pruning.initialisation.densities import Allowance, Figures, LayerDensities, check_scores
 from thinresnet.pruning.initialisation.quadratic import SearchSpace
 from thinresnet.pruning.job import Asked, Job, Pruned
@@ -124,17 +132,25 @@ class Criterion(Method):
 
     def _allocated(self, job: Job, target: Target) -> Pruned:
         assert target.limits is not None, "methods at initialisation are given budgets"
-        space, layers = search_space(job.network, target.limits, grow=job.grow)
-        whole = macs_and_params(job.network)
-        shares = {quantity: most / whole[QUANTITIES.index(quantity)] for quantity, most in target.limits.most.items()}
+        search_space(job.network, target.limits, grow=job.grow)  # refuses what nothing can keep
+        limits, whole = target.limits, macs_and_params(job.network)
+        if LATENCY in limits.most:  # densities are shares of MACs and parameters; channel counts then keep the latency
+            limits = limits.with_macs_for_latency(plain_macs(job.network, limits))
+        space, layers = search_space(job.network, limits, grow=job.grow)
+        shares = {quantity: most / whole[QUANTITIES.index(quantity)] for quantity, most in limits.most.items()}
         task = Task(
             job, Allowance(layers, shares if job.grow else {name: min(1.0, share) for name, share in shares.items()})
         )
         densities = self.find(task)
         emptied = [name for name, own in zip(layers.names, densities.values, strict=True) if own == 0]
         job.notes["layers_emptied"] = emptied
-        factors = self.factors(task, space, densities.values)
-        if factors is None:
-            factors = nearest_factors(space.forms, layers, densities.values)
-        found: Allocation = allocate(job.network, target.limits, space, factors)
+
+        def allocated(within: Limits) -> Allocation:
+            own = replace(space, limits=within)
+            factors = self.factors(task, own, densities.values)
+            if factors is None:
+                factors = nearest_factors(own.forms, layers, densities.values)
+            return allocate(job.network, within, own, factors)
+
+        found = allocated_within(target.limits, space, whole.macs, allocated)
         return Pruned(found.network, None, {}, asked=Asked(layers, densities, found.factors), notes=dict(job.notes))

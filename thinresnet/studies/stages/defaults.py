@@ -14,6 +14,7 @@ DEFAULTS: dict[str, Mapping[str, Any]] = {
     "train": {"holdout": 0.0, "weights": None, "equal_macs": None, "most_times": None, "teacher": None},
     "prune": {
         "settings": {}, "scope": None, "stream": False, "grow": False, "recipe": None, "dataset": None, "holdout": 0.0,
+        "latency_table_sha256": None,
         "revision": 1,
     },
     "rescale": {},

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from thinresnet.network import Network
+from thinresnet.networks.latency import LatencyTable
 from thinresnet.pruning.folder import prune_to_folders
 from thinresnet.pruning.method import settings_of
 from thinresnet.pruning.parent import Parent, read_parent
@@ -38,6 +39,8 @@ class Prune(Stage):
     recipe: Recipe | None = None  # how the method trains and reads images, where it is not as the parent was trained
     dataset: str | None = None  # as the recipe
     holdout: float = 0.0  # as the recipe
+    latency_table_sha256: str | None = None  # of the next, where a point bounds the latency
+    latency_table: LatencyTable | None = field(default=None, metadata={"decides": False})
     data_dir: str | None = undecided(default=None)
     macs: int = undecided()  # of the parent
     images_seen: int = undecided()  # by the method, at most
@@ -68,6 +71,7 @@ class Prune(Stage):
             stream=self.stream,
             grow=self.grow,
             seed=self.seed,
+            latency_table=self.latency_table,
         )
         found = prune_to_folders(chosen, parent, how, output=folder)
         return {point.tag: path.name for point, (path, _) in zip(self.points, found, strict=True)}

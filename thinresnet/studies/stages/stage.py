@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from thinresnet.budget import Budget
+from thinresnet.budget import LATENCY, Budget
 from thinresnet.identity import FORMAT, canonical_sha256, differing, plain
 from thinresnet.network import Network
 from thinresnet.recipe import Recipe
@@ -41,6 +41,11 @@ class CostPoint:
     def tag(self) -> str:
         """`macs50pct`, `R56-A`: for names of folders."""
         return self.to or "-".join(budget.tag for budget in self.budgets)
+
+    @property
+    def bounds_latency(self) -> bool:
+        """Whether a budget bounds the latency."""
+        return any(budget.quantity == LATENCY for budget in self.budgets)
 
     @property
     def text(self) -> str:

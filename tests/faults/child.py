@@ -1,0 +1,128 @@
+"""A command in a forked process of its own, with its output, its time and its memory bounded.
+
+The fork has everything imported, so that a case costs what the command costs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import pkgutil
+import select
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import thinresnet
+import thinresnet.cli
+
+LONGEST_SECONDS = 120.0
+_LAST = {"thinresnet.__main__"}  # runs
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line, run in a folder that begins as a copy of another's."""
+
+    name: str
+    arguments: tuple[str, ...]
+    begins_with: Path | None = None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its code (minus the signal), what it said to people and programs, and what it took."""
+
+    code: int
+    output: str
+    errors: str
+    seconds: float
+    peak_mib: float
+    hung: bool
+
+    @property
+    def said(self) -> str:
+        """The end of what it printed."""
+        return " | ".join((self.output + self.errors).strip().splitlines()[-3:])
+
+
+def import_all() -> None:
+    """Import every module of the package, so that a fork imports none."""
+    for module in pkgutil.walk_packages(thinresnet.__path__, "thinresnet."):
+        if module.name not in _LAST and not module.name.endswith(("ffcv_loader", "cluster", "tracking")):
+            importlib.import_module(module.name)
+
+
+def run(
+    arguments: tuple[str, ...],
+    folder: Path,
+    *,
+    before: Callable[[], object] = lambda: None,
+    seconds: float = LONGEST_SECONDS,
+) -> Ended:
+    """Run a command line as the console script would, in `folder`; `before` is called in the child."""
+    started = time.monotonic()
+    output, errors = os.pipe(), os.pipe()
+    process = os.fork()
+    if process == 0:
+        os.setpgid(0, 0)
+        _become(arguments, folder, before, output[1], errors[1])
+    for writing in (output[1], errors[1]):
+        os.close(writing)
+    texts = {output[0]: b"", errors[0]: b""}
+    end, hung, waiting = started + seconds, False, set(texts)
+    while waiting and not hung:
+        ready, _, _ = select.select(list(waiting), [], [], max(0.0, end - time.monotonic()))
+        hung = not ready
+        for handle in ready:
+            texts[handle] += (part := os.read(handle, 1 << 16))
+            if not part:
+                waiting.discard(handle)
+    if hung:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process, signal.SIGKILL)  # what it has started ends with it
+    _, status, used = os.wait4(process, 0)
+    for handle in texts:
+        os.close(handle)
+    said = [text.decode(errors="replace") for text in texts.values()]
+    code = os.waitstatus_to_exitcode(status)
+    return Ended(code, *said, time.monotonic() - started, used.ru_maxrss / 1024, hung)
+
+
+def _become(
+    arguments: tuple[str, ...], folder: Path, before: Callable[[], object], output: int, errors: int
+) -> NoReturn:
+    """The child: it ends here."""
+    code = 1
+    try:
+        os.chdir(folder)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for handle, stream in ((nothing, 0), (output, 1), (errors, 2)):
+            os.dup2(handle, stream)
+        for handle in (nothing, output, errors):
+            os.close(handle)
+        # pytest's own replacements hold what other tests have printed.
+        sys.stdin, sys.stdout, sys.stderr = (
+            open(stream, mode, encoding="utf-8", errors=how)  # noqa: PTH123, SIM115
+            for stream, mode, how in ((0, "r", "strict"), (1, "w", "strict"), (2, "w", "backslashreplace"))
+        )
+        sys.argv = ["thinresnet", *arguments]
+        before()
+        thinresnet.cli.main()
+        code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)

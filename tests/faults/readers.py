@@ -1,0 +1,366 @@
+"""Damaged and hostile files for all that reads one: it is read, or refused in one line, soon and in little memory.
+
+Nothing but InputError may come out. Files are damaged as bytes (cut off, flipped, in another encoding), as what they
+hold (each value of a JSON, YAML or CSV file by one that does not belong there), and as files (a pipe, a device, a loop
+of links, a folder). The same seed makes the same files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+
+from tests.faults import child
+from tests.faults.commands import ROWS, Home
+from tests.faults.crash import Case, chosen, seconds_since
+from thinresnet import networks, recipe
+from thinresnet.cli import counted
+from thinresnet.convert import brief
+from thinresnet.errors import InputError
+from thinresnet.evaluation import Evaluation
+from thinresnet.imported import Imported
+from thinresnet.leaderboard.adding import propose_all
+from thinresnet.leaderboard.evidence import check_evidence
+from thinresnet.leaderboard.papers import read_bib
+from thinresnet.leaderboard.rowfiles import rows_from_file
+from thinresnet.leaderboard.store import read_board
+from thinresnet.networks.foreign import adopt, read_state
+from thinresnet.pruning.parent import read_parent
+from thinresnet.pruning.record import read_pruning
+from thinresnet.result import Result
+from thinresnet.studies.graphs import read_graphs
+from thinresnet.studies.hashes import FolderHashes
+from thinresnet.studies.store import Store
+from thinresnet.training import checkpoint, plot
+from thinresnet.training.data.datasets import read_image
+from thinresnet.training.data.info import describe_beton, write_betons
+from thinresnet.training.run import read_settings
+
+LONGEST_SECONDS = 10.0
+MOST_BYTES = 2 << 30  # of address space beyond what the imports take
+_RANDOM_DAMAGES = 60
+_QUESTION = {"count": "resnet50"}
+
+_JSON = [
+    None, True, -1, 0, 1.5, 1e308, 10**5, 10**9, 10**40, "", "x\ny", "\ud800", "\0", "/etc/passwd", "../../x",
+    "a" * 10_000, [], {}, [[]], [1], ["x"] * 50, [10**9] * 3, {"a": {}}, {"": None},
+]  # fmt: skip
+_YAML = [
+    "!!int ''", "!!float x", "!!timestamp x", "!!binary x", "!!set {a}", "!!python/object/apply:os.system [x]",
+    "2024-13-45", "2024-01-01", "12:30:45", "&a [*a]", "*b", "{}", "[]", "[[[[1]]]]", ".nan", "-.inf",
+    "1e999", "1" * 40, "null", "~",
+    '"x\\ny"', '"\\0"', '"\\ud800"', "true", "-1", "''", "? [1]", "{{a}}", "|\n", "0x", "1_000", "0o17",
+    "[" * 500, "a" * 5000,
+]  # fmt: skip
+_CSV = [
+    "",
+    "nan",
+    "inf",
+    "-1",
+    "1e999",
+    "1" * 400,
+    '"',
+    '"x\ny"',
+    "=1+1",
+    "\0",
+    "\ud800",
+    "a" * 200_000,
+    "x,y",
+    "\u202e",
+]
+_BYTES = [
+    b"\0", b"\xff", b"\xed\xa0\x80", b"\r", b"\n\n", b"{", b"[", b'"', b"'", b":", b",", b"---\n", b"...\n",
+    b"!!int ''", b"&a ", b"*a", b"\\u0000", b"NaN", b"1e999", b"\x1b[2J", b"\x85", b"%", b"@", b"`", b"}" * 50,
+    b"<<: ", b"? ",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What reads a file, and a folder with a good one."""
+
+    name: str
+    folder: Path
+    file: str  # below the folder
+    read: Callable[[Path], object]  # given the path of the file
+
+
+class _TooSlowError(BaseException):
+    pass
+
+
+def readers(home: Home, only: Sequence[str] = ()) -> Iterator[Reader]:
+    """Everything that reads what somebody else may have written, or the readers of these names."""
+    for name, make in _MAKERS.items():
+        if not only or name in only:
+            yield Reader(name, *make(home))
+
+
+def _trained(name: str, read: Callable[[Path], object]) -> _Maker:
+    return lambda home: (home.trained, f"{home.run}/{name}", read)
+
+
+def _part(name: str, read: Callable[[Path], object]) -> _Maker:
+    return lambda home: (_parts(home), name, read)
+
+
+def _stage(home: Home) -> tuple[Path, str, Callable[[Path], object]]:
+    graph = read_graphs(home.studied / "tiny.yaml")[0]
+    file = next((home.studied / "runs").rglob("stage.json"))
+    stage = next(own for own in graph.stages.values() if own.folder == file.parent.name)
+    return home.studied, str(file.relative_to(home.studied)), lambda path: Store(path.parents[1]).state(stage)
+
+
+def _metrics(home: Home) -> tuple[Path, str, Callable[[Path], object]]:
+    result = Result.read(home.trained / home.run)
+    return home.trained, f"{home.run}/metrics.csv", lambda path: check_evidence(path.parent, result)
+
+
+def _pruned(home: Home) -> tuple[Path, str, Callable[[Path], object]]:
+    pruned = next((home.after("prune") / "pruned").iterdir())
+    return pruned, "pruning.json", lambda path: read_pruning(path.parent)
+
+
+def _of_folder(read: Callable[[Path], object]) -> Callable[[Path], object]:
+    return lambda path: read(path.parent)
+
+
+def _rows(path: Path) -> object:
+    return propose_all(rows_from_file(path), [], {})
+
+
+def _parts(home: Home) -> Path:
+    """Good files that no command of the others leaves."""
+    parts = home.home / "parts"
+    if parts.exists():
+        return parts
+    shutil.copytree(next((home.after("evaluate one file") / "evaluations").iterdir()), parts / "imported")
+    checkpoint.save(parts, {"seed": 1}, {"weights": torch.zeros(3)}, epoch=1, step=0, kept=2)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8))
+    for kind in _IMAGES:
+        picture.save(parts / f"image.{kind}")
+    rows = yaml.load(ROWS, Loader=yaml.BaseLoader)
+    own = [{**rows["common"], **row} for row in rows["rows"]]
+    names = [name for name in own[0] if name not in ("bibtex", "paper")]
+    lines = [",".join(["paper", *names]), *(",".join(["lin2020hrank", *(row[name] for name in names)]) for row in own)]
+    (parts / "rows.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _counted(parts / "cache" / "counted" / "x.json")
+    next(parts.rglob("counted/*.json")).rename(parts / "counted.json")
+    (written, _) = write_betons(recipe.Recipe(data_dir=str(home.pictures / "data")), mode="raw")
+    shutil.copy(written, parts / "data.beton")
+    (parts / "hashes.json").write_text(json.dumps({"model.safetensors": [1, 2, 3, 4, "a" * 64]}))
+    return parts
+
+
+def _plot(path: Path) -> object:
+    return [*plot._long(path.parent), *plot._speed(path.parent)]
+
+
+def _counted(path: Path) -> object:
+    """Ask for what the cache holds: the file is put where the question looks for it."""
+    os.environ["THINRESNET_CACHE"] = str(path.parent / "cache")
+    for place in (path.parent / "cache").rglob("counted/*.json"):
+        place.unlink()
+        place.symlink_to(path)
+    return counted.remembered(_QUESTION, lambda: {"macs": 1})
+
+
+_Maker = Callable[[Home], tuple[Path, str, Callable[[Path], object]]]
+_IMAGES = ("png", "jpg", "tif", "webp", "bmp")
+_MAKERS: dict[str, _Maker] = {
+    "recipe.yaml": _trained("recipe.yaml", recipe.load),
+    "study.yaml": lambda home: (home.study, "tiny.yaml", read_graphs),
+    "rows.yaml": lambda home: (home.board, "rows.yaml", _rows),
+    "rows.csv": _part("rows.csv", _rows),
+    "board.csv": lambda home: (home.filled, "board.csv", read_board),
+    "board.bib": lambda home: (home.filled, "board.bib", read_bib),
+    "network.json": _trained("network.json", networks.read_network),
+    "result.json": _trained("result.json", _of_folder(Result.read)),
+    "run.json": _trained("run.json", _of_folder(read_settings)),
+    "run.json, to prune": _trained("run.json", lambda path: read_parent(str(path.parent))),
+    "metrics.csv, evidence": _metrics,
+    "metrics.csv, plot": _trained("metrics.csv", _plot),
+    "timing.csv, plot": _trained("timing.csv", _plot),
+    "stage.json": _stage,
+    "safetensors": _trained("model.safetensors", _of_folder(networks.load)),
+    "foreign .pt": lambda home: (home.foreign, "w1.pt", lambda path: adopt(read_state(path))),
+    "checkpoint": _part("epoch000001-step00000000.pt", lambda path: checkpoint.load_newest(path.parent, {"seed": 1})),
+    "imported.json": _part("imported/imported.json", _of_folder(Imported.read)),
+    "evaluation.json": _part("imported/evaluation.json", _of_folder(Evaluation.read)),
+    "pruning.json": _pruned,
+    "count cache": _part("counted.json", _counted),
+    "hash cache": _part("hashes.json", lambda path: FolderHashes(path.parent, path)),
+    **{f"image.{kind}": _part(f"image.{kind}", read_image) for kind in _IMAGES},
+    ".beton": _part("data.beton", describe_beton),
+}
+
+
+def campaign(home: Home, only: Sequence[str], most: int | None, seed: int) -> Iterator[Case]:
+    """Every damage of every file, or `most` of them."""
+    for reader in readers(home, only):
+        yield from _of_reader(reader, home.root, most, seed)
+
+
+def _of_reader(reader: Reader, root: Path, most: int | None, seed: int) -> Iterator[Case]:
+    """One process reads them all, in bounded memory; one that hangs in a library is seen by its silence."""
+    shutil.rmtree(root, ignore_errors=True)
+    shutil.copytree(reader.folder, root, symlinks=True)
+    file = root / reader.file
+    content = file.read_bytes()
+    every = [*damages(content, file.suffix, random.Random(f"{seed} {reader.name}")), *_SPECIAL]
+    picked = [every[number - 1] for number in chosen(len(every), most)]
+
+    def work() -> None:
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (taken + MOST_BYTES, taken + MOST_BYTES))
+        for what, damaged in [("as it is", content), *picked]:
+            start = time.monotonic()
+            _put(file, damaged)
+            print(json.dumps([what, _try(reader, file), seconds_since(start)]), flush=True)
+        raise SystemExit(0)
+
+    ended = child.run((), root, before=work, seconds=60 + LONGEST_SECONDS * 3 + 0.5 * len(picked))
+    answers = [json.loads(line) for line in ended.output.splitlines() if line.startswith("[")]
+    for what, wrong, seconds in answers:
+        yield Case("readers", reader.name, what, wrong, seconds)
+    if len(answers) <= len(picked):
+        what = picked[len(answers) - 1][0] if answers else "as it is"
+        said = "hung in a library" if ended.hung else f"the process died ({ended.code}): {ended.said}"
+        yield Case("readers", reader.name, what, said, round(ended.seconds, 2))
+
+
+def _try(reader: Reader, file: Path) -> str:
+    """What is wrong with how a file was read or refused."""
+
+    def ring(*_: object) -> None:
+        raise _TooSlowError
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, LONGEST_SECONDS)
+    try:
+        reader.read(file)
+    except InputError as error:
+        text = str(error)
+        return f"not one line: {brief(text)}" if "\n" in text or len(text) < 8 else ""
+    except _TooSlowError:
+        return f"took more than {LONGEST_SECONDS:.0f} s"
+    except BaseException as error:
+        return f"{type(error).__name__}: {str(error)[:200]}"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return ""
+
+
+def _put(file: Path, damaged: bytes | str) -> None:
+    """The damaged file, or something of that name that is no file."""
+    if file.is_dir() and not file.is_symlink():
+        file.rmdir()
+    else:
+        file.unlink(missing_ok=True)
+    if isinstance(damaged, bytes):
+        file.write_bytes(damaged)
+    elif damaged == "pipe":
+        os.mkfifo(file)
+    elif damaged == "folder":
+        file.mkdir()
+    elif damaged:
+        file.symlink_to(damaged)
+
+
+_SPECIAL: list[tuple[str, bytes | str]] = [
+    ("a pipe", "pipe"), ("a folder", "folder"), ("missing", ""), ("an endless device", "/dev/zero"),
+    ("a device", "/dev/full"), ("a broken link", "/nowhere/at/all"), ("a loop of links", "loop"),
+]  # fmt: skip
+
+
+def damages(content: bytes, suffix: str, draw: random.Random) -> Iterator[tuple[str, bytes]]:
+    """What may become of a file, in words and bytes."""
+    size = len(content)
+    yield from (
+        ("empty", b""), ("one zero", b"\0"), ("one byte", b"\xff"),
+        ("with a byte-order mark", b"\xef\xbb\xbf" + content),
+        ("in UTF-16", content.decode("latin-1").encode("utf-16")), ("twice", content * 2), ("zeros", bytes(size)),
+        ("Windows line ends", content.replace(b"\n", b"\r\n")), ("without line ends", content.replace(b"\n", b"")),
+        ("deep lists", b"[" * 100_000), ("deep objects", b'{"a":' * 100_000), ("deep YAML", b"- " * 5_000 + b"a"),
+        ("a megabyte of one letter", b"a" * 1_000_000), ("a million lines", b"\n" * 1_000_000),
+        ("100 MB of spaces", b" " * 100_000_000),
+    )  # fmt: skip
+    for share in (0.1, 0.25, 0.5, 0.75, 0.9):
+        yield f"cut off at {share:.0%}", content[: int(size * share)]
+    yield "without the last byte", content[:-1]
+    for number in range(_RANDOM_DAMAGES):
+        place = draw.randrange(max(1, size))
+        if number % 2:
+            token = draw.choice(_BYTES)
+            yield f"{token!r} at byte {place}", content[:place] + token + content[place:]
+        else:
+            flipped = bytearray(content)
+            for _ in range(draw.choice((1, 1, 4, 16))):
+                flipped[draw.randrange(size)] = draw.randrange(256)
+            yield f"flipped bytes, {number}", bytes(flipped)
+    kinds: dict[str, Callable[[bytes, random.Random], Iterator[tuple[str, bytes]]]]
+    kinds = {".json": _of_json, ".yaml": _of_yaml, ".csv": _of_csv}
+    yield from kinds[suffix](content, draw) if suffix in kinds else ()
+
+
+def _of_json(content: bytes, draw: random.Random) -> Iterator[tuple[str, bytes]]:
+    whole = json.loads(content)
+    for name, changed in _replaced(whole, _JSON, draw):
+        yield name, json.dumps(changed).encode("utf-8", "surrogatepass")
+    for key in whole:
+        yield f"without {key}", json.dumps({name: own for name, own in whole.items() if name != key}).encode()
+    yield "unknown key", json.dumps({**whole, "unknown": 1}).encode()
+
+
+def _of_yaml(content: bytes, draw: random.Random) -> Iterator[tuple[str, bytes]]:
+    whole = yaml.load(content, Loader=yaml.BaseLoader)
+    for name, changed in _replaced(whole, _YAML, draw, token="HOSTILE"):
+        value = name.partition(" = ")[2]
+        text = yaml.dump(changed, sort_keys=False)
+        yield name[:100], text.replace("HOSTILE", value).encode("utf-8", "surrogatepass")
+
+
+def _of_csv(content: bytes, draw: random.Random) -> Iterator[tuple[str, bytes]]:
+    lines = [line.split(",") for line in content.decode().splitlines()]
+    for row in range(min(3, len(lines))):
+        for column in range(len(lines[row])):
+            for value in draw.sample(_CSV, 4):
+                changed = [list(line) for line in lines]
+                changed[row][column] = value
+                text = "\n".join(",".join(line) for line in changed) + "\n"
+                yield f"row {row}, column {column} = {brief(value)}", text.encode("utf-8", "surrogatepass")
+
+
+def _replaced(
+    whole: Any, values: Sequence[Any], draw: random.Random, token: str | None = None
+) -> Iterator[tuple[str, Any]]:
+    """The content with each of its values replaced by several others."""
+    for path in _paths(whole):
+        for value in draw.sample(values, min(12, len(values))):
+            changed = json.loads(json.dumps(whole))
+            place = changed
+            for step in path[:-1]:
+                place = place[step]
+            place[path[-1]] = value if token is None else token
+            yield f"{'/'.join(map(str, path))} = {value if token else brief(value)}", changed
+
+
+def _paths(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
+    for key, own in items:
+        yield (*above, key)
+        yield from _paths(own, (*above, key))
