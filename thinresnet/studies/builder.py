@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +19,7 @@ from thinresnet.pruning.registry import method
 from thinresnet.recipe import Recipe
 from thinresnet.studies.finetuning import Finetuning
 from thinresnet.studies.graph import Experiment, Images, StudyGraph
+from thinresnet.studies.images import images_an_epoch, size_share
 from thinresnet.studies.stages import CostPoint, Guide, Mask, Prune, Rescale, Rewind, Source, Stage, Timing, Train
 from thinresnet.studies.study import Pruner, Study, TrainingSetup
 
@@ -64,6 +66,11 @@ class Builder:
         """MACs of the dense network."""
         return self.graph.dense_cost(self.setup).macs
 
+    @cached_property
+    def size_share(self) -> Fraction:
+        """MACs of a training image through the dense network, of those at its own size."""
+        return size_share(self.setup.recipe, self.network)
+
     def budgets(self, point: CostPoint) -> tuple[Budget, ...]:
         """What a network at this point may cost; for a paper's list, exactly its MACs."""
         if point.to is None:
@@ -98,7 +105,8 @@ class Builder:
         """
         setup, images = self.setup, self.images
         found_later = self.macs if at is None else self.macs_at_most(*at)
-        macs = macs_and_params(network).macs if isinstance(network, Network) else found_later
+        known = network if isinstance(network, Network) else None
+        macs = macs_and_params(known).macs if known else found_later
         return self.graph.add(
             Train(
                 name=_named(f"{setup.subject.arch}-{shape}-{images.name}-{setup.label}-s{seed}"),
@@ -116,6 +124,9 @@ class Builder:
                 equal_macs=self.macs if equal_computation else None,
                 most_times=most_times,
                 macs=macs,
+                size_share=size_share(
+                    recipe or setup.recipe, network if isinstance(network, Network) else self.network
+                ),
             )
         )
 
@@ -168,6 +179,7 @@ class Builder:
                 **self._latency_table(points),
                 macs=self.macs,
                 images_seen=self._images_seen(pruner),
+                size_share=self.size_share,
             )
         )
 
@@ -195,6 +207,7 @@ class Builder:
                 holdout=self.study.holdout,
                 macs=self.macs,
                 images_seen=self._images_seen(whole),
+                size_share=self.size_share,
                 **self._latency_table(points),
             )
         )
@@ -205,7 +218,7 @@ class Builder:
         return {} if table is None else {"latency_table": table, "latency_table_sha256": table.sha256}
 
     def _images_seen(self, pruner: Pruner) -> int:
-        images = round(self.images.train * (1 - self.study.holdout))
+        images = images_an_epoch(self.setup.recipe, self.images.train, self.study.holdout)
         return images_seen(pruner.method, self.network, self.setup.recipe, images, self.images.classes)
 
     def prune_at_initialisation(self, pruner: Pruner, point: CostPoint, seed: int) -> Source:
@@ -228,6 +241,7 @@ class Builder:
             **self._latency_table([point]),
             macs=self.macs,
             images_seen=self._images_seen(pruner),
+            size_share=self.size_share,
         )
         return Source(self.graph.add(stage), stage.points[0].tag)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from thinresnet.networks import count, read_network
 from thinresnet.recipe import Recipe
 from thinresnet.result import FORWARD_AND_BACKWARD, Result
 from thinresnet.studies.epochs import scratch_b, scratch_b_epochs
+from thinresnet.studies.images import images_an_epoch
 from thinresnet.studies.stages.stage import Folders, Source, Stage, undecided
 from thinresnet.training.session import train
 
@@ -36,6 +38,8 @@ class Train(Stage):
     equal_macs: int | None = None  # Scratch-B: as much computation as a network of so many MACs takes
     most_times: int | None = None  # Scratch-B: at most so many times the recipe's epochs
     macs: int = undecided()  # of the network, at most
+    # MACs of a training image, as a share of those at the network's own size.
+    size_share: Fraction = field(default=Fraction(1), metadata={"decides": False})
 
     def __post_init__(self) -> None:
         _ = self.epochs  # a network that Scratch-B is not for is refused here
@@ -51,10 +55,14 @@ class Train(Stage):
     @property
     def training_macs(self) -> int:
         """Forward and backward over the images of every epoch, and the teacher's passes over them."""
-        macs = FORWARD_AND_BACKWARD * self.macs
+        return round(self._epoch_macs(self.macs) * self.epochs)
+
+    def _epoch_macs(self, macs: int) -> Fraction:
+        """Training MACs of an epoch of a network of so many MACs."""
+        passes = FORWARD_AND_BACKWARD * macs
         if self.teacher is not None and isinstance(self.teacher.stage, Train):
-            macs += self.teacher.stage.macs
-        return macs * self.epochs * round(self.images * (1 - self.holdout))
+            passes += self.teacher.stage.macs
+        return passes * self.size_share * images_an_epoch(self.recipe, self.images, self.holdout)
 
     def spent(self, folder: Path) -> int:
         """What the run's result says."""
