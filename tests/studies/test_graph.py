@@ -182,6 +182,68 @@ def test_the_share_of_each_training_size_is_the_mean_of_what_is_drawn(mix: float
     assert size_share(recipes.load("digits"), network) == 1
 
 
+EQUAL_TOTAL = [f"{name}-equal-total" for name in ("scaled-width", "prune-finetune", "scratch", "sparse-train")]
+
+
+def test_equal_totals_are_equal_to_within_an_epoch(tmp_path: Path) -> None:
+    some = ["l1", {"method": "slimming", "set": {"epochs": 2}}]
+    given: dict[str, Any] = {"methods": some, "protocols": EQUAL_TOTAL, "total_training": "2.5x dense", "seeds": [1]}
+    graph = graph_from(tmp_path, **given)
+    epoch = 3 * IMAGES
+    total = 25 * DENSE * epoch
+    assert len(graph.experiments) == 2 * (1 + 2 + 2 + 1)
+    for found in graph.experiments:
+        final = found.finals[0]
+        assert isinstance(final, Train)
+        assert final.total_macs == total
+        assert total - epoch * final.macs < found.training_macs_with_search <= total, (found.protocol, found.method)
+    half = DENSE // 2
+    # Dense parent 10 epochs, with slimming 12: the rest of 25 at half the MACs.
+    for protocol_name in ("prune-finetune-equal-total", "scratch-equal-total"):
+        by_l1, by_slimming = (row(graph, protocol_name, name, "macs50pct").finals[0] for name in ("l1", "slimming"))
+        assert (by_l1.epochs, by_slimming.epochs) == (15 * DENSE // half, 13 * DENSE // half)
+    width = row(graph, "scaled-width-equal-total", None, "macs50pct")
+    assert width.finals[0].epochs == 25 * DENSE // count(network_of(width)).macs
+    # Ten sparse epochs and three of fine-tuning at half the MACs usually: all of it 25 / 11.5 times as long.
+    sparse = row(graph, "sparse-train-equal-total", "slimming", "macs50pct").finals[0]
+    (before,) = sparse.before()
+    assert isinstance(before, Prune)
+    assert before.recipe is not None
+    assert before.recipe.total_epochs == int(10 * 25 / (10 + Fraction(3 * half, DENSE)))
+    assert before.images_seen == IMAGES * before.recipe.total_epochs
+    assert sparse.epochs == (25 - before.recipe.total_epochs) * DENSE // half
+    # Without a total all is as it was.
+    assert {own.key for own in graph.stages.values()}.isdisjoint(
+        own.key for own in graph_from(tmp_path, **given | {"protocols": ["scaled-width", "scratch-e"]}).stages.values()
+        if own.kind == "train" and "-dense-" not in own.name
+    )  # fmt: skip
+
+
+def test_an_equal_total_counts_the_teacher(tmp_path: Path) -> None:
+    graph = graph_from(tmp_path, methods=["l1"], protocols=EQUAL_TOTAL[:3], distill="dense", seeds=[1])
+    for found in graph.experiments:
+        final = found.finals[0]
+        assert isinstance(final, Train)
+        # The parent is the teacher too, and trained once.
+        left = 10 * 3 * DENSE * IMAGES
+        assert final.epochs == left // ((3 * final.macs + DENSE) * IMAGES)
+        assert found.training_macs_with_search <= 2 * left
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"total_training": "1x dense"}, r"study plan: l1-macs50pct-.*total_training: .* less than an epoch is left"),
+        ({"methods": [{"method": "slimming", "set": {"epochs": 10}}]}, "less than an epoch is left"),
+        ({"total_training": "twice"}, "a multiple of the dense training: 2x dense"),
+        ({"total_training": "0x dense", "protocols": EQUAL_TOTAL[:1]}, "less than an epoch is left"),
+    ],
+)
+def test_a_total_that_the_parent_takes_up_is_refused(changes: dict[str, Any], says: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=says):
+        graph_from(tmp_path, **{"protocols": EQUAL_TOTAL[1:2], "methods": ["l1"], "seeds": [1], **changes})
+
+
 def test_scratch_b_may_be_capped(tmp_path: Path) -> None:
     graph = graph_from(tmp_path, protocols=["scratch-b", "scratch-b-2x"], methods=["l1"], seeds=[1])
     assert row(graph, "scratch-b", "l1", "macs25pct").finals[0].epochs == 10 * DENSE // (DENSE // 4)
