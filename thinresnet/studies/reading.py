@@ -6,8 +6,10 @@ a document may have; what is not allowed is refused in one line that says where.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +26,8 @@ from thinresnet.studies.finetuning import read_finetunings
 from thinresnet.studies.stages import CostPoint
 from thinresnet.studies.study import Pruner, Study, Subject, TrainingSetup
 from thinresnet.yamls import read_documents
+
+_TIMES_DENSE = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4})?x dense", re.ASCII), "a multiple of the dense training: 2x dense"
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,7 @@ class _Document(_Subject):
     methods: tuple[_Method, ...] = ()
     protocols: tuple[str, ...] = setting(count=(1, 100), distinct=True)
     steps: int = setting(3, low=2)
+    total_training: str = setting("2x dense", pattern=_TIMES_DENSE)
     seeds: tuple[int, ...] = setting((42,), low=0, count=(1, 1000), distinct=True)
     measure: _Measure = setting(_Measure)
     transfer: _Subject | None = None
@@ -169,6 +174,7 @@ def _study(
         pruners=pruners,
         protocols=document.protocols,
         steps=document.steps,
+        total_training=Fraction(document.total_training.partition("x")[0]),
         seeds=document.seeds,
         timing_batch=document.measure.batch_size,
         timing_runs=document.measure.runs,
