@@ -29,7 +29,7 @@ from thinresnet.errors import InputError
 from thinresnet.leaderboard import store
 from thinresnet.networks import timing
 from thinresnet.pruning import folder as pruning_folder
-from thinresnet.studies import run as studies_run
+from thinresnet.studies import running as studies_running
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -288,13 +288,13 @@ def call(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
     monkeypatch.setattr("thinresnet.training.plot.plot", _echo)
     monkeypatch.setattr("thinresnet.leaderboard.figure.figure", _echo)
     monkeypatch.setattr("thinresnet.training.data.info.write_betons", _echo)
-    monkeypatch.setattr("thinresnet.studies.table.summaries", lambda graph, kept: _echo(graph.study, vars(kept)))
+    monkeypatch.setattr("thinresnet.studies.summaries.summaries", lambda graph, kept: _echo(graph.study, vars(kept)))
     monkeypatch.setattr(
         "thinresnet.studies.export.export", lambda graph, kept, add, board: _echo(graph.study, vars(kept), board)
     )
     monkeypatch.setattr("thinresnet.studies.training_cost.seconds_per_mac", lambda network: 1e-9)
     monkeypatch.setattr(
-        studies_run, "run", lambda graph, root, workers, to: _echo(graph.study, root, type(workers), vars(workers))
+        studies_running, "run", lambda graph, root, workers, to: _echo(graph.study, root, type(workers), vars(workers))
     )
     monkeypatch.setattr("thinresnet.studies.cluster.Ray", _Ray)
     monkeypatch.setattr(pruning_folder, "prune_to_folders", _echo_pruning)
