@@ -15,6 +15,7 @@ root_doc = "README"
 html_theme = "furo"
 html_title = project
 myst_heading_anchors = 3
+smartquotes = False  # quotes in commands stay what has to be typed
 INDEX = Path(__file__).with_name("README.md")
 
 
