@@ -84,6 +84,7 @@ def test_the_list_of_verbs_says_what_their_own_help_says() -> None:
         (["fit"], "Missing argument 'ARCH'; see thinresnet fit --help"),
         (["leaderboard", "show", "--bord", "x"], r"No such option: --bord .*; see thinresnet leaderboard show --help"),
         (["prune", "--round-to", "x\ny"], "Invalid value for '--round-to': .*; see thinresnet prune --help"),
+        (["prune", "l1", "x", "--seed", "9" * 20], "Invalid value for '--seed': .*; see thinresnet prune --help"),
         (["leaderboard", "page", "--output", "\udcff"], r"\\udcff: not UTF-8; rename it, or give another"),
         (["evaluate", "nothing\nthere.pt", "--dataset", "digits"], r"nothing\\nthere\.pt: .*"),
     ],

@@ -366,6 +366,24 @@ def test_a_shape_found_from_all_seeds_is_charged_once(tmp_path: Path) -> None:
     assert 5 * guided.training_macs_with_search == graph.training_macs
 
 
+def test_sparse_training_from_scratch_has_no_dense_parent(tmp_path: Path) -> None:
+    some = ["l1", {"method": "slimming", "set": {"epochs": 2}}, "sss", "sfp"]
+    graph = graph_from(
+        tmp_path, methods=some, protocols=["prune-finetune", "sparse-train"], budgets=[{"macs": "50%"}], seeds=[1]
+    )
+    epoch, half = 3 * IMAGES, DENSE // 2
+    sparse = row(graph, "sparse-train", "slimming", "macs50pct")
+    # All of the recipe's ten epochs with the penalty, whatever it is given on a trained network; then fine-tuning.
+    assert cost_of(sparse) == (epoch * (10 * DENSE + 3 * half), epoch * 3 * half)
+    assert cost_of(row(graph, "prune-finetune", "slimming", "macs50pct")) == (
+        epoch * (10 * DENSE + 2 * DENSE + 3 * half),
+        epoch * 3 * half,
+    )
+    assert not any("-dense-" in stage.name for stage in sparse.finals[0].before())
+    assert {own.method for own in graph.experiments if own.protocol == "sparse-train"} == {"slimming", "sss", "sfp"}
+    assert "l1 takes no part in sparse-train: its authors prune trained networks" in graph.notes
+
+
 def test_a_study_of_latency_budgets_takes_its_table_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dense = scale("resnet20_cifar", input_size=(3, 8, 8), num_classes=10)
     table = made_up_table(dense, monkeypatch)
@@ -391,21 +409,3 @@ def test_a_study_of_latency_budgets_takes_its_table_along(tmp_path: Path, monkey
         given = {key: value for key, value in {**timed, **change}.items() if value is not None}
         with pytest.raises(InputError, match=says):
             graph_from(tmp_path, **given)
-
-
-def test_sparse_training_from_scratch_has_no_dense_parent(tmp_path: Path) -> None:
-    some = ["l1", {"method": "slimming", "set": {"epochs": 2}}, "sss", "sfp"]
-    graph = graph_from(
-        tmp_path, methods=some, protocols=["prune-finetune", "sparse-train"], budgets=[{"macs": "50%"}], seeds=[1]
-    )
-    epoch, half = 3 * IMAGES, DENSE // 2
-    sparse = row(graph, "sparse-train", "slimming", "macs50pct")
-    # All of the recipe's ten epochs with the penalty, whatever it is given on a trained network; then fine-tuning.
-    assert cost_of(sparse) == (epoch * (10 * DENSE + 3 * half), epoch * 3 * half)
-    assert cost_of(row(graph, "prune-finetune", "slimming", "macs50pct")) == (
-        epoch * (10 * DENSE + 2 * DENSE + 3 * half),
-        epoch * 3 * half,
-    )
-    assert not any("-dense-" in stage.name for stage in sparse.finals[0].before())
-    assert {own.method for own in graph.experiments if own.protocol == "sparse-train"} == {"slimming", "sss", "sfp"}
-    assert "l1 takes no part in sparse-train: its authors prune trained networks" in graph.notes

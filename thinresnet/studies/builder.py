@@ -171,11 +171,6 @@ class Builder:
             )
         )
 
-    def _latency_table(self, points: Sequence[CostPoint]) -> dict[str, Any]:
-        """The fields of a pruning that hold the latency table, where one of its points bounds the latency."""
-        table = next(filter(None, map(self.study.table_for, points)), None)
-        return {} if table is None else {"latency_table": table, "latency_table_sha256": table.sha256}
-
     def prune_from_scratch(self, pruner: Pruner, points: Sequence[CostPoint], seed: int) -> Prune:
         """Training from scratch by a method that prunes while training, over the recipe's own epochs, and pruning.
 
@@ -203,6 +198,11 @@ class Builder:
                 **self._latency_table(points),
             )
         )
+
+    def _latency_table(self, points: Sequence[CostPoint]) -> dict[str, Any]:
+        """The fields of a pruning that hold the latency table, where one of its points bounds the latency."""
+        table = next(filter(None, map(self.study.table_for, points)), None)
+        return {} if table is None else {"latency_table": table, "latency_table_sha256": table.sha256}
 
     def _images_seen(self, pruner: Pruner) -> int:
         images = round(self.images.train * (1 - self.study.holdout))
