@@ -123,6 +123,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr("thinresnet.studies.training_cost.seconds_per_mac", lambda network: 1e-9)
+        patch.setattr("thinresnet.pruning.folder.draw", lambda *given: None)  # starting the renderer takes seconds
         yield folder
 
 
