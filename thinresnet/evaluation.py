@@ -14,6 +14,7 @@ from typing import Any
 from thinresnet.errors import InputError
 from thinresnet.files import read_object, write_atomically
 from thinresnet.imported import check_types
+from thinresnet.notebook import html_details, html_facts, html_table
 from thinresnet.preprocessing import Preprocessing
 from thinresnet.runs import EVALUATION_FILE
 
@@ -51,6 +52,23 @@ class Evaluation:
     device: str
     versions: dict[str, str]
     finished: str
+
+    def __repr__(self) -> str:
+        low, high = self.top1_interval
+        said = f"top-1 {self.top1:.2f} % (95 %: {low:.2f} to {high:.2f})"
+        return f"<Evaluation of {self.name} on {self.images:,} images of {self.dataset}: {said}>"
+
+    def _repr_html_(self) -> str:
+        low, high = self.top1_interval
+        facts = {
+            "top-1": f"{self.top1:.2f} % (95 %: {low:.2f} to {high:.2f})",
+            "top-5": None if self.top5 is None else f"{self.top5:.2f} %",
+            "images": f"{self.images:,} of {self.dataset}, {self.resolution} px",
+            "MACs": f"{self.macs:,}",
+            "parameters": f"{self.params:,}",
+        }
+        by_class = [(name, None if right is None else f"{right:.2f}") for name, right in self.top1_by_class.items()]
+        return html_facts(self.name, facts) + html_details("top-1 by class, %", html_table(("class", "%"), by_class))
 
     @property
     def top1(self) -> float:

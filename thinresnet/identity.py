@@ -32,7 +32,7 @@ RECIPE_DEFAULTS: Mapping[str, Any] = {
     "mixup_mode": "batch", "mixup_off_epoch": 0, "smoothing": 0.1, "bce_loss": False, "bce_target_thresh": None,
     "drop": 0.0, "drop_path": None, "model_ema": False, "model_ema_decay": 0.9998, "model_ema_warmup": False,
     "seed": 42, "workers": 4, "log_interval": 50, "val_interval": 1, "checkpoint_hist": 10, "log_wandb": False,
-    "distill_alpha": 0.9, "distill_temperature": 4.0,
+    "distill_alpha": 0.9, "distill_temperature": 4.0, "log_tensorboard": False,
 }  # fmt: skip
 # Of the facts about a run beside its network and its recipe, those that have a default.
 RUN_DEFAULTS: Mapping[str, Any] = {"holdout": 0.0, "initial_checkpoint": None, "holding": None, "teacher": None}
@@ -40,7 +40,7 @@ RUN_DEFAULTS: Mapping[str, Any] = {"holdout": 0.0, "initial_checkpoint": None, "
 # Fields of a recipe that may differ between two sessions of one run without changing a bit of its weights.
 FREE_IN_A_RUN = frozenset({
     "data_dir", "dataset_download", "device_modules", "initial_checkpoint", "model", "model_kwargs", "num_classes",
-    "workers", "log_interval", "checkpoint_hist", "log_wandb",
+    "workers", "log_interval", "checkpoint_hist", "log_wandb", "log_tensorboard",
 })  # fmt: skip
 
 

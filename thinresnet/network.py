@@ -18,6 +18,7 @@ from typing import Any
 from thinresnet.convert import brief, convert, setting
 from thinresnet.errors import InputError
 from thinresnet.files import parse_object, read_bytes
+from thinresnet.notebook import html_details, html_facts, html_table, sides
 from thinresnet.runs import NETWORK_FILE
 
 FORMAT = 1
@@ -54,6 +55,18 @@ class Network:
             "channels": dict(self.channels),
         }
         return json.dumps(content, indent=1) + "\n"
+
+    def __repr__(self) -> str:
+        counts = self.channels.values()
+        widths = f"{len(counts)} groups of {min(counts)} to {max(counts)} channels" if counts else "no groups"
+        given = "".join(f", {name}={value!r}" for name, value in sorted(self.kwargs.items()))
+        return f"<Network {self.arch}{given}, input {sides(self.input_size)}, {widths}, sha256 {self.sha256[:6]}>"
+
+    def _repr_html_(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in sorted(self.kwargs.items()))
+        facts = {"input": sides(self.input_size), "arguments": arguments or None, "sha256": self.sha256[:12]}
+        channels = html_table(("group", "channels"), self.channels.items())
+        return html_facts(self.arch, facts) + html_details(f"channels of {len(self.channels)} groups", channels)
 
     @property
     def sha256(self) -> str:

@@ -2,15 +2,61 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
+from typing import TextIO
 
 # What is done (`reading images`), how much of it is done, and of how much.
 Progress = Callable[[str, int, int], None]
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """Progress that nobody sees: the default of library calls."""
+    """Progress that nobody sees."""
+
+
+def watched() -> bool:
+    """Whether somebody looks on: in a terminal or a notebook."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
+
+
+def shown(progress: Progress | bool) -> Progress:
+    """What the `progress` of a library call means: a callable is told, True draws a bar where somebody looks on."""
+    if callable(progress):
+        return progress
+    return Bar(sys.stderr) if progress and watched() else silent
+
+
+class Bar:
+    """Progress as one line that is drawn over itself, with the time left; work of half a second shows nothing."""
+
+    WIDTH = 24
+    _FIRST_SECONDS, _SECONDS_BETWEEN = 0.5, 0.1
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream, self._clock = stream, clock
+        self._what: str | None = None
+        self._begun = self._drawn = 0.0
+        self._width = 0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = self._clock()
+        if what != self._what:
+            self._what, self._begun, self._drawn = what, now, now + self._FIRST_SECONDS - self._SECONDS_BETWEEN
+        if done >= total:
+            self._draw("")
+            self._what = None
+        elif now - self._drawn >= self._SECONDS_BETWEEN:
+            self._drawn = now
+            full = self.WIDTH * done // total
+            left = f", {duration((now - self._begun) / done * (total - done))} left" if done else ""
+            self._draw(f"{what} {'█' * full}{'░' * (self.WIDTH - full)} {done:,} of {total:,}{left}")
+
+    def _draw(self, line: str) -> None:
+        if line or self._width:
+            self._stream.write(f"\r{line.ljust(self._width)}" + ("" if line else "\r"))
+            self._stream.flush()
+            self._width = len(line)
 
 
 class Tenths:

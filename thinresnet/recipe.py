@@ -209,6 +209,7 @@ class Recipe:
     val_interval: int = _option("run", 1, "epochs between evaluations", low=1, high=10**6)
     checkpoint_hist: int = _option("run", 10, "checkpoints kept", low=1, high=10**6)
     log_wandb: bool = _option("run", False, "log to Weights & Biases as well")
+    log_tensorboard: bool = _option("run", False, "log to TensorBoard as well, in the run's folder")
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -16,6 +16,7 @@ from typing import Any
 from thinresnet.convert import convert, setting
 from thinresnet.errors import InputError
 from thinresnet.files import read_object, write_atomically
+from thinresnet.notebook import html_facts
 from thinresnet.runs import RESULT_FILE
 
 FORMAT = 1
@@ -107,6 +108,25 @@ class Result:
     started: str
     finished: str
     sessions: int = setting(low=0)
+
+    def __repr__(self) -> str:
+        return f"<Result {self.run}: top-1 {self.test.top1:.2f} %, {self.macs:,} MACs, {self.params:,} parameters>"
+
+    def _repr_html_(self) -> str:
+        shares = self.macs / self.dense_macs if self.dense_macs else 1, self.params / max(1, self.dense_params)
+        scores = {
+            f"top-1, {shown}": f"{score.top1:.2f} % ({score.correct1:,} of {score.images:,})"
+            for part, shown in PARTS.items()
+            if (score := getattr(self, part)) is not None
+        }
+        facts = {
+            **scores,
+            "MACs": f"{self.macs:,} ({shares[0]:.1%} of dense)",
+            "parameters": f"{self.params:,} ({shares[1]:.1%} of dense)",
+            "training": f"{self.epochs} epochs of {self.images_train:,} images, recipe {self.recipe}, seed {self.seed}",
+            "folder": self.folder,
+        }
+        return html_facts(f"{self.arch} {self.shape} on {self.dataset}", facts)
 
     def to_json(self) -> dict[str, Any]:
         """The flat object of result.json; the folder is left out, because a run may be moved."""

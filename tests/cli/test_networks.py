@@ -85,6 +85,26 @@ def test_what_was_counted_is_answered_again_without_torch(
     assert json.loads(capsys.readouterr().out)["macs"] < json.loads(first)["macs"]
 
 
+def test_what_was_fitted_is_answered_again_without_torch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "half.json"
+    words = ["fit", "resnet20_cifar", "--macs", "50%", "--output", str(file)]
+    assert _run(monkeypatch, *words) == 0
+    first, written = capsys.readouterr().out, file.read_bytes()
+    assert "--macs 50%: " in first
+    file.unlink()
+    code = (
+        "import sys; from thinresnet.cli import main\n"
+        f"sys.argv = ['thinresnet', *{words!r}]\n"
+        "main(); assert 'torch' not in sys.modules"
+    )
+    again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (again.stdout, again.returncode, file.read_bytes()) == (first, 0, written), again.stderr
+    assert _run(monkeypatch, *words[:3], "40%", "--json") == 0  # another question
+    assert json.loads(capsys.readouterr().out)["macs_ratio"] <= 0.4
+
+
 def test_an_answer_holds_for_the_code_that_gave_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache: Path, tmp_path: Path
 ) -> None:

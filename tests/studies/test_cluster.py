@@ -22,7 +22,7 @@ from thinresnet.result import Result
 from thinresnet.studies.cluster import Ray
 from thinresnet.studies.graph import StudyGraph
 from thinresnet.studies.graphs import read_graphs
-from thinresnet.studies.run import run
+from thinresnet.studies.running import run
 from thinresnet.studies.stages import Train
 from thinresnet.studies.stages.stage import Folders, undecided
 from thinresnet.training import checkpoint

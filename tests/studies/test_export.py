@@ -20,7 +20,7 @@ from thinresnet.leaderboard.papers import render_bib
 from thinresnet.leaderboard.store import read_board, render
 from thinresnet.studies.export import export
 from thinresnet.studies.graphs import read_graphs
-from thinresnet.studies.table import summaries
+from thinresnet.studies.summaries import summaries
 from thinresnet.studies.verdicts import MACS, bar_of, verdict
 
 Finish = Callable[..., Any]

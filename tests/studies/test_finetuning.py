@@ -11,7 +11,7 @@ import yaml
 import thinresnet
 from thinresnet import recipe as recipes
 from thinresnet.errors import InputError
-from thinresnet.studies import table
+from thinresnet.studies import summaries as table
 from thinresnet.studies.finetuning import Finetuning, read_finetunings
 from thinresnet.studies.graphs import read_graphs
 from thinresnet.studies.store import Store

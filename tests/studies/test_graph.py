@@ -19,7 +19,7 @@ from thinresnet.networks.latency import write_table
 from thinresnet.pruning.registry import method, methods
 from thinresnet.studies import graphs as graphs_module
 from thinresnet.studies import protocol as protocol_module
-from thinresnet.studies import table as table_module
+from thinresnet.studies import summaries as table_module
 from thinresnet.studies import training_cost
 from thinresnet.studies.builder import Builder, images_seen
 from thinresnet.studies.graph import Experiment, StudyGraph

@@ -17,7 +17,7 @@ from thinresnet.studies.plot import against_cost
 from thinresnet.studies.records import as_records
 from thinresnet.studies.report import markdown, print_tables, write_report
 from thinresnet.studies.store import Store
-from thinresnet.studies.table import Summary, distinct, groups, summaries
+from thinresnet.studies.summaries import Summary, distinct, groups, summaries
 from thinresnet.studies.verdicts import verdicts
 
 Finish = Callable[..., Any]

@@ -14,7 +14,7 @@ from thinresnet.studies.graph import Experiment
 from thinresnet.studies.records import as_records
 from thinresnet.studies.report import tables
 from thinresnet.studies.shapes import uniform_scaling
-from thinresnet.studies.table import Summary, distinct, summaries
+from thinresnet.studies.summaries import Summary, distinct, summaries
 from thinresnet.studies.verdicts import verdicts
 from thinresnet.welch import Sample, half_interval
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from accelerate import Accelerator
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from thinresnet import networks, stopping
 from thinresnet import recipe as recipes
@@ -22,6 +23,7 @@ from thinresnet.convert import setting
 from thinresnet.errors import InputError
 from thinresnet.identity import canonical_sha256, plain
 from thinresnet.training import checkpoint, display, outcome, provenance, tracking
+from thinresnet.training.processes import start_accelerator
 from thinresnet.training.run import RunFolder, identity, read_settings, readable_id
 
 NETWORK = networks.scale("resnet20_cifar", width=0.125, num_classes=10)
@@ -37,6 +39,7 @@ def test_a_name_says_network_data_and_seed_and_is_unique() -> None:
     assert name(seed=7).startswith("resnet20_cifar-params50pct-digits-s7-")
     assert len({name(), name(lr=0.3), name(seed=7), name(mixup=0.1), name(channels_last=True)}) == 5
     assert len({name(), name(workers=3), name(log_interval=9), name(data_dir="/elsewhere"), name(log_wandb=True)}) == 1
+    assert name(log_tensorboard=True) == name()
 
 
 @dataclass(frozen=True)
@@ -183,36 +186,75 @@ def test_without_an_account_tracking_is_offline_in_the_runs_folder(tmp_path: Pat
 
 
 class Broken:
-    """An accelerator whose trackers fail from the second call on."""
+    """An accelerator of whose trackers one fails from the second call on."""
 
-    log_with = ("wandb",)
+    is_main_process = True
 
     def __init__(self) -> None:
-        self.trackers: list[object] = []
-        self.logged = 0
+        self.log_with: list[object] = ["wandb", tracking.FolderTensorBoard()]
+        self.trackers: list[Any] = []
+        self.logged: list[str] = []
 
     def init_trackers(self, *_: object, **__: object) -> None:
-        return
+        self.trackers.append(Tracker(self.logged, "wandb" if "wandb" in self.log_with else "tensorboard"))
+
+
+@dataclass
+class Tracker:
+    """What such an accelerator starts."""
+
+    logged: list[str]
+    name: str
 
     def log(self, *_: object, **__: object) -> None:
-        self.logged += 1
-        if self.logged > 1:
+        self.logged.append(self.name)
+        if self.logged.count(self.name) > 1 and self.name == "wandb":
             raise ConnectionError("the server is away\nand stays away")
 
-    def end_training(self) -> None:
-        raise AssertionError("there is nothing to end any more")
+    def finish(self) -> None:
+        assert self.name == "tensorboard", "there is nothing to end any more"
+        self.logged.append("end")
 
 
 @pytest.mark.usefixtures("no_account")
-def test_a_server_that_goes_away_never_stops_a_run(tmp_path: Path) -> None:
+def test_a_server_that_goes_away_stops_neither_a_run_nor_the_other_tracker(tmp_path: Path) -> None:
     said: list[str] = []
     broken = Broken()
     found = tracking.Tracking(broken, tmp_path, {}, said.append)  # type: ignore[arg-type]
     for step in range(5):
         found.log({"loss": 1.0}, step=step)
     found.finish()
-    assert broken.logged == 2
+    assert (broken.logged.count("wandb"), broken.logged.count("tensorboard"), broken.logged[-1]) == (2, 5, "end")
     assert said[1:] == ["Weights & Biases: ConnectionError: the server is away; continuing without it"]
+
+
+def test_tensorboard_is_one_run_over_resumes(tmp_path: Path) -> None:
+    """The second session starts after update 2: what the first wrote later is done again, and read once."""
+    for updates, values in ((0, {1: 0.1, 2: 0.2, 3: 0.3}), (2, {3: 0.5, 4: 0.6})):
+        accelerator = Accelerator(
+            cpu=True, log_with=tracking.trackers(recipes.load("digits", {"log_tensorboard": True}))
+        )
+        found = tracking.Tracking(accelerator, tmp_path, {"aa": None, "scale": [1, 2]}, pytest.fail, updates=updates)
+        for step, value in values.items():
+            found.log({"loss": value, "top1": None}, step=step)
+        found.finish()
+    assert [path for path in tmp_path.rglob("*") if path.is_dir()] == [tmp_path / "tensorboard"]
+    board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert board.Tags()["scalars"] == ["loss"]
+    read = {event.step: event.value for event in board.Scalars("loss")}
+    assert read == pytest.approx({1: 0.1, 2: 0.2, 3: 0.5, 4: 0.6})
+
+
+@pytest.mark.parametrize("package", ["wandb", "tensorboard"])
+def test_a_tracker_that_is_not_installed_is_refused_before_training(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "wandb", None)
+    monkeypatch.setattr(tracking, "find_spec", lambda _: None)
+    with pytest.raises(
+        InputError, match=rf"^log_{package}: {package} is not installed; pip install 'thinresnet\[{package}\]'"
+    ):
+        start_accelerator(recipes.load("digits", {f"log_{package}": True}))
 
 
 def test_nothing_is_tracked_unless_asked_for(tmp_path: Path) -> None:

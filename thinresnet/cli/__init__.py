@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import thinresnet
+from thinresnet.cli.slow_imports import imports_told
 from thinresnet.errors import FAILED_EXIT_CODE, INPUT_EXIT_CODE, InputError, check_utf8, one_line, os_error_line
 from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingError, TrainingInterruptedError, end_on_signals
 
@@ -119,7 +120,7 @@ def _options(
 def main() -> None:
     """The console script."""
     # Where nothing catches a signal to save its state, the verb is over.
-    with end_on_signals(_STOPPED, STOPPED_EXIT_CODE):
+    with end_on_signals(_STOPPED, STOPPED_EXIT_CODE), imports_told(sys.stderr):
         try:
             check_utf8(sys.argv[1:])
             for stream in (sys.stdout, sys.stderr):

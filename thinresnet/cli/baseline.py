@@ -20,8 +20,8 @@ from thinresnet.cli.terminal import JsonFlag, print_json, print_table, print_wri
 from thinresnet.errors import InputError
 
 if TYPE_CHECKING:
-    from thinresnet.studies.authors import Member
-    from thinresnet.studies.baseline import Baseline
+    from thinresnet.authors import Member
+    from thinresnet.baseline import Baseline
 
 Pattern = Annotated[str, typer.Argument(metavar="[NAME]", help="A name, or several: 'imagenet-resnet50*'.")]
 
@@ -88,9 +88,9 @@ def cite_verb(
 
     Example: thinresnet baseline cite imagenet-resnet50-50-r8
     """
+    from thinresnet.authors import CODE_BIBTEX
+    from thinresnet.baseline import bibtex
     from thinresnet.leaderboard.cite import BASELINE, PROJECT
-    from thinresnet.studies.authors import CODE_BIBTEX
-    from thinresnet.studies.baseline import bibtex
 
     chosen = [_chosen(name) for name in names or []]
     own = [bibtex(one) for _, found in chosen for one in found]
@@ -126,8 +126,8 @@ def page_verb(
 
 def _chosen(pattern: str) -> tuple[list[Member], list[Baseline]]:
     """The networks of both members whose names are like this; at least one."""
-    from thinresnet.studies.authors import members
-    from thinresnet.studies.baseline import baselines
+    from thinresnet.authors import members
+    from thinresnet.baseline import baselines
 
     theirs = members(pattern)
     try:
@@ -154,8 +154,8 @@ def _write(output: Path, name: str, theirs: list[Member], found: list[Baseline])
 
 
 def _record_of_theirs(member: Member) -> dict[str, Any]:
-    from thinresnet.studies.authors import measured
-    from thinresnet.studies.baseline import evidence_folder
+    from thinresnet.authors import measured
+    from thinresnet.baseline import evidence_folder
 
     weights = member.weights
     results = measured(member, evidence_folder().parent)
@@ -230,7 +230,7 @@ def _under(one: Baseline, recipe_name: str) -> dict[str, Any]:
     """A baseline under one of its recipes."""
     from dataclasses import asdict
 
-    from thinresnet.studies.baseline import measured
+    from thinresnet.baseline import measured
 
     recipe = one.recipe(recipe_name)
     result = measured(one, recipe_name)

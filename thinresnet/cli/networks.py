@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from thinresnet.budget import LATENCY, milliseconds, parse_budgets, short
+from thinresnet.budget import LATENCY, Budget, milliseconds, parse_budgets, short
 from thinresnet.cli.counted import remembered
 from thinresnet.cli.latency import LatencyTableFile, latency_table_of, say_latency, write_latency_table
 from thinresnet.cli.next_steps import training_line
-from thinresnet.cli.terminal import JsonFlag, print_json, print_table, progress, say
+from thinresnet.cli.terminal import JsonFlag, print_json, print_table, progress, say, status
 from thinresnet.errors import InputError, nearest
-from thinresnet.files import read_bytes
+from thinresnet.files import read_bytes, write_atomically
+from thinresnet.network import Network
 from thinresnet.runs import is_weights_file
 
 if TYPE_CHECKING:
-    from thinresnet.network import Network
     from thinresnet.networks.cost import Cost
     from thinresnet.networks.timing import Timing
 
@@ -133,9 +132,10 @@ def count_verb(
     def counted() -> dict[str, Any]:
         from thinresnet.networks import count
 
-        network, dense = _network_and_dense(what, arch, width, interior, round_to, input_px, num_classes)
-        cost = count(network)
-        return _as_record(network, cost, cost if network == dense else count(dense))
+        with status(f"tracing {what}"):
+            network, dense = _network_and_dense(what, arch, width, interior, round_to, input_px, num_classes)
+            cost = count(network)
+            return _as_record(network, cost, cost if network == dense else count(dense))
 
     options = {"width": str(width), "interior": str(interior), "round_to": round_to, "px": input_px}
     record = remembered(
@@ -167,38 +167,65 @@ def fit_verb(
 
     Example: thinresnet fit resnet50 --macs 2.05G --output half.json
     """
-    from thinresnet.networks import count, fit, scale
-    from thinresnet.networks.latency_measuring import latency_record
-
     budgets = parse_budgets({"macs": macs, "params": params, LATENCY: latency})
-    kwargs: dict[str, Any] = {**_kwargs(num_classes), "input_size": _input_size(arch, input_px)}
-    dense = scale(arch, **kwargs)
-    table = None if latency is None else latency_table_of(dense, latency_table)
-    network = fit(arch, budgets, scaling=scaling, round_to=round_to, latency_table=table or latency_table, **kwargs)
-    cost, reference = count(network), count(dense)
-    record = _as_record(network, cost, reference)
-    if table is not None:
-        record["latency"] = latency_record(table, network)
-    if output is not None:
-        from thinresnet.files import write_atomically
 
+    def fitted() -> dict[str, Any]:
+        return _fitted(arch, budgets, latency_table, scaling, round_to, input_px, num_classes)
+
+    question = {"macs": macs, "params": params, "scaling": scaling, "round_to": round_to, "px": input_px}
+    remembers = latency is None and latency_table is None  # a latency is measured anew
+    record = remembered({"fit": arch, "classes": num_classes, **question}, fitted) if remembers else fitted()
+    network = Network.from_json(json.dumps(record["network"]))
+    if output is not None:
         write_atomically(output, network.to_json())
     if as_json:
         print_json({key: value for key, value in record.items() if key != "layers"})
         return
     _print_cost(record)
     for budget in budgets:
-        if budget.quantity == LATENCY and table is not None:
-            limit, used = budget.limit(table.dense_ns), table.predict_ns(network.channels)
-            says = f"{milliseconds(used)} of {milliseconds(limit)}"
-        else:
-            limit, used = (budget.limit(getattr(reference, budget.quantity)), getattr(cost, budget.quantity))
-            says = f"{used:,} of {limit:,}"
-        print(f"--{budget.quantity} {budget.text}: {says} ({used / limit:.2%} used)")
-    if table is not None:
+        print(_used(budget, record))
+    if "latency" in record:
         say_latency(record["latency"])
     if output is not None:
         print(f"Written to {output}; train it with: {training_line(output, network.input_size[1])}")
+
+
+def _fitted(
+    arch: str,
+    budgets: Sequence[Budget],
+    latency_table: Path | None,
+    scaling: str,
+    round_to: int,
+    input_px: int | None,
+    num_classes: int | None,
+) -> dict[str, Any]:
+    """The fitted network, its cost and that of the dense one, as JSON values."""
+    from thinresnet.networks import count, fit, scale
+    from thinresnet.networks.latency_measuring import latency_record
+
+    kwargs: dict[str, Any] = {**_kwargs(num_classes), "input_size": _input_size(arch, input_px)}
+    with status(f"tracing {arch}"):
+        dense = scale(arch, **kwargs)
+    timed = any(budget.quantity == LATENCY for budget in budgets)
+    table = latency_table_of(dense, latency_table) if timed else None
+    with status(f"fitting {arch}"):
+        network = fit(arch, budgets, scaling=scaling, round_to=round_to, latency_table=table or latency_table, **kwargs)
+        record = _as_record(network, count(network), count(dense))
+    if table is not None:
+        record["latency"] = latency_record(table, network)
+    return record
+
+
+def _used(budget: Budget, record: Mapping[str, Any]) -> str:
+    """How much of a budget is used."""
+    if budget.quantity == LATENCY:
+        dense_ms, used_ms = record["latency"]["predicted_dense_ms"], record["latency"]["predicted_ms"]
+        limit, used = budget.limit(round(1e6 * dense_ms)), round(1e6 * used_ms)
+        says = f"{milliseconds(used)} of {milliseconds(limit)}"
+    else:
+        limit, used = budget.limit(record[f"dense_{budget.quantity}"]), record[budget.quantity]
+        says = f"{used:,} of {limit:,}"
+    return f"--{budget.quantity} {budget.text}: {says} ({used / limit:.2%} used)"
 
 
 @app.command("time")
@@ -240,10 +267,10 @@ def time_verb(
         return
     if width is None and interior is None and not _is_described(what) and base_width.parse(what) is None:
         width = 0.5
-    network, dense = _network_and_dense(what, arch, width, interior, round_to, input_px, num_classes)
+    with status(f"tracing {what}"):
+        network, dense = _network_and_dense(what, arch, width, interior, round_to, input_px, num_classes)
     pair = [dense] if network == dense else [dense, network]
     with progress() as show:
-        done = itertools.count(1)
         timings = measure(
             pair,
             batch_size=batch_size,
@@ -251,7 +278,7 @@ def time_verb(
             device=device,
             channels_last=channels_last,
             compiled=compiled,
-            on_run=lambda: show(f"timing {network.arch}", next(done), runs * len(pair)),
+            progress=show,
         )
     _print_timings(network, dense, timings, batch_size, runs, as_json)
 

@@ -69,7 +69,7 @@ def run_verb(
         _print_costs(graphs, as_json)
         return
     from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingInterruptedError, end_on_signals
-    from thinresnet.studies.run import Processes, ThisProcess, Workers, run
+    from thinresnet.studies.running import Processes, ThisProcess, Workers, run
 
     workers: Workers
     if on == "ray":
@@ -110,7 +110,7 @@ def show_verb(
     from thinresnet.studies.records import as_records
     from thinresnet.studies.report import print_tables, write_report
     from thinresnet.studies.store import Store
-    from thinresnet.studies.table import distinct, summaries
+    from thinresnet.studies.summaries import distinct, summaries
 
     graphs = _graphs(file, data_dir, dataset, only)
     if as_json and len(graphs) > 1:
@@ -192,7 +192,7 @@ def _print_costs(graphs: list[StudyGraph], as_json: bool) -> None:
 
 
 def _print_cost(graph: StudyGraph, seconds_per_mac: float) -> None:
-    from thinresnet.studies.table import scientific
+    from thinresnet.studies.summaries import scientific
     from thinresnet.studies.training_cost import entries
 
     name, total = graph.study.name, graph.training_macs

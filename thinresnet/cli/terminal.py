@@ -70,6 +70,17 @@ def print_written(paths: Iterable[Path], *, as_json: bool) -> None:
 
 
 @contextmanager
+def status(text: str) -> Iterator[None]:
+    """Says in a terminal what is being done, beside a spinner, as long as it takes; a file or a pipe sees nothing."""
+    errors = console(stderr=True)
+    if not errors.is_terminal:
+        yield
+        return
+    with errors.status(f"{text}…"):
+        yield
+
+
+@contextmanager
 def progress() -> Iterator[Progress]:
     """Shows how far work is, told as (what, done, total): bars in a terminal, a line every tenth elsewhere."""
     errors = console(stderr=True)

@@ -25,3 +25,8 @@ __all__ = [
     "read_board",
     "verdict",
 ]
+
+
+def __dir__() -> list[str]:
+    """What tab completion offers: the public names."""
+    return sorted(__all__)

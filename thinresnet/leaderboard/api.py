@@ -11,6 +11,7 @@ Rows are added by `thinresnet.leaderboard.adding.add_rows`, which is not importe
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import overload
@@ -23,6 +24,7 @@ from thinresnet.leaderboard.matrix import Matrix, matrix
 from thinresnet.leaderboard.references import RULES, Assumptions, usual_references
 from thinresnet.leaderboard.schema import Entry
 from thinresnet.leaderboard.verdicts import Verdict, all_verdicts, judge
+from thinresnet.notebook import html_table
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,21 @@ class Claim:
     entry: Entry
     verdicts: tuple[Verdict, ...]
     rules: int = RULES
+
+    def __repr__(self) -> str:
+        outcomes = Counter(verdict.outcome for verdict in self.verdicts)
+        said = ", ".join(f"{outcome} {times}" for outcome, times in outcomes.items())
+        return f"<Claim {self.entry.arch} {self.entry.top1} % on {self.entry.dataset}: {said}>"
+
+    def _repr_html_(self) -> str:
+        columns = ("references", "recipes", "resolution", "budget", "verdict")
+        rows = [
+            (own.references, own.recipes, own.resolution, own.budget, verdict.in_words)
+            for verdict in self.verdicts
+            for own in (verdict.assumptions,)
+        ]
+        caption = f"{self.entry.arch}, {self.entry.top1} % on {self.entry.dataset}, rules {self.rules}"
+        return html_table(columns, rows, caption=caption, left=4)
 
 
 def read_board(path: str | os.PathLike[str] | None = None) -> list[Entry]:

@@ -17,6 +17,7 @@ from thinresnet.leaderboard.bar import Bar
 from thinresnet.leaderboard.references import ALL_ASSUMPTIONS, ANY, CLASSICAL, RULES, Assumptions
 from thinresnet.leaderboard.schema import Entry
 from thinresnet.leaderboard.verdicts import CLEARS, LOSES, TIES, Verdict, all_verdicts, counts_for_headline
+from thinresnet.notebook import html_table
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,32 @@ class Matrix:
     dataset: str
     cells: tuple[Cell, ...]
     rules: int = RULES
+
+    def __repr__(self) -> str:
+        results = self.cells[0].results if self.cells else 0
+        return (
+            f"<Matrix: {results} results of {self.arch} on {self.dataset} under {len(self.cells)} sets of assumptions>"
+        )
+
+    def _repr_html_(self) -> str:
+        columns = (
+            "references",
+            "recipes",
+            "resolution",
+            "budget",
+            "loses",
+            "ties",
+            "clears",
+            "not judged",
+            "median gap",
+        )
+        rows = [
+            (own.references, own.recipes, own.resolution, own.budget, cell.loses, cell.ties, cell.clears, cell.unjudged,
+             None if cell.median_gap is None else f"{cell.median_gap:+.2f}")
+            for cell in self.cells
+            for own in (cell.assumptions,)
+        ]  # fmt: skip
+        return html_table(columns, rows, caption=f"{self.arch} on {self.dataset}, rules {self.rules}", left=4)
 
     @property
     def largest_source(self) -> tuple[str, int]:

@@ -29,6 +29,7 @@ from thinresnet.leaderboard.describing import reference_in_words, why_not
 from thinresnet.leaderboard.references import ALL_ASSUMPTIONS, BUDGETS, CAVEATS, UNITS, Assumptions
 from thinresnet.leaderboard.schema import DATASETS, INPUT_SIZES, Entry
 from thinresnet.leaderboard.training_cost import training_at_least, training_of_reference
+from thinresnet.notebook import html_facts
 from thinresnet.welch import FEWEST_SEEDS
 
 LOSES, TIES, CLEARS, UNJUDGED = "loses", "ties", "clears", "unjudged"
@@ -57,6 +58,16 @@ class Verdict:
     wide: bool = False
     why: str = ""
     standing: int | None = None
+
+    def __repr__(self) -> str:
+        return f"<Verdict: {self.entry.id} {self.in_words}, against {self.assumptions.says}>"
+
+    def _repr_html_(self) -> str:
+        gap = None if self.gap is None else f"{self.gap:+.2f} points"
+        bar = None if self.bar is None else f"{self.bar:.2f} %"
+        against = "; ".join(map(reference_in_words, self.neighbours)) or None
+        facts = {"verdict": self.in_words, "decided": self.decided, "gap": gap, "bar": bar, "references": against}
+        return html_facts(self.entry.id, {**facts, "in full": self.says})
 
     @property
     def judged(self) -> bool:

@@ -30,3 +30,8 @@ __all__ = [
     "save",
     "scale",
 ]
+
+
+def __dir__() -> list[str]:
+    """What tab completion offers: the public names."""
+    return sorted(__all__)

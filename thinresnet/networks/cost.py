@@ -20,11 +20,12 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.hooks import RemovableHandle
 
-from thinresnet.budget import Costs
+from thinresnet.budget import Costs, short
 from thinresnet.errors import InputError
 from thinresnet.network import Network
 from thinresnet.networks.blueprint import construct
 from thinresnet.networks.tracer import shapes_only
+from thinresnet.notebook import html_details, html_table, sides
 
 with warnings.catch_warnings():  # fvcore imports what torch is about to retire, and that is not the user's concern
     warnings.simplefilter("ignore", FutureWarning)
@@ -56,6 +57,20 @@ class Cost:
     activations: int
     input_size: tuple[int, int, int]
     layers: tuple[LayerCost, ...]
+
+    def __repr__(self) -> str:
+        return (
+            f"<Cost of an image {sides(self.input_size)}: {self.macs:,} MACs, {self.params:,} parameters, "
+            f"{self.activations:,} activations, {len(self.layers)} layers>"
+        )
+
+    def _repr_html_(self) -> str:
+        totals = {"MACs": self.macs, "parameters": self.params, "activations": self.activations}
+        rows = [(name, f"{value:,}", short(value)) for name, value in totals.items()]
+        layers = [(own.name, own.kind, sides(own.shape), f"{own.macs:,}", f"{own.params:,}") for own in self.layers]
+        by_layer = html_table(("layer", "kind", "weight", "MACs", "parameters"), layers, left=2)
+        caption = f"cost of an image {sides(self.input_size)}"
+        return html_table(("", "", ""), rows, caption=caption) + html_details(f"{len(layers)} layers", by_layer)
 
 
 def count(what: Network | nn.Module, input_size: tuple[int, int, int] | None = None) -> Cost:

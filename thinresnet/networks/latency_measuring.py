@@ -33,7 +33,7 @@ from thinresnet.networks.scaling import scale
 from thinresnet.networks.ties import Ties
 from thinresnet.networks.timing import device_of, measure, seconds
 from thinresnet.networks.tracer import shapes_only
-from thinresnet.progress import Progress, silent
+from thinresnet.progress import Progress, shown
 
 SHARES = (0.125, 0.25, 0.5, 0.75, 1.0)  # of a layer's channels: where it is measured
 SECOND_WIDTH = 0.5  # of the second whole network
@@ -101,7 +101,9 @@ def measured_ms(table: LatencyTable, network: Network, *, runs: int = 20) -> tup
     if not is_of_this_machine(table):
         return None
     dense = scale(network.arch, input_size=network.input_size, **network.kwargs)
-    timings = measure([network, dense], batch_size=table.batch_size, runs=runs, device=str(_device_of(table)))
+    timings = measure(
+        [network, dense], batch_size=table.batch_size, runs=runs, device=str(_device_of(table)), progress=False
+    )
     return timings[0].latency_ms, timings[1].latency_ms
 
 
@@ -118,13 +120,18 @@ def latency_record(table: LatencyTable, network: Network) -> dict[str, Any]:
 
 
 def measured_table(
-    network: Network, *, batch_size: int = 1, runs: int = RUNS, device: str | None = None, progress: Progress = silent
+    network: Network,
+    *,
+    batch_size: int = 1,
+    runs: int = RUNS,
+    device: str | None = None,
+    progress: Progress | bool = True,
 ) -> LatencyTable:
     """Measure the table of the architecture that a network is of."""
     if batch_size < 1 or runs < 3:
         raise InputError(f"time: batch size {batch_size}, runs {runs}; at least 1 image and 3 runs")
     dense = scale(network.arch, input_size=network.input_size, **network.kwargs)
-    target = device_of(device)
+    target, show = device_of(device), shown(progress)
     ties = blueprint(dense.arch, dense.kwargs, dense.input_size).ties
     found: dict[str, tuple[int, _Layer]] = {}
     names: dict[str, int] = {}
@@ -133,11 +140,11 @@ def measured_table(
         names[name] = found.setdefault(key, (len(found), layer))[0]
     times = []
     for number, layer in found.values():
-        progress(f"timing the layers of {dense.arch}", number, len(found))
+        show(f"timing the layers of {dense.arch}", number, len(found))
         times.append(_times(layer, batch_size, runs, target))
     wholes = (dense, scale(dense.arch, width=SECOND_WIDTH, input_size=dense.input_size, **dense.kwargs))
-    timed = measure(wholes, batch_size=batch_size, runs=max(runs, 2 * RUNS), device=str(target))
-    progress(f"timing the layers of {dense.arch}", len(found), len(found))
+    timed = measure(wholes, batch_size=batch_size, runs=max(runs, 2 * RUNS), device=str(target), progress=False)
+    show(f"timing the layers of {dense.arch}", len(found), len(found))
     return LatencyTable(
         arch=dense.arch,
         kwargs=dict(dense.kwargs),
@@ -159,7 +166,7 @@ def measured_table(
 
 
 def table_of(
-    network: Network, given: LatencyTable | Path | str | None = None, *, progress: Progress = silent
+    network: Network, given: LatencyTable | Path | str | None = None, *, progress: Progress | bool = True
 ) -> LatencyTable:
     """The table given, or that of its file, checked; without one that of this machine, for single images."""
     if given is None:
@@ -170,7 +177,7 @@ def table_of(
 
 
 def stored_table(
-    network: Network, *, batch_size: int = 1, device: str | None = None, progress: Progress = silent
+    network: Network, *, batch_size: int = 1, device: str | None = None, progress: Progress | bool = True
 ) -> LatencyTable:
     """The table of this architecture on this machine: measured the first time, and ever after the same."""
     target = device_of(device)

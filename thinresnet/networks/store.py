@@ -27,14 +27,15 @@ from thinresnet.networks.ties import Role, Ties
 from thinresnet.runs import NETWORK_FILE, WEIGHTS_FILE
 
 
-def save(folder: str | os.PathLike[str], network: Network, model: nn.Module, weights: str = WEIGHTS_FILE) -> None:
-    """Write `network.json` and the weights; the model has to be of that network."""
+def save(folder: str | os.PathLike[str], network: Network, model: nn.Module, weights: str = WEIGHTS_FILE) -> Path:
+    """Write `network.json` and the weights, and return the folder; the model has to be of that network."""
     state = _plain(model).state_dict()
     check_fit(network, shapes_of(state), "the model")
     write_atomically(Path(folder) / NETWORK_FILE, network.to_json())
     # safetensors' own file writer says a full disk in words of its own; bytes fail as any other file does.
     content = serialized({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
     write_atomically(Path(folder) / weights, content)
+    return Path(folder)
 
 
 def load(folder: str | os.PathLike[str], weights: str = WEIGHTS_FILE) -> tuple[Network, nn.Module]:

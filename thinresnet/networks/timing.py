@@ -18,6 +18,7 @@ from thinresnet.errors import InputError
 from thinresnet.network import Network
 from thinresnet.networks.build import build
 from thinresnet.networks.cost import count
+from thinresnet.progress import Progress, shown
 
 WARM_UP_RUNS = 3
 
@@ -43,9 +44,10 @@ def measure(
     device: str | None = None,
     channels_last: bool = False,
     compiled: bool = False,
-    on_run: Callable[[], None] = lambda: None,
+    progress: Progress | bool = True,
 ) -> list[Timing]:
     """Time a forward pass of one batch of each network in evaluation mode, `runs` times each, in turns."""
+    show = shown(progress)
     if batch_size < 1 or runs < 3:
         raise InputError(f"time: batch size {batch_size}, runs {runs}; at least 1 image and 3 runs")
     target = device_of(device)
@@ -54,10 +56,10 @@ def measure(
         for _ in range(WARM_UP_RUNS):
             forward()
     spent: list[list[float]] = [[] for _ in networks]
-    for _ in range(runs):
-        for own, forward in zip(spent, forwards, strict=True):
+    for run in range(runs):
+        for number, (own, forward) in enumerate(zip(spent, forwards, strict=True), start=1):
             own.append(seconds(forward, target))
-            on_run()
+            show(f"timing {networks[-1].arch}", run * len(networks) + number, runs * len(networks))
     macs = [count(network).macs for network in networks]
     medians = [statistics.median(own) for own in spent]
     return [

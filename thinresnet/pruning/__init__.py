@@ -13,3 +13,8 @@ from thinresnet.pruning.registry import method, methods
 from thinresnet.pruning.session import Outcome, prune
 
 __all__ = ["Job", "Method", "Outcome", "Pruned", "method", "methods", "prune"]
+
+
+def __dir__() -> list[str]:
+    """What tab completion offers: the public names."""
+    return sorted(__all__)

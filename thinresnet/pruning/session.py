@@ -18,7 +18,7 @@ from thinresnet.networks.latency import LatencyTable
 from thinresnet.networks.latency_measuring import table_of
 from thinresnet.networks.scaling import check_round_to, scale
 from thinresnet.networks.search import Limits
-from thinresnet.progress import Progress, silent
+from thinresnet.progress import Progress, shown
 from thinresnet.pruning.initialisation.allocation import search_space
 from thinresnet.pruning.job import Job, Pruned
 from thinresnet.pruning.method import INITIALISATION, SCOPES, Method
@@ -93,7 +93,7 @@ def prune(
     recipe: Recipe | None = None,
     seed: int = 42,
     recalibrate: int = 0,
-    progress: Progress = silent,
+    progress: Progress | bool = True,
 ) -> Iterator[Outcome]:
     """Prune `model`, which is of `network` and stays as it is; one outcome for each budget, loosest first.
 
@@ -115,7 +115,8 @@ def prune(
         seed: The random seed.
         recalibrate: On so many training images the batch-norm statistics of what came out are measured anew, where
             there are `data` and channels or blocks were removed.
-        progress: Is told what is being done, how much of it is done, and how much there is.
+        progress: Is told what is being done, how much of it is done, and how much there is; or whether to draw a bar
+            in a terminal or notebook.
 
     Raises:
         InputError: The method cannot do that: nothing was changed.
@@ -130,7 +131,7 @@ def prune(
             "are at hand, or --recipe and --data-dir"
         )
     stream = how.stream_of(method)
-    job = Job(method.name, network, model, targets, recipe, data, seed, progress, stream=stream, grow=grow)
+    job = Job(method.name, network, model, targets, recipe, data, seed, shown(progress), stream=stream, grow=grow)
     method.check(job)
     return _outcomes(method, job, [tuple(own) for own in budgets] or [()], parent, dense, recalibrate)
 

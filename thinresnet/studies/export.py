@@ -18,7 +18,7 @@ from thinresnet.studies.graph import StudyGraph
 from thinresnet.studies.protocol import DENSE, FINETUNED, INITIAL, MASKED, OURS, REWOUND, SCALED, SCRATCH
 from thinresnet.studies.stages import Prune, Source, Train
 from thinresnet.studies.store import Store
-from thinresnet.studies.table import Summary, summaries
+from thinresnet.studies.summaries import Summary, summaries
 
 # From a board (None: the usual one), and of each row the folders of its seeds and what no run knows, to new rows.
 AddRuns = Callable[[Path | None, Sequence[tuple[Sequence[Path], Mapping[str, str]]]], Sequence[Any]]

@@ -88,6 +88,9 @@ class StudyGraph:
         self._dense: dict[str, Network] = {}
         self._images: dict[tuple[str, str | None], Images] = {}
 
+    def __repr__(self) -> str:
+        return f"<StudyGraph {self.study.name}: {len(self.stages)} stages>"
+
     @property
     def training_macs(self) -> int:
         """Of the whole study, each stage once, at most."""

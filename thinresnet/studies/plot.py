@@ -13,7 +13,7 @@ from thinresnet.charts import COLOURS, write_chart
 from thinresnet.studies.labels import LINE, Axis, labels_placed
 from thinresnet.studies.protocol import KINDS
 from thinresnet.studies.protocols import BASELINE
-from thinresnet.studies.table import Summary, groups, scientific
+from thinresnet.studies.summaries import Summary, groups, scientific
 
 # The charts against a cost: the field of a point, and the title of its axis.
 AXES = {

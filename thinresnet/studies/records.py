@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from thinresnet.studies.table import Spread, Summary
+from thinresnet.studies.summaries import Spread, Summary
 from thinresnet.studies.verdicts import dense_training_macs, verdicts
 
 

@@ -17,7 +17,7 @@ from thinresnet.files import write_atomically
 from thinresnet.studies.graph import StudyGraph
 from thinresnet.studies.plot import write_charts
 from thinresnet.studies.protocol import OURS
-from thinresnet.studies.table import Summary, groups, scientific
+from thinresnet.studies.summaries import Summary, groups, scientific
 from thinresnet.studies.verdicts import bar_of, dense_training_macs, verdicts
 
 _NAME = "network"

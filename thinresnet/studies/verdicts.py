@@ -15,7 +15,7 @@ from typing import Any
 
 from thinresnet.budget import LATENCY, QUANTITIES
 from thinresnet.studies.protocols import BASELINE
-from thinresnet.studies.table import Spread, Summary
+from thinresnet.studies.summaries import Spread, Summary
 from thinresnet.welch import FEWEST_SEEDS, Sample, half_interval
 
 MACS, PARAMS = QUANTITIES

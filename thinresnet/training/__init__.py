@@ -8,3 +8,8 @@ from thinresnet.stopping import TrainingError, TrainingInterruptedError
 from thinresnet.training.session import train
 
 __all__ = ["Recipe", "Result", "TrainingError", "TrainingInterruptedError", "train"]
+
+
+def __dir__() -> list[str]:
+    """What tab completion offers: the public names."""
+    return sorted(__all__)

@@ -32,6 +32,7 @@ from thinresnet.imported import Imported
 from thinresnet.network import Network
 from thinresnet.networks.hub import read_config
 from thinresnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from thinresnet.progress import Progress, shown
 from thinresnet.recipe import Recipe
 from thinresnet.result import Result
 from thinresnet.runs import EMA_WEIGHTS_FILE, IMPORTED_FILE, NETWORK_FILE, RECIPE_FILE, RESULT_FILE, WEIGHTS_FILE
@@ -40,7 +41,6 @@ from thinresnet.training.classes import known_classes
 from thinresnet.training.data.datasets import Images, open_test
 from thinresnet.training.importing import of_config
 
-Progress = Callable[[str, int, int], None]
 DATA_CLASSES = "data"  # --classes data: those that the images have
 _CROP_PCT = 0.875  # timm's, where a recipe says none
 
@@ -126,12 +126,13 @@ def evaluate(
     classes: Sequence[str] | str | None = None,
     batch_size: int = 125,
     device: torch.device | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool = True,
 ) -> list[Evaluation]:
     """Measure every network on the same images, in one pass over them.
 
     `classes` restricts images and predictions to some classes by name; `data` to those that the images have.
     """
+    show = shown(progress)
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     restricted = classes is not None
     if classes is not None and classes != DATA_CLASSES:
@@ -147,8 +148,7 @@ def evaluate(
                     side[number] = int(prepared.shape[-1])
                 run([functools.partial(tallies[number].add, prepared, targets) for number in members])
             done += len(images)
-            if progress is not None:
-                progress("evaluating", done, total)
+            show("evaluating", done, total)
     return [
         tally.result(test, restricted=restricted, images_sha256=known.hexdigest(), side=side[number])
         for number, tally in enumerate(tallies)

@@ -13,6 +13,7 @@ from torch import nn
 from thinresnet.errors import InputError
 from thinresnet.recipe import Recipe
 from thinresnet.training.memory import keep_freed_memory
+from thinresnet.training.tracking import trackers
 
 _PRECISION = {"float16": "fp16", "bfloat16": "bf16"}
 
@@ -20,6 +21,7 @@ _PRECISION = {"float16": "fp16", "bfloat16": "bf16"}
 def start_accelerator(recipe: Recipe) -> Accelerator:
     """One accelerator for one run; what cannot be started is refused in one line."""
     _check_devices()
+    log_with = trackers(recipe)
     # accelerate keeps its state for a whole process; a second run in it may have another precision.
     AcceleratorState._reset_state()
     GradientState._reset_state()
@@ -29,7 +31,7 @@ def start_accelerator(recipe: Recipe) -> Accelerator:
             # Without a device accelerate would take several processes for as many runs of one, unless it is told.
             cpu=several and not torch.accelerator.is_available(),
             mixed_precision=_PRECISION[recipe.amp_dtype] if recipe.amp else None,
-            log_with="wandb" if recipe.log_wandb else None,
+            log_with=log_with or None,
         )
     except torch.distributed.DistNetworkError as error:
         where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"

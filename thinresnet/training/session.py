@@ -228,7 +228,7 @@ def _trained(job: _Job, run: RunFolder, stack: ExitStack) -> Training:
     for note in notes:
         display.note(note)
     config = {**plain(asdict(recipe)), **job.settings, "shape": job.shape}
-    tracking = Tracking(accelerator, run.path, without_folders(config), display.note)
+    tracking = Tracking(accelerator, run.path, without_folders(config), display.note, updates=training.progress.updates)
     stack.callback(tracking.finish)  # after the result is written: uploading may take a while
     with display, _printed_by_its_process(accelerator.is_main_process):
         training.go(display, tracking)

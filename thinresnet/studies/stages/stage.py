@@ -164,6 +164,6 @@ def as_json(value: Any, *, defaults: bool = False) -> Any:
 
 # What of a recipe decides nothing: where images are and how they are fetched, and what stages say themselves.
 _FREE = (
-    "data_dir", "dataset_download", "workers", "log_interval", "checkpoint_hist", "log_wandb", "device_modules", "seed",
-    "initial_checkpoint",
+    "data_dir", "dataset_download", "workers", "log_interval", "checkpoint_hist", "log_wandb", "log_tensorboard",
+    "device_modules", "seed", "initial_checkpoint",
 )  # fmt: skip

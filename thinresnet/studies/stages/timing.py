@@ -34,7 +34,7 @@ class Timing(Stage):
     def run(self, inputs: Folders, folder: Path, *, quiet: bool) -> dict[str, str]:
         """Measure and write the record."""
         network = self.network if isinstance(self.network, Network) else read_network(inputs["network"])
-        timings = measure([self.dense, network], batch_size=self.batch_size, runs=self.runs)
+        timings = measure([self.dense, network], batch_size=self.batch_size, runs=self.runs, progress=False)
         dense, other = ({key: value for key, value in asdict(own).items() if key != "network"} for own in timings)
         record: dict[str, Any] = {
             "batch_size": self.batch_size,

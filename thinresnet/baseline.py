@@ -1,6 +1,6 @@
 """The exact-budget networks v1: exact networks under exact recipes, to train, compare with and cite the same baseline.
 
-They are this project's own; ThinResNet itself, by its authors, is the baseline's other member (`studies.authors`).
+They are this project's own; ThinResNet itself, by its authors, is the baseline's other member (`thinresnet.authors`).
 Owns the reading of `baselines/exact-*.yaml` (which recipes, for which networks) with the networks beside them in
 JSON, what training them costs, the runs kept as evidence that are theirs, and their BibTeX. Version 1 is frozen: its
 files do not change any more; tests hold them. Nothing heavy is imported: costs were counted when it was frozen.

@@ -1,7 +1,8 @@
 """ThinResNet as its authors built it, as a member of the baseline: their networks, their recipe, their weights.
 
 What is measured of them stands in the evaluations kept beside the board; what they print stands in the table of public
-weights. This project's own exact-budget networks are the other member (`studies.baseline`). Nothing heavy is imported.
+weights. This project's own exact-budget networks are the other member (`thinresnet.baseline`). Nothing heavy is
+imported.
 """
 
 from __future__ import annotations

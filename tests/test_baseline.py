@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 
 import thinresnet
 from thinresnet import recipe as recipes
+from thinresnet.baseline import Baseline, baselines
 from thinresnet.budget import Budget
 from thinresnet.cli import app
 from thinresnet.errors import InputError
 from thinresnet.leaderboard.papers import parse_bib
 from thinresnet.networks import describe, fit, read_network
 from thinresnet.networks.blueprint import blueprint
-from thinresnet.studies.baseline import Baseline, baselines
 
 BASELINES = Path(thinresnet.__file__).parents[1] / "baselines"
 FROZEN = {

@@ -40,7 +40,10 @@ class Workers(Protocol):
 class ThisProcess:
     """One stage after another, here."""
 
-    count, one_machine, quiet = 1, True, False
+    count, one_machine = 1, True
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
 
     def submit(self, work: Work) -> Future[Answer]:
         """Done before it returns."""
