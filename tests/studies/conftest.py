@@ -78,7 +78,8 @@ def _do(store: Store, stage: Stage, kept: int) -> dict[str, str]:
         _write_run(folder, stage, network, right)
     elif isinstance(stage, Prune):
         seed = stage.seed
-        parent = read_network(store.path(stage.inputs["parent"]))
+        given = stage.parent
+        parent = read_network(store.path(given)) if isinstance(given, Source) else given
         # Each seed finds a shape of its own; the second one's is the larger.
         inside = [name for name in parent.channels if name.startswith("layer") and name.endswith("conv1")]
         cut = {**parent.channels, **dict.fromkeys(inside, kept + seed)}

@@ -97,6 +97,24 @@ def test_distilled_rows_have_their_teacher_and_the_parent_s_training(
     assert bar_of(found["l1, fine-tuned, distilled"], list(found.values())) is found["plain width, distilled"]
 
 
+def test_a_row_without_a_dense_parent_states_no_epochs_of_one(finish: Finish, board: Path, tmp_path: Path) -> None:
+    path = tmp_path / "sparse.yaml"
+    changed = re.sub("protocols: .*\n", "protocols: [prune-finetune, sparse-train]\n", STUDY)
+    path.write_text(changed.replace("[l1]", "[slimming]"), encoding="utf-8")
+    (made,) = read_graphs(path)
+    graph, store = finish(of=made)
+    export(graph, store, add_runs, board=board)
+    rows = {row.method.partition(", macs")[0]: row for row in read_board(board)}
+    sparse, tuned = rows["slimming, trained sparsely from scratch"], rows["slimming, fine-tuned"]
+    epochs = [(row.dense_epochs, row.prune_epochs, row.tune_epochs, row.train_epochs) for row in (sparse, tuned)]
+    assert epochs == [(None, 1, 1, None), (2, 1, 1, None)]
+    found = {line.name: line for line in summaries(graph, store)}
+    # What it cost is said in full, so no epochs of a parent have to be known.
+    cost = found["slimming, trained sparsely from scratch"].training_macs_with_search
+    assert sparse.training_macs == pytest.approx(cost, rel=1e-6)
+    assert check(board) == []
+
+
 def test_again_adds_nothing(finish: Finish, board: Path) -> None:
     graph, store = finish()
     export(graph, store, add_runs, board=board)

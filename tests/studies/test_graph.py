@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from thinresnet.studies import training_cost
 from thinresnet.studies.builder import Builder, images_seen
 from thinresnet.studies.graph import Experiment, StudyGraph
 from thinresnet.studies.graphs import graph_of, read_graphs
+from thinresnet.studies.images import size_share
 from thinresnet.studies.protocol import DENSE as DENSE_KIND
 from thinresnet.studies.protocol import protocol
 from thinresnet.studies.protocols import PROTOCOLS
@@ -30,7 +32,7 @@ from thinresnet.studies.reading import read_studies
 from thinresnet.studies.stages import Prune, Stage, Train
 from thinresnet.studies.store import Store
 
-IMAGES = 1294  # of the 1,438 of the embedded data, a tenth held out
+IMAGES = 1280  # of the 1,438 of the embedded data, a tenth held out: whole batches of 64
 STUDY: dict[str, Any] = {
     "study": "plan",
     "arch": "resnet20_cifar",
@@ -149,6 +151,99 @@ def network_of(found: Experiment) -> Network:
     return final.network
 
 
+def test_the_plan_counts_training_images_at_their_own_sizes(tmp_path: Path) -> None:
+    """ImageNet's A3 trains at 160 px and tests at 224: the plan is the closed form of what a run records."""
+    given: dict[str, Any] = {
+        "arch": "resnet18", "recipes": {"a3": "imagenet-a3"}, "classes": 1000, "images_train": 1281167, "seeds": [1],
+        "budgets": [{"macs": "50%"}], "holdout": 0, "methods": ["slimming"], "finetune": {},
+    }  # fmt: skip
+    graph = graph_from(tmp_path, **given, protocols=["dense", "scaled-width", "prune-finetune"])
+    seen = 1281167 // 256 * 256 * 100
+    thin = network_of(row(graph, "scaled-width", None, "macs50pct"))
+    at_160, thin_at_160 = (count(own, (3, 160, 160)).macs for own in (scale("resnet18"), thin))
+    assert row(graph, "dense").training_macs == 3 * at_160 * seen
+    assert row(graph, "scaled-width", None, "macs50pct").training_macs == 3 * thin_at_160 * seen
+    (sparse,) = stages(graph, "prune", "slimming")
+    assert sparse.training_macs == 3 * at_160 * seen
+    assert 1.9 < count(scale("resnet18")).macs / at_160 < 2.0
+
+
+@pytest.mark.parametrize("mix", [0.0, 1.0])
+def test_the_share_of_each_training_size_is_the_mean_of_what_is_drawn(mix: float) -> None:
+    """From the smaller size to the larger one, each for half of the epochs; or any of them, whatever the epoch."""
+    network = scale("resnet20_cifar", input_size=(3, 8, 8))
+    recipe = recipes.load("digits", {
+        "train_img_sizes": [4, 8], "train_size_schedule": "progressive", "train_size_schedule_spread": 0.0,
+        "train_size_random_mix": mix, "epochs": 20, "warmup_epochs": 0,
+    })  # fmt: skip
+    half = Fraction(count(network, (3, 4, 4)).macs + DENSE, 2 * DENSE)
+    assert size_share(recipe, network) == half
+    assert size_share(recipe.replace(train_size_schedule="constant"), network) == half
+    assert size_share(recipes.load("digits"), network) == 1
+
+
+EQUAL_TOTAL = [f"{name}-equal-total" for name in ("scaled-width", "prune-finetune", "scratch", "sparse-train")]
+
+
+def test_equal_totals_are_equal_to_within_an_epoch(tmp_path: Path) -> None:
+    some = ["l1", {"method": "slimming", "set": {"epochs": 2}}]
+    given: dict[str, Any] = {"methods": some, "protocols": EQUAL_TOTAL, "total_training": "2.5x dense", "seeds": [1]}
+    graph = graph_from(tmp_path, **given)
+    epoch = 3 * IMAGES
+    total = 25 * DENSE * epoch
+    assert len(graph.experiments) == 2 * (1 + 2 + 2 + 1)
+    for found in graph.experiments:
+        final = found.finals[0]
+        assert isinstance(final, Train)
+        assert final.total_macs == total
+        assert total - epoch * final.macs < found.training_macs_with_search <= total, (found.protocol, found.method)
+    half = DENSE // 2
+    # Dense parent 10 epochs, with slimming 12: the rest of 25 at half the MACs.
+    for protocol_name in ("prune-finetune-equal-total", "scratch-equal-total"):
+        by_l1, by_slimming = (row(graph, protocol_name, name, "macs50pct").finals[0] for name in ("l1", "slimming"))
+        assert (by_l1.epochs, by_slimming.epochs) == (15 * DENSE // half, 13 * DENSE // half)
+    width = row(graph, "scaled-width-equal-total", None, "macs50pct")
+    assert width.finals[0].epochs == 25 * DENSE // count(network_of(width)).macs
+    # Ten sparse epochs and three of fine-tuning at half the MACs usually: all of it 25 / 11.5 times as long.
+    sparse = row(graph, "sparse-train-equal-total", "slimming", "macs50pct").finals[0]
+    (before,) = sparse.before()
+    assert isinstance(before, Prune)
+    assert before.recipe is not None
+    assert before.recipe.total_epochs == int(10 * 25 / (10 + Fraction(3 * half, DENSE)))
+    assert before.images_seen == IMAGES * before.recipe.total_epochs
+    assert sparse.epochs == (25 - before.recipe.total_epochs) * DENSE // half
+    # Without a total all is as it was.
+    assert {own.key for own in graph.stages.values()}.isdisjoint(
+        own.key for own in graph_from(tmp_path, **given | {"protocols": ["scaled-width", "scratch-e"]}).stages.values()
+        if own.kind == "train" and "-dense-" not in own.name
+    )  # fmt: skip
+
+
+def test_an_equal_total_counts_the_teacher(tmp_path: Path) -> None:
+    graph = graph_from(tmp_path, methods=["l1"], protocols=EQUAL_TOTAL[:3], distill="dense", seeds=[1])
+    for found in graph.experiments:
+        final = found.finals[0]
+        assert isinstance(final, Train)
+        # The parent is the teacher too, and trained once.
+        left = 10 * 3 * DENSE * IMAGES
+        assert final.epochs == left // ((3 * final.macs + DENSE) * IMAGES)
+        assert found.training_macs_with_search <= 2 * left
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"total_training": "1x dense"}, r"study plan: l1-macs50pct-.*total_training: .* less than an epoch is left"),
+        ({"methods": [{"method": "slimming", "set": {"epochs": 10}}]}, "less than an epoch is left"),
+        ({"total_training": "twice"}, "a multiple of the dense training: 2x dense"),
+        ({"total_training": "0x dense", "protocols": EQUAL_TOTAL[:1]}, "less than an epoch is left"),
+    ],
+)
+def test_a_total_that_the_parent_takes_up_is_refused(changes: dict[str, Any], says: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=says):
+        graph_from(tmp_path, **{"protocols": EQUAL_TOTAL[1:2], "methods": ["l1"], "seeds": [1], **changes})
+
+
 def test_scratch_b_may_be_capped(tmp_path: Path) -> None:
     graph = graph_from(tmp_path, protocols=["scratch-b", "scratch-b-2x"], methods=["l1"], seeds=[1])
     assert row(graph, "scratch-b", "l1", "macs25pct").finals[0].epochs == 10 * DENSE // (DENSE // 4)
@@ -202,7 +297,7 @@ def test_without_the_images_the_study_says_how_many(tmp_path: Path, monkeypatch:
         protocols=["dense"],
     )
     macs = count(scale("resnet20_cifar")).macs
-    assert graph.training_macs == 2 * 3 * 50000 * 160 * macs
+    assert graph.training_macs == 2 * 3 * (50000 // 64 * 64) * 160 * macs
     (note,) = graph.notes
     assert "50,000 training images" in note
 

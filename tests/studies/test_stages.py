@@ -6,16 +6,19 @@ import dataclasses
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from thinresnet import recipe as recipes
 from thinresnet.budget import Budget
-from thinresnet.networks import scale
+from thinresnet.errors import InputError
+from thinresnet.networks import count, scale
 from thinresnet.recipe import Recipe
 from thinresnet.studies.graph import StudyGraph
 from thinresnet.studies.stages import CostPoint, Guide, Mask, Prune, Rescale, Rewind, Source, Stage, Timing, Train
+from thinresnet.studies.stages import train as train_module
 from thinresnet.studies.stages.defaults import DEFAULTS
 
 KINDS = (Train, Prune, Rescale, Guide, Rewind, Mask, Timing)
@@ -106,6 +109,7 @@ def _new(kind: type[Any], values: dict[str, Any]) -> Any:
         {"dataset": "cifar10"},
         {"images": 1437},
         {"equal_macs": 10**6},
+        {"total_macs": 10**13},
         {"recipe": recipes.load("digits", {"epochs": 21})},
         {"network": scale("resnet20_cifar", input_size=(3, 8, 8), width=0.5)},
         {"weights": Source(trained())},
@@ -124,7 +128,7 @@ def test_what_differs_from_machine_to_machine_does_not() -> None:
 
 def test_a_teacher_s_passes_are_part_of_the_training_cost() -> None:
     teacher = trained(macs=7 * 10**6)
-    images = 1438 * teacher.epochs
+    images = 1438 // 64 * 64 * teacher.epochs  # whole batches
     assert trained(teacher=Source(teacher)).training_macs == (3 * 10**6 + 7 * 10**6) * images
     assert trained().training_macs == 3 * 10**6 * images
     # The key of a stage as it was before there was a teacher.
@@ -146,3 +150,26 @@ def test_no_two_stages_of_a_study_share_a_key_by_chance(graph: StudyGraph) -> No
 def test_stages_name_no_folder_of_the_machine(graph: StudyGraph) -> None:
     stages: list[Stage] = list(graph.stages.values())
     assert not any(str(Path.cwd()) in repr(stage.identity) or "'/" in repr(stage.identity) for stage in stages)
+
+
+def test_an_equal_total_is_what_the_records_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 40 epochs of the dense network, its own training took 20, the search two: the rest is for half the MACs."""
+    network = scale("resnet20_cifar", input_size=(3, 8, 8), width=0.5)
+    dense = count(scale("resnet20_cifar", input_size=(3, 8, 8))).macs
+    epoch = 3 * dense * (1438 // 64 * 64)
+    record = {"training_macs": 2 * epoch, "parent_run": {"run": "parent", "training_macs": 20 * epoch}}
+    monkeypatch.setattr(train_module, "read_pruning", lambda folder: SimpleNamespace(**record))
+    monkeypatch.setattr(train_module, "read_network", lambda folder: network)
+    found: list[Recipe] = []
+    monkeypatch.setattr(train_module, "train", lambda recipe, *_, **__: found.append(recipe))
+    source = Source(pruned(macs=dense, parent=Source(trained(macs=dense))))
+    # Planned with an upper bound of the found network's MACs, trained by what it has.
+    stage = trained(network=source, total_macs=40 * epoch, macs=dense)
+    assert stage.epochs == 20
+    stage.run({"network": tmp_path}, tmp_path / "out", quiet=True)
+    assert found[0].total_epochs == 18 * dense // count(network).macs
+    assert found[0].lr_base == stage.recipe.lr_base
+    # A total that is gone by then is refused in words.
+    record["training_macs"] = 20 * epoch
+    with pytest.raises(InputError, match="less than an epoch is left"):
+        stage.run({"network": tmp_path}, tmp_path / "out", quiet=True)

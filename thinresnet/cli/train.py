@@ -172,21 +172,10 @@ def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, Recipe, st
         source = named.resume / "recipe.yaml"
         if named.recipe is not None:
             raise InputError("--resume RUN brings its own recipe; leave out --recipe")
-    base = recipes.load(source)
-
-    parser = _Parser(
-        prog="train.py",
-        description="Train a network by a recipe: accelerate launch train.py --width 0.5",
-        epilog=_EPILOG,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    _add_recipe(parser)
-    _add_own(parser)
-    flags.add_flags(parser, base)
-    options, unknown = parser.parse_known_args(arguments)
+    flag_parser = parser(recipes.load(source))
+    options, unknown = flag_parser.parse_known_args(arguments)
     if unknown:
-        known = [flag for action in parser._actions for flag in action.option_strings]
+        known = [flag for action in flag_parser._actions for flag in action.option_strings]
         raise InputError(f"unknown flag {unknown[0]!r}{nearest(unknown[0].partition('=')[0], known)}; see --help")
     if not (options.recipe or options.resume):
         _refuse_without_recipe(options)
@@ -195,10 +184,27 @@ def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, Recipe, st
         given = [name for name in ("width", "interior", "network", *QUANTITIES) if getattr(options, name) is not None]
         if given:
             raise InputError(f"--resume RUN brings its own network; leave out --{given[0]}")
-        changed = [name for name in ("scaling", "round_to", "holdout", "output") if _is_given(parser, options, name)]
+        changed = [
+            name for name in ("scaling", "round_to", "holdout", "output") if _is_given(flag_parser, options, name)
+        ]
         if changed:
             raise InputError(f"--resume RUN goes on as it began; leave out --{changed[0].replace('_', '-')}")
     return options, recipe, Path(source).stem
+
+
+def parser(base: Recipe) -> argparse.ArgumentParser:
+    """All flags; the help shows this recipe's values as defaults."""
+    made = _Parser(
+        prog="train.py",
+        description="Train a network by a recipe: accelerate launch train.py --width 0.5",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_recipe(made)
+    _add_own(made)
+    flags.add_flags(made, base)
+    return made
 
 
 def _is_given(parser: argparse.ArgumentParser, options: argparse.Namespace, name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -16,10 +17,13 @@ from thinresnet.pruning.method import Method, settings_of
 from thinresnet.pruning.presets import preset
 from thinresnet.pruning.registry import method
 from thinresnet.recipe import Recipe
+from thinresnet.result import FORWARD_AND_BACKWARD
 from thinresnet.studies.finetuning import Finetuning
 from thinresnet.studies.graph import Experiment, Images, StudyGraph
+from thinresnet.studies.images import images_an_epoch, size_share
 from thinresnet.studies.stages import CostPoint, Guide, Mask, Prune, Rescale, Rewind, Source, Stage, Timing, Train
 from thinresnet.studies.study import Pruner, Study, TrainingSetup
+from thinresnet.training.epochs import over_epochs
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,32 @@ class Builder:
         """MACs of the dense network."""
         return self.graph.dense_cost(self.setup).macs
 
+    @cached_property
+    def size_share(self) -> Fraction:
+        """MACs of a training image through the dense network, of those at its own size."""
+        return size_share(self.setup.recipe, self.network)
+
+    @property
+    def dense_training_macs(self) -> Fraction:
+        """Training MACs of the dense network by the recipe."""
+        recipe = self.setup.recipe
+        images = images_an_epoch(recipe, self.images.train, self.study.holdout) * recipe.total_epochs
+        return FORWARD_AND_BACKWARD * self.macs * self.size_share * images
+
+    @property
+    def total_training_macs(self) -> int:
+        """What networks of equal totals are trained for, from the beginning."""
+        return round(self.study.total_training * self.dense_training_macs)
+
+    def sparse_epochs(self, way: Finetuning, at: tuple[Pruner, CostPoint]) -> int:
+        """Epochs of sparse training of an equal total: its part is that of the usual length beside fine-tuning."""
+        dense = self.dense_training_macs
+        left = self.total_training_macs - (0 if self.setup.distill is None else dense)
+        epochs = self.setup.recipe.total_epochs
+        finetuning = way.for_method(at[0].method.name, self.images.classes).total_epochs
+        beside = Fraction(finetuning * self.macs_at_most(*at), self.macs)
+        return max(1, int(epochs * left / dense * epochs / (epochs + beside)))
+
     def budgets(self, point: CostPoint) -> tuple[Budget, ...]:
         """What a network at this point may cost; for a paper's list, exactly its MACs."""
         if point.to is None:
@@ -90,17 +120,20 @@ class Builder:
         at: tuple[Pruner, CostPoint] | None = None,
         equal_computation: bool = False,
         most_times: int | None = None,
+        equal_total: bool = False,
     ) -> Train:
         """Training of a network by the setup's recipe, or another one.
 
         `at` bounds the MACs of a network that is found later: by which pruner, at which point. `equal_computation` is
-        Scratch-B, whose epochs follow from that network's MACs, at most `most_times` the recipe's.
+        Scratch-B, whose epochs follow from that network's MACs, at most `most_times` the recipe's. `equal_total` trains
+        for what the study's `total_training` leaves after the dense parent and the search.
         """
         setup, images = self.setup, self.images
         found_later = self.macs if at is None else self.macs_at_most(*at)
-        macs = macs_and_params(network).macs if isinstance(network, Network) else found_later
-        return self.graph.add(
-            Train(
+        known = network if isinstance(network, Network) else None
+        macs = macs_and_params(known).macs if known else found_later
+        try:
+            stage = Train(
                 name=_named(f"{setup.subject.arch}-{shape}-{images.name}-{setup.label}-s{seed}"),
                 recipe=self._taught(recipe or setup.recipe),
                 recipe_name=setup.label,
@@ -115,16 +148,33 @@ class Builder:
                 teacher=None if setup.distill is None else Source(self.dense(seed)),
                 equal_macs=self.macs if equal_computation else None,
                 most_times=most_times,
+                total_macs=self.total_training_macs if equal_total else None,
                 macs=macs,
+                size_share=size_share(
+                    recipe or setup.recipe, network if isinstance(network, Network) else self.network
+                ),
             )
-        )
+        except InputError as error:
+            raise InputError(f"study {self.study.name}: {shape}: {error}") from None
+        return self.graph.add(stage)
+
+    def _known(self, network: Network | Source) -> Network:
+        """The network, or while it is not found yet, the dense one."""
+        return network if isinstance(network, Network) else self.network
 
     def finetune(
-        self, shape: str, source: Source, seed: int, *, way: Finetuning, at: tuple[Pruner, CostPoint]
+        self,
+        shape: str,
+        source: Source,
+        seed: int,
+        *,
+        way: Finetuning,
+        at: tuple[Pruner, CostPoint],
+        equal_total: bool = False,
     ) -> Train:
         """Training of what a pruner kept from the weights that it left, by one of the setup's ways."""
         recipe = way.for_method(at[0].method.name, self.images.classes)
-        return self.train(shape, source, seed, recipe=recipe, weights=source, at=at)
+        return self.train(shape, source, seed, recipe=recipe, weights=source, at=at, equal_total=equal_total)
 
     def dense(self, seed: int) -> Train:
         """The dense parent of a seed, which has no teacher: with and without distillation it is the same stage."""
@@ -168,16 +218,20 @@ class Builder:
                 **self._latency_table(points),
                 macs=self.macs,
                 images_seen=self._images_seen(pruner),
+                size_share=self.size_share,
             )
         )
 
-    def prune_from_scratch(self, pruner: Pruner, points: Sequence[CostPoint], seed: int) -> Prune:
-        """Training from scratch by a method that prunes while training, over the recipe's own epochs, and pruning.
+    def prune_from_scratch(
+        self, pruner: Pruner, points: Sequence[CostPoint], seed: int, *, epochs: int | None = None, tail: str = ""
+    ) -> Prune:
+        """Training from scratch by a method that prunes while training, over the recipe's own epochs or so many.
 
         There is no dense parent. How long the method trains on a trained network (`epochs`) is not meant here.
         """
         tags = "-".join(point.tag for point in points)
-        name = f"{self.network.arch}-{pruner.label}-{tags}-sparse-{self.images.name}-{self.setup.label}-s{seed}"
+        name = f"{self.network.arch}-{pruner.label}-{tags}-sparse{tail}-{self.images.name}-{self.setup.label}-s{seed}"
+        recipe = self.setup.recipe if epochs is None else over_epochs(self.setup.recipe, epochs)
         whole = replace(pruner, method=method(pruner.method.name, {**settings_of(pruner.method), "epochs": None}))
         return self.graph.add(
             Prune(
@@ -190,11 +244,12 @@ class Builder:
                 seed=seed,
                 points=tuple(points),
                 parent=self.network,
-                recipe=self.setup.recipe,
+                recipe=recipe,
                 dataset=self.images.name,
                 holdout=self.study.holdout,
                 macs=self.macs,
-                images_seen=self._images_seen(whole),
+                images_seen=self._images_seen(whole, recipe),
+                size_share=self.size_share,
                 **self._latency_table(points),
             )
         )
@@ -204,9 +259,9 @@ class Builder:
         table = next(filter(None, map(self.study.table_for, points)), None)
         return {} if table is None else {"latency_table": table, "latency_table_sha256": table.sha256}
 
-    def _images_seen(self, pruner: Pruner) -> int:
-        images = round(self.images.train * (1 - self.study.holdout))
-        return images_seen(pruner.method, self.network, self.setup.recipe, images, self.images.classes)
+    def _images_seen(self, pruner: Pruner, recipe: Recipe | None = None) -> int:
+        images = images_an_epoch(self.setup.recipe, self.images.train, self.study.holdout)
+        return images_seen(pruner.method, self.network, recipe or self.setup.recipe, images, self.images.classes)
 
     def prune_at_initialisation(self, pruner: Pruner, point: CostPoint, seed: int) -> Source:
         """The channel counts that a method finds before anything is trained; those that need nothing know no seed."""
@@ -228,6 +283,7 @@ class Builder:
             **self._latency_table([point]),
             macs=self.macs,
             images_seen=self._images_seen(pruner),
+            size_share=self.size_share,
         )
         return Source(self.graph.add(stage), stage.points[0].tag)
 

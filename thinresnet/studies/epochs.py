@@ -3,9 +3,13 @@
 Scratch-E is the dense network's recipe as it is. Scratch-B trains for as much computation as the dense network took:
 dense MACs / MACs times the epochs, rounded down. Their code for CIFAR goes as far as that takes, their code for L1 and
 ThiNet on ImageNet to twice the epochs at most: that is `cap`. The recipe's schedule is stretched with it.
+
+Equal totals are this project's: what a total of training MACs leaves after the dense parent and the search, in epochs.
 """
 
 from __future__ import annotations
+
+from fractions import Fraction
 
 from thinresnet.budget import short
 from thinresnet.errors import InputError
@@ -21,6 +25,18 @@ def scratch_b_epochs(epochs: int, *, dense_macs: int, macs: int, cap: int | None
         )
     equal = epochs * dense_macs // macs
     return equal if cap is None else min(equal, cap * epochs)
+
+
+def epochs_left(total: int, spent: int, epoch: Fraction) -> int:
+    """The whole epochs, of so many training MACs each, that a total leaves after what was spent before."""
+    epochs = int((total - spent) // epoch)
+    if epochs < 1:
+        raise InputError(
+            f"total_training: {short(total)} MACs, of which the dense parent and the search take {short(spent)}: less "
+            f"than an epoch is left ({short(round(epoch))}); raise it, or leave the equal totals out of the "
+            "method's `protocols`"
+        )
+    return epochs
 
 
 def scratch_b(recipe: Recipe, *, dense_macs: int, macs: int, cap: int | None = None) -> Recipe:

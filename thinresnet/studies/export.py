@@ -55,15 +55,19 @@ def values(graph: StudyGraph, store: Store, summary: Summary) -> dict[str, str]:
         "note": f"{about}{'' if summary.kind in (DENSE, SCALED) else cost}"[:_LONGEST_NOTE],
     }
     if family == "pruned":
-        found["dense_epochs"], found["prune_epochs"] = (str(epochs) for epochs in _epochs_before(store, summary))
+        dense, pruning = _epochs_before(store, summary)
+        found["prune_epochs"] = str(pruning)
+        if dense is not None:  # networks that were pruned while they trained from scratch have no dense parent
+            found["dense_epochs"] = str(dense)
     if family == "pruned" or summary.experiment.distilled:  # the dense parent's training is part of theirs
         found["training_macs_printed_g"] = f"{summary.training_macs_with_search / 1e9:.6f}"
     return found
 
 
-def _epochs_before(store: Store, summary: Summary) -> tuple[int, int]:
-    """Epochs of the dense parent, and those that pruning and what was trained in between took; the most of any seed."""
-    dense, pruning = 0, 0.0
+def _epochs_before(store: Store, summary: Summary) -> tuple[int | None, int]:
+    """Epochs of the dense parent (None: there is none), and those of pruning and in between; the most of any seed."""
+    dense: int | None = None
+    pruning = 0.0
     for final in summary.stages:
         own = 0.0
         for source in {
@@ -74,6 +78,6 @@ def _epochs_before(store: Store, summary: Summary) -> tuple[int, int]:
                 own += read_pruning(folder).images_seen / summary.results[0].images_train
             elif isinstance(stage, Train):
                 epochs = Result.read(folder).epochs
-                own, dense = (own + epochs, dense) if stage.inputs else (own, max(dense, epochs))
+                own, dense = (own + epochs, dense) if stage.inputs else (own, max(dense or 0, epochs))
         pruning = max(pruning, own)
     return dense, math.ceil(pruning)

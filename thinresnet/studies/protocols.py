@@ -97,7 +97,7 @@ def _dense(to: Builder) -> None:
     to.experiment("dense", [to.dense(seed) for seed in to.study.seeds])
 
 
-def _scaled(name: str, way: str, *, equal_computation: bool = False) -> Add:
+def _scaled(name: str, way: str, *, equal_computation: bool = False, equal_total: bool = False) -> Add:
     def add(to: Builder) -> None:
         dense = to.network
         for point in to.study.points:
@@ -110,13 +110,21 @@ def _scaled(name: str, way: str, *, equal_computation: bool = False) -> Add:
                 raise InputError(f"study {to.study.name}: {name} at {point.text}: {error}") from None
             recipe = _at_side(to.setup.recipe, dense, network) if way == "resolution" else to.setup.recipe
             finals = [
-                to.train(f"{name}-{point.tag}", network, seed, recipe=recipe, equal_computation=equal_computation)
+                to.train(
+                    f"{name}-{point.tag}",
+                    network,
+                    seed,
+                    recipe=recipe,
+                    equal_computation=equal_computation,
+                    equal_total=equal_total,
+                )
                 for seed in to.study.seeds
             ]
             timing = to.timing(f"scaled-{way}-{point.tag}", network)
             to.experiment(name, finals, point=point, timing=timing)
 
     how = ", with as much computation as the dense network" if equal_computation else ""
+    how = ", for the same total training" if equal_total else how
     add.__doc__ = f"The architecture scaled in {way} to the budget, trained from scratch{how}."
     return add
 
@@ -142,6 +150,10 @@ protocol(BASELINE, SCALED, "plain width", "budgets")(_scaled(BASELINE, "width"))
 protocol("scaled-width-b", SCALED, "plain width, as much training as dense", "budgets")(
     _scaled("scaled-width-b", "width", equal_computation=True)
 )
+# What pruned rows of an equal total are fairly held against.
+protocol("scaled-width-equal-total", SCALED, "plain width, equal total training", "budgets")(
+    _scaled("scaled-width-equal-total", "width", equal_total=True)
+)
 for _name, _way, _label in (
     ("scaled-interior", "interior", "interior width"),
     ("scaled-depth", "depth", "depth"),
@@ -163,6 +175,45 @@ def _prune_finetune(to: Builder) -> None:
 def _sparse_train(to: Builder) -> None:
     """Trained from scratch by the method's own sparse training, pruned and fine-tuned: there is no dense parent."""
     _finetune_all(to, "sparse-train", to.pruned_from_scratch("sparse-train", _trains_from_scratch))
+
+
+@protocol("prune-finetune-equal-total", FINETUNED, "{method}, fine-tuned, equal total training", "budgets", "methods")
+def _prune_finetune_equal_total(to: Builder) -> None:
+    """Pruned in one go, then fine-tuned for what the total training leaves."""
+    name = "prune-finetune-equal-total"
+    for shape in to.pruned(name, _finetunes):
+        for way in to.setup.finetunings:
+            _finetune_to_total(to, name, shape, way)
+
+
+@protocol(
+    "sparse-train-equal-total", FINETUNED, "{method}, trained sparsely from scratch, equal total training", "budgets",
+    "methods",
+)  # fmt: skip
+def _sparse_train_equal_total(to: Builder) -> None:
+    """Sparse training from scratch and fine-tuning, both lengthened to the total training."""
+    name = "sparse-train-equal-total"
+    for pruner in to.pruners(name, _trains_from_scratch):
+        for point in to.study.points:
+            for way in to.setup.finetunings:
+                epochs = to.sparse_epochs(way, (pruner, point))
+                tail = f"-equal-total-{way.label}" if way.label else "-equal-total"
+                stages = {
+                    seed: to.prune_from_scratch(pruner, [point], seed, epochs=epochs, tail=tail)
+                    for seed in to.study.seeds
+                }
+                sources = {seed: Source(stage, point.tag) for seed, stage in stages.items()}
+                found = PrunedShape(pruner, point, sources, f"{pruner.label}-{point.tag}-sparse{tail}")
+                _finetune_to_total(to, name, found, way)
+
+
+def _finetune_to_total(to: Builder, protocol_name: str, found: PrunedShape, way: Finetuning) -> None:
+    for shape, _ in shapes_of(f"{found.name}-equal-total-finetuned", [way]):
+        finals = [
+            to.finetune(shape, source, seed, way=way, at=(found.pruner, found.point), equal_total=True)
+            for seed, source in found.sources.items()
+        ]
+        to.experiment_of(protocol_name, found, finals, way.label)
 
 
 def _finetune_all(to: Builder, protocol_name: str, shapes: Iterable[PrunedShape]) -> None:
@@ -226,7 +277,9 @@ def _steps(to: Builder, point: CostPoint) -> list[CostPoint]:
 # Pruned shapes, trained from scratch or rewound
 
 
-def _scratch(name: str, *, equal_computation: bool, most_times: int | None) -> Add:
+def _scratch(
+    name: str, *, equal_computation: bool = False, most_times: int | None = None, equal_total: bool = False
+) -> Add:
     def add(to: Builder) -> None:
         for shape in to.pruned(name, _is_smaller):
             finals = [
@@ -237,6 +290,7 @@ def _scratch(name: str, *, equal_computation: bool, most_times: int | None) -> A
                     at=(shape.pruner, shape.point),
                     equal_computation=equal_computation,
                     most_times=most_times,
+                    equal_total=equal_total,
                 )
                 for seed, source in shape.sources.items()
             ]
@@ -245,6 +299,8 @@ def _scratch(name: str, *, equal_computation: bool, most_times: int | None) -> A
     how = "as much computation" if equal_computation else "as many epochs"
     most = f", at most {most_times} times its epochs" if most_times else ""
     add.__doc__ = f"A pruned shape trained from scratch, with {how} as the dense network{most}."
+    if equal_total:
+        add.__doc__ = "A pruned shape trained from scratch for what the total training leaves."
     return add
 
 
@@ -254,6 +310,11 @@ for _name, _label, _equal, _most in (
     ("scratch-b-2x", "{method}, Scratch-B up to 2x", True, 2),
 ):
     protocol(_name, SCRATCH, _label, "budgets", "methods")(_scratch(_name, equal_computation=_equal, most_times=_most))
+
+
+protocol("scratch-equal-total", SCRATCH, "{method}, from scratch, equal total training", "budgets", "methods")(
+    _scratch("scratch-equal-total", equal_total=True)
+)
 
 
 @protocol("rewind", REWOUND, "{method}, rewound", "budgets", "methods")

@@ -6,8 +6,10 @@ a document may have; what is not allowed is refused in one line that says where.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,15 +27,17 @@ from thinresnet.studies.stages import CostPoint
 from thinresnet.studies.study import Pruner, Study, Subject, TrainingSetup
 from thinresnet.yamls import read_documents
 
+_TIMES_DENSE = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4})?x dense", re.ASCII), "a multiple of the dense training: 2x dense"
+
 
 @dataclass(frozen=True)
 class _Budgets:
     """An entry of `budgets`."""
 
-    macs: str | int | float = setting(None)
-    params: str | int | float = setting(None)
-    latency: str | int | float = setting(None)
-    to: str = setting(None, pattern=NAME)
+    macs: str | int | float = setting(None, "most MACs: 50% of the dense network, or 2.05G")
+    params: str | int | float = setting(None, "most parameters: 50%, or 12M")
+    latency: str | int | float = setting(None, "longest predicted time of a batch: 50%, or 12ms; needs latency_table")
+    to: str = setting(None, "instead of budgets: a paper's list of channel counts, such as R56-A", pattern=NAME)
 
     def __post_init__(self) -> None:
         if self.to is not None and self.given:
@@ -56,13 +60,17 @@ class _Method:
     """An entry of `methods`."""
 
     SHORTHAND: ClassVar[str] = "method"
-    method: str
-    set: dict[str, Any] = setting(dict)
-    scope: str | None = setting(None, choices=SCOPES)
-    stream: bool | None = None  # none: as the method's authors do
-    preconfig: bool = False
-    label: str | None = setting(None, pattern=NAME)
-    protocols: tuple[str, ...] = setting((), distinct=True)
+    method: str = setting(about="a name of `thinresnet prune --list`")
+    set: dict[str, Any] = setting(dict, "settings of the method that differ from its defaults")
+    scope: str | None = setting(
+        None, "the same share of every layer, or one ranking of all channels; the method's if not given", choices=SCOPES
+    )
+    stream: bool | None = setting(None, "prune the residual stream too; as the method's authors do if not given")
+    preconfig: bool = setting(False, "at initialisation: layers may also grow")
+    label: str | None = setting(None, "what tables call it", pattern=NAME)
+    protocols: tuple[str, ...] = setting(
+        (), "of the study's protocols those that it is run by; all if empty", distinct=True
+    )
 
     @property
     def pruner(self) -> Pruner:
@@ -78,21 +86,21 @@ class _Method:
 class _Measure:
     """`measure`: how inference is timed."""
 
-    batch_size: int = setting(1, low=1)
-    runs: int = setting(20, low=1)
+    batch_size: int = setting(1, "images in a timed batch", low=1)
+    runs: int = setting(20, "timed batches", low=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Subject:
     """What is trained, of a document and of its `transfer`."""
 
-    arch: str
-    kwargs: dict[str, Any] = setting(dict, arguments=True)
-    input_size: tuple[int, int, int] | None = None
-    dataset: str | None = None
-    data_dir: str | None = None
-    classes: int | None = setting(None, low=1)
-    images_train: int | None = setting(None, low=1)
+    arch: str = setting(about="the dense architecture")
+    kwargs: dict[str, Any] = setting(dict, "its keyword arguments", arguments=True)
+    input_size: tuple[int, int, int] | None = setting(None, "channels, height, width; the architecture's if not given")
+    dataset: str | None = setting(None, "instead of the recipes': digits, torch/cifar10, '' for class folders")
+    data_dir: str | None = setting(None, "folder of the dataset, instead of the recipes'")
+    classes: int | None = setting(None, "classes, for planning where the images are not at hand", low=1)
+    images_train: int | None = setting(None, "training images, likewise", low=1)
 
     @property
     def subject(self) -> Subject:
@@ -104,20 +112,44 @@ class _Subject:
 class _Document(_Subject):
     """A whole document."""
 
-    study: str = setting(pattern=NAME)
-    about: str = ""
-    holdout: float = setting(0.0, low=0, below=1)
-    recipes: dict[str, str | dict[str, Any]] = setting(count=(1, 100))
-    finetune: Any = setting(dict)
-    distill: Any = None
-    budgets: tuple[_Budgets, ...] = ()
-    methods: tuple[_Method, ...] = ()
-    protocols: tuple[str, ...] = setting(count=(1, 100), distinct=True)
-    steps: int = setting(3, low=2)
-    seeds: tuple[int, ...] = setting((42,), low=0, count=(1, 1000), distinct=True)
-    measure: _Measure = setting(_Measure)
-    transfer: _Subject | None = None
-    latency_table: str | None = None  # a file, seen from the study's folder
+    study: str = setting(about="its name", pattern=NAME)
+    about: str = setting("", "one line for its tables")
+    holdout: float = setting(
+        0.0, "share of the training set kept out of training, for methods to measure on", low=0, below=1
+    )
+    recipes: dict[str, str | dict[str, Any]] = setting(
+        about="by label: a recipe's name, or `{recipe: NAME}` with flags of the recipe, `finetune` and `distill`",
+        count=(1, 100),
+    )
+    finetune: Any = setting(
+        dict, "how pruned networks are fine-tuned: recipe, authors, full, flags of the recipe, or a list of these"
+    )
+    distill: Any = setting(
+        None, "teacher: none, dense, `{from: dense, alpha: 0.9, temperature: 4}`, or a list of these"
+    )
+    budgets: tuple[_Budgets, ...] = setting((), "the cost points")
+    methods: tuple[_Method, ...] = setting((), "what prunes")
+    protocols: tuple[str, ...] = setting(about="names of `thinresnet study protocols`", count=(1, 100), distinct=True)
+    steps: int = setting(3, "steps of iterative pruning", low=2)
+    total_training: str = setting(
+        "2x dense", "training cost that protocols of equal total training share", pattern=_TIMES_DENSE
+    )
+    seeds: tuple[int, ...] = setting((42,), "random seeds, a training each", low=0, count=(1, 1000), distinct=True)
+    measure: _Measure = setting(_Measure, "how inference is timed")
+    transfer: _Subject | None = setting(
+        None, "another network and dataset that shapes are taken to (protocol transfer)"
+    )
+    latency_table: str | None = setting(None, "a table of `thinresnet time --table`, seen from the study's folder")
+
+
+# What may stand where, for whoever documents it.
+KEYS: Mapping[str, type[Any]] = {
+    "A study": _Document,
+    "An entry of budgets": _Budgets,
+    "An entry of methods": _Method,
+    "measure": _Measure,
+    "transfer": _Subject,
+}
 
 
 def read_studies(
@@ -169,6 +201,7 @@ def _study(
         pruners=pruners,
         protocols=document.protocols,
         steps=document.steps,
+        total_training=Fraction(document.total_training.partition("x")[0]),
         seeds=document.seeds,
         timing_batch=document.measure.batch_size,
         timing_runs=document.measure.runs,

@@ -39,6 +39,7 @@ def _record(summary: Summary, found: Sequence[Summary]) -> dict[str, Any]:
 
 def _costs(summary: Summary, found: Sequence[Summary]) -> dict[str, Any]:
     done, dense_training = bool(summary.results), dense_training_macs(summary, found)
+    total = getattr(summary.experiment.finals[0], "total_macs", None)  # of protocols of equal totals
     shared = done and dense_training is not None
     return {
         "macs": summary.macs if done else None,
@@ -52,6 +53,8 @@ def _costs(summary: Summary, found: Sequence[Summary]) -> dict[str, Any]:
         "training_macs": summary.training_macs if done else None,
         "training_macs_with_search": summary.training_macs_with_search if done else None,
         "dense_training_macs": dense_training,
+        "total_training_macs": total,
+        "total_training_macs_left": total - summary.training_macs_with_search if done and total else None,
         "training_share": summary.training_macs_with_search / dense_training if shared and dense_training else None,
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from thinresnet.networks.latency import LatencyTable
@@ -84,6 +85,7 @@ class Study:
     timing_batch: int
     timing_runs: int
     transfer: Subject | None  # where guided pruning takes what it found
+    total_training: Fraction = Fraction(2)  # of protocols of equal totals, as a multiple of the dense training's MACs
     latency_table: LatencyTable | None = None  # what budgets in latency are predicted by
 
     def table_for(self, point: CostPoint) -> LatencyTable | None:

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 DEFAULTS: dict[str, Mapping[str, Any]] = {
-    "train": {"holdout": 0.0, "weights": None, "equal_macs": None, "most_times": None, "teacher": None},
+    "train": {
+        "holdout": 0.0, "weights": None, "equal_macs": None, "most_times": None, "teacher": None, "total_macs": None,
+    },
     "prune": {
         "settings": {}, "scope": None, "stream": False, "grow": False, "recipe": None, "dataset": None, "holdout": 0.0,
         "latency_table_sha256": None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -44,11 +45,13 @@ class Prune(Stage):
     data_dir: str | None = undecided(default=None)
     macs: int = undecided()  # of the parent
     images_seen: int = undecided()  # by the method, at most
+    # MACs of a training image, as a share of those at the network's own size.
+    size_share: Fraction = field(default=Fraction(1), metadata={"decides": False})
 
     @property
     def training_macs(self) -> int:
         """Forward and backward through the parent, whole or masked: nothing is saved before the cut."""
-        return FORWARD_AND_BACKWARD * self.macs * self.images_seen
+        return round(FORWARD_AND_BACKWARD * self.macs * self.size_share * self.images_seen)
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class TrainSplit:
 
     def scheduled(self, recipe: Recipe) -> TrainSplit:
         """The same images, with their sizes over the epochs of another recipe."""
-        return replace(self, schedule=_size_schedule(recipe, self.plan, self.sizes))
+        return replace(self, schedule=size_schedule(recipe, self.plan, self.sizes))
 
     def _sizes(self, epoch: int) -> Sequence[int]:
         if self.schedule is None:
@@ -219,14 +219,14 @@ def open_data(
         image_size=size,
         train=TrainSplit(
             plan, opened, kept, targets["train"], Augment(recipe, plan, normalise, policy, jitter), sizes,
-            _size_schedule(recipe, plan, sizes),
+            size_schedule(recipe, plan, sizes),
         ),
         test=EvalSplit(opened, "test", np.arange(len(dataset.test)), targets["test"], *place),
         holdout=EvalSplit(opened, "train", held, targets["train"], *place) if len(held) else None,
     )  # fmt: skip
 
 
-def _size_schedule(recipe: Recipe, plan: Plan, sizes: tuple[int, ...]) -> ScheduledBatchSampler | None:
+def size_schedule(recipe: Recipe, plan: Plan, sizes: tuple[int, ...]) -> ScheduledBatchSampler | None:
     """timm's schedule of training sizes, which is a function of seed and epoch too."""
     if len(sizes) == 1:
         return None
