@@ -31,7 +31,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_line_follows_the_import_and_goes() -> None:
     stream, before = Terminal(), list(sys.meta_path)
-    with imports_told(stream):
+    with imports_told(stream), imports_told(stream):
         module = importlib.import_module("slow_outer")
         with pytest.raises(ImportError, match="no"):
             importlib.import_module("slow_wrong")

@@ -52,9 +52,9 @@ class _Teller:
 
 
 @contextmanager
-def imports_told(stream: TextIO) -> Iterator[None]:
-    """Within, slow imports are told on `stream` if it is a terminal."""
-    if not stream.isatty():
+def imports_told(stream: TextIO | None) -> Iterator[None]:
+    """Within, slow imports are told on `stream` if it is a terminal; once, where one verb calls another program."""
+    if stream is None or not stream.isatty() or any(isinstance(finder, _Teller) for finder in sys.meta_path):
         yield
         return
     teller = _Teller(stream)

@@ -19,6 +19,7 @@ from thinresnet import recipe as recipes
 from thinresnet.budget import QUANTITIES, parse_budgets
 from thinresnet.cli import flags
 from thinresnet.cli.next_steps import EMBEDDED
+from thinresnet.cli.slow_imports import imports_told
 from thinresnet.errors import InputError, check_utf8, nearest, one_line, os_error_line
 from thinresnet.network import Network
 from thinresnet.recipe import Recipe
@@ -66,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_utf8(arguments)
         # Before the first update and after the last one nothing has to be saved for the same command to go on.
         with end_on_signals("train.py: stopped; the same command goes on", REQUEUE_EXIT_CODE):
-            result, embedded = _train(arguments, visible=visible)
+            with imports_told(sys.stderr if visible else None):
+                result, embedded = _train(arguments, visible=visible)
             if visible:
                 _close(result, embedded=embedded)
     except InputError as error:
