@@ -30,7 +30,7 @@ from thinresnet.leaderboard.schema import COLUMNS
 from thinresnet.recipe import GROUPS, Recipe
 
 FOLDER = Path(thinresnet.__file__).parents[1] / "docs" / "reference"
-MODULES = ("networks", "recipe", "training", "pruning", "leaderboard")
+MODULES = ("networks", "recipe", "training", "pruning", "studies", "leaderboard")
 _MADE = "Made by `python -m thinresnet.cli.reference`; a test keeps it current.\n"
 _PLACEHOLDERS = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
 _WIDEST_SIGNATURE = 80
