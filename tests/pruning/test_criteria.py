@@ -189,6 +189,22 @@ def test_slimming_has_one_threshold_and_leaves_no_layer_empty(digits: tuple[reci
     assert len(gone) > 20
 
 
+def test_slimming_starts_its_scales_where_it_is_told(digits: tuple[recipes.Recipe, Data]) -> None:
+    recipe, data = digits
+    model = build(NETWORK, seed=0)
+    method = Slimming(epochs=0, start=0.5)
+    limit = Budget.parse("macs", round(0.6 * count(NETWORK).macs))
+    (outcome,) = prune(method, NETWORK, model, [[limit]], data=data, recipe=recipe)
+    assert outcome.pruned.model is not None
+    scales = {
+        name: set(module.weight.tolist())
+        for name, module in outcome.pruned.model.named_modules()
+        if isinstance(module, nn.BatchNorm2d)
+    }
+    assert {"layer1.0.bn1", "layer3.0.bn1"} <= scales.keys()
+    assert all(scales[name] == {0.5} for name in ("layer1.0.bn1", "layer3.0.bn1"))
+
+
 def test_slimming_needs_scales(digits: tuple[recipes.Recipe, Data]) -> None:
     recipe, data = digits
     network = scale("convnext_atto", input_size=(3, 32, 32), num_classes=10)

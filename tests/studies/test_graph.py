@@ -479,6 +479,23 @@ def test_sparse_training_from_scratch_has_no_dense_parent(tmp_path: Path) -> Non
     assert "l1 takes no part in sparse-train: its authors prune trained networks" in graph.notes
 
 
+def test_a_method_that_trains_towards_each_budget_is_counted_once_for_each(tmp_path: Path) -> None:
+    some = ["slimming", "sfp"]
+    graph = graph_from(tmp_path, methods=some, protocols=["sparse-train"], seeds=[1])
+    training = 3 * 10 * DENSE * IMAGES
+    assert [len(stages(graph, "prune", name)) for name in some] == [1, 2]
+    assert sum(stage.training_macs for stage in stages(graph, "prune", "sfp")) == 2 * training
+    # A row is charged for the training towards its own budget.
+    for point, part in (("macs50pct", 2), ("macs25pct", 4)):
+        tuning = 3 * 3 * (DENSE // part) * IMAGES
+        assert cost_of(row(graph, "sparse-train", "sfp", point)) == (training + tuning, tuning)
+    # The scales of slimming start from scratch where its authors have them, unless the study says otherwise.
+    (sparse,) = stages(graph, "prune", "slimming")
+    assert sparse.identity["settings"] == {"start": 0.5}
+    given = graph_from(tmp_path, methods=[{"method": "slimming", "set": {"start": 1.0}}], protocols=["sparse-train"])
+    assert stages(given, "prune")[0].identity["settings"] == {"start": 1.0}
+
+
 def test_a_study_of_latency_budgets_takes_its_table_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dense = scale("resnet20_cifar", input_size=(3, 8, 8), num_classes=10)
     table = made_up_table(dense, monkeypatch)

@@ -10,6 +10,7 @@ import pytest
 
 from thinresnet.networks import Network, fit, scale
 from thinresnet.studies import shapes
+from thinresnet.studies.graph import Experiment
 from thinresnet.studies.records import as_records
 from thinresnet.studies.report import tables
 from thinresnet.studies.shapes import uniform_scaling
@@ -165,3 +166,12 @@ def test_a_shape_that_is_no_scaling_is_not_called_one() -> None:
     # One step of rounding is allowed; the factor explains every count.
     assert shapes._factor([(11, 16, 1), (22, 32, 1), (46, 64, 1)]) == 0.71
     assert shapes._factor([(8, 16, 1), (32, 32, 1)]) is None
+
+
+def test_rows_of_one_total_cost_the_same_training(rows: dict[str, Summary], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole epochs of networks of other sizes: 2 % apart, which is not the same but under one total."""
+    row = made(rows["l1, fine-tuned"], [right - 9 for right in STEADY], training=490)
+    bar = made(rows["plain width"], STEADY, training=500)
+    assert said(row, bar)[-1] == "not judged"
+    monkeypatch.setattr(Experiment, "total_macs", 501)
+    assert said(row, bar)[-1] == "loses -2.50"

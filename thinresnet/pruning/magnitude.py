@@ -121,6 +121,7 @@ class LotteryRounds(_Masking):
     """
 
     name: ClassVar[str] = "lottery-rounds"
+    anew: ClassVar[bool] = True
     rewinds: ClassVar[bool] = True
     paper: ClassVar[str] = Lottery.paper
     when: ClassVar[str] = TRAINING

@@ -61,6 +61,8 @@ class Method:
     removes: ClassVar[str] = "channels"  # or blocks, or weights (masks)
     rewinds: ClassVar[bool] = False  # whether the weights that come out are those that training began with
     from_scratch: ClassVar[bool] = False  # whether its authors train with it from scratch, without a dense parent
+    at_scratch: ClassVar[Mapping[str, Any]] = {}  # settings that are for training from scratch, where none are given
+    anew: ClassVar[bool] = False  # whether it trains for each budget from the start
     grows: ClassVar[bool] = False  # at initialisation: whether a layer may become wider than it is (PreConfig)
     ranks_weights: ClassVar[bool] = False  # at initialisation: whether it also says which single weights stay
     published: ClassVar[Mapping[str, Published]] = {}  # every setting, the scope and more, as the authors have them

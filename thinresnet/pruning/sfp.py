@@ -36,6 +36,7 @@ class SoftFilterPruning(Method):
     )
     when: ClassVar[str] = TRAINING
     from_scratch: ClassVar[bool] = True
+    anew: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
     published: ClassVar[Mapping[str, Published]] = {
         "epochs": Published(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ class Slimming(Method):
     )
     when: ClassVar[str] = TRAINING
     from_scratch: ClassVar[bool] = True
+    at_scratch: ClassVar[Mapping[str, Any]] = {"start": 0.5}
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
     scope: ClassVar[str] = "global"
     serves: ClassVar[str] = "networks with batch norm on all that may be cut"
@@ -48,11 +49,11 @@ class Slimming(Method):
         "epochs": Published(
             "the whole training, from scratch", _RT, "the recipe that the study names decides", ours="the recipe's"
         ),
-        "start of the scales": Published(
+        "start": Published(
             0.5,
             _RT,
-            "trained scales start where they are; networks from scratch where timm puts them",
-            ours="as they come",
+            "of a trained network they start where they are",
+            ours="0.5 from scratch (sparse-train), else as they come",
         ),
         "scope": Published("global", _RT),
         "stream": Published(
@@ -66,6 +67,8 @@ class Slimming(Method):
         None, "of training with the penalty; none: the recipe's, 0: the scales as they are", low=0, high=10**6
     )
 
+    start: float | None = setting(None, "of the scales, before training; none: as they come", above=0, high=1)
+
     def check(self, job: Job) -> None:
         """Every channel that may go has a scale."""
         bare = np.flatnonzero(np.isnan(_scales(job)) & job.members())
@@ -77,9 +80,13 @@ class Slimming(Method):
 
     def train(self, job: Job) -> None:
         """Training with the subgradient of the penalty."""
+        scales = [job.model.get_parameter(f"{name}.weight") for name in norms_of(job.model, job.channels)]
+        if self.start is not None:
+            with torch.no_grad():
+                for scale in scales:
+                    scale.fill_(self.start)
         if self.epochs == 0:
             return
-        scales = [job.model.get_parameter(f"{name}.weight") for name in norms_of(job.model, job.channels)]
         tuning = job.finetuning(epochs=self.epochs)
         for batches in tuning.batches():
             tuning.step(batches, lambda: _penalise(scales, self.sparsity))

@@ -238,7 +238,10 @@ class Builder:
                 name=_named(name),
                 method=pruner.method.name,
                 revision=pruner.method.revision,
-                settings={key: value for key, value in pruner.settings.items() if key != "epochs"},
+                settings={
+                    **pruner.method.at_scratch,
+                    **{key: value for key, value in pruner.settings.items() if key != "epochs"},
+                },
                 scope=pruner.scope,
                 stream=pruner.stream,
                 seed=seed,
@@ -345,24 +348,25 @@ class Builder:
     def pruned(self, protocol: str, why_not: Callable[[Pruner], str | None]) -> Iterator[PrunedShape]:
         """Every pruner that takes part at every point, and where the shapes of the seeds will be.
 
-        A method that trains while it prunes does so once for all points on one way down; for the others each
-        point is a stage of its own, so that a budget more redoes nothing.
+        A method that trains while it prunes does so once for all points on one way down, unless it trains towards
+        each; for the others each point is a stage of its own, so that a budget more redoes nothing.
         """
         for pruner in self.pruners(protocol, why_not):
-            once = "training" in pruner.method.needs
-            for points in self._ways_down() if once else [[point] for point in self.study.points]:
+            for points in self._ways_down(pruner):
                 stages = {seed: self.prune(self.dense(seed), pruner, points, seed) for seed in self.study.seeds}
                 yield from _shapes(pruner, points, stages)
 
     def pruned_from_scratch(self, protocol: str, why_not: Callable[[Pruner], str | None]) -> Iterator[PrunedShape]:
         """The same of methods that train from scratch while they prune."""
         for pruner in self.pruners(protocol, why_not):
-            for points in self._ways_down():
+            for points in self._ways_down(pruner):
                 stages = {seed: self.prune_from_scratch(pruner, points, seed) for seed in self.study.seeds}
                 yield from _shapes(pruner, points, stages, "-sparse")
 
-    def _ways_down(self) -> list[list[CostPoint]]:
-        """The points in groups that one pruning can pass through: the same quantity, loosest first."""
+    def _ways_down(self, pruner: Pruner) -> list[list[CostPoint]]:
+        """The points in groups that one pruning passes through: the same quantity, loosest first; else each alone."""
+        if "training" not in pruner.method.needs or pruner.method.anew:
+            return [[point] for point in self.study.points]
         dense = self.graph.dense_cost(self.setup)
         alone: list[list[CostPoint]] = []
         by_quantity: dict[str, list[CostPoint]] = {}

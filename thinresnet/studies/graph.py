@@ -45,6 +45,11 @@ class Experiment:
         return "teacher" in self.finals[0].inputs
 
     @property
+    def total_macs(self) -> int | None:
+        """What all training together may take, of protocols of equal totals."""
+        return getattr(self.finals[0], "total_macs", None)
+
+    @property
     def training_macs(self) -> int:
         """Of the last training of one seed alone, at most."""
         return self.finals[0].training_macs

@@ -39,7 +39,7 @@ def _record(summary: Summary, found: Sequence[Summary]) -> dict[str, Any]:
 
 def _costs(summary: Summary, found: Sequence[Summary]) -> dict[str, Any]:
     done, dense_training = bool(summary.results), dense_training_macs(summary, found)
-    total = getattr(summary.experiment.finals[0], "total_macs", None)  # of protocols of equal totals
+    total = summary.experiment.total_macs
     shared = done and dense_training is not None
     return {
         "macs": summary.macs if done else None,

@@ -156,6 +156,9 @@ def _is_the_same(summary: Summary, reference: Summary, cost: str) -> bool:
     """Whether the two cost the same: to within 1 %, or because one budget bounds both."""
     if cost in summary.bounded and _at_one_point(reference, summary):
         return True
+    total = summary.experiment.total_macs
+    if cost == TRAINING and total is not None and total == reference.experiment.total_macs:
+        return True  # to within an epoch of either
     one, other = _cost(summary, cost), _cost(reference, cost)
     return max(one, other) < _SAME * min(one, other)
 
