@@ -46,8 +46,8 @@ RUN = re.compile(
 )
 # Not of this project: it is enough that they are written as their own documents have them.
 FOREIGN = (
-    "pytest", "pre-commit install", "apt-get update", "apt-get install -y", "wait", "trap", "docker build",
-    "sphinx-build", "git show main:leaderboard.csv > before.csv",
+    "pytest", "pre-commit install", "tensorboard --logdir runs", "apt-get update", "apt-get install -y", "wait", "trap",
+    "docker build", "sphinx-build", "git show main:leaderboard.csv > before.csv",
 )  # fmt: skip
 LIKE_RUNS = re.compile(r"(accelerate launch( --(multi_gpu|\w+ \S+))* train\.py|python train\.py|thinresnet train)\b")
 
