@@ -44,7 +44,7 @@ def test_lists_are_light() -> None:
 
 
 def _listed(*flags: str) -> str:
-    done = CliRunner().invoke(app, ["prune", *flags])
+    done = CliRunner().invoke(app, ["prune", *flags], env={"COLUMNS": "300"})
     if isinstance(done.exception, InputError):
         raise done.exception
     assert done.exit_code == 0

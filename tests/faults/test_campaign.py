@@ -17,16 +17,16 @@ ROOT = Path(__file__).parents[2]
 Cases = list[dict[str, Any]]
 # Pictures and studies take seconds each, and are left to the whole campaign.
 PARTS = {
-    "crash": ("--most", "2", "--only", "train", "import", "leaderboard add", "leaderboard add --file"),
+    "crash": ("--most", "1", "--only", "import", "leaderboard add"),
     "kills": ("--kills", "2", "--only", "train", "leaderboard add"),
     "disk": ("--most", "2", "--only", "fit", "leaderboard add", "leaderboard page"),
     "readers": (
-        "--most", "10", "--only", "recipe.yaml", "rows.yaml", "rows.csv", "board.csv", "board.bib", "network.json",
+        "--most", "4", "--only", "recipe.yaml", "rows.yaml", "rows.csv", "board.csv", "board.bib", "network.json",
         "result.json", "run.json", "run.json, to prune", "metrics.csv, evidence", "metrics.csv, plot",
         "timing.csv, plot", "safetensors", "foreign .pt", "checkpoint", "imported.json", "evaluation.json",
         "count cache", "hash cache", "image.png", "image.jpg", "image.tif", ".beton",
     ),
-    "arguments": ("--most", "3", "--only", "leaderboard show", "leaderboard page", "import"),
+    "arguments": ("--most", "2", "--only", "leaderboard show", "leaderboard page", "import"),
     "same": ("--most", "1"),
 }  # fmt: skip
 

@@ -355,6 +355,9 @@ def _with_batches(data: Data, sizes: list[int], batch: int) -> Data:
     class Split:
         images_per_epoch, steps_per_epoch = len(sizes) * batch, len(sizes)
 
+        def scheduled(self, recipe: recipes.Recipe) -> Split:
+            return self
+
         def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
             random = torch.Generator().manual_seed(number)
             for side in sizes:
