@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from thinresnet.networks import Network, fit, scale
+from thinresnet.networks.cost import macs_and_params
 from thinresnet.studies import shapes
 from thinresnet.studies.graph import Experiment
 from thinresnet.studies.records import as_records
@@ -144,6 +145,18 @@ def test_weights_that_were_there_before_make_another_row(rows: dict[str, Summary
     assert rows["l1, fine-tuned"].names == "l1, fine-tuned", "four or five channels of each group are no scaling"
 
 
+DENSE_MACS = macs_and_params(scale(**ARCH)).macs
+
+
+def test_narrow_blocks_beside_removed_ones_are_no_scaling() -> None:
+    fewer = scale(interior=0.7, **{**ARCH, "depths": [1, 1, 2]})
+    assert uniform_scaling(fewer, DENSE_MACS) is None
+    assert (
+        str(uniform_scaling(fewer, macs_and_params(scale(**{**ARCH, "depths": [1, 1, 2]})).macs))
+        == "interior width 0.7"
+    )
+
+
 @pytest.mark.parametrize(
     ("network", "says"),
     [
@@ -154,7 +167,7 @@ def test_weights_that_were_there_before_make_another_row(rows: dict[str, Summary
     ],
 )
 def test_scalings_are_recognised(network: Network, says: str) -> None:
-    assert str(uniform_scaling(network)) == says
+    assert str(uniform_scaling(network, DENSE_MACS)) == says
 
 
 def test_a_shape_that_is_no_scaling_is_not_called_one() -> None:
@@ -162,7 +175,7 @@ def test_a_shape_that_is_no_scaling_is_not_called_one() -> None:
     inside = next(name for name, width in network.channels.items() if name.startswith("layer3") and width < 64)
     for count in (30, 60):
         other = Network(network.arch, network.kwargs, network.input_size, {**network.channels, inside: count})
-        assert uniform_scaling(other) is None
+        assert uniform_scaling(other, DENSE_MACS) is None
     # One step of rounding is allowed; the factor explains every count.
     assert shapes._factor([(11, 16, 1), (22, 32, 1), (46, 64, 1)]) == 0.71
     assert shapes._factor([(8, 16, 1), (32, 32, 1)]) is None

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from thinresnet.network import Network
 from thinresnet.networks.blueprint import blueprint
 
+_SAME_MACS = 0.01  # the closed form of the cost leaves out what does not depend on channels
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -20,12 +22,16 @@ class Scaling:
         return f"{self.way} {self.factor:g}"
 
 
-def uniform_scaling(network: Network) -> Scaling | None:
-    """The scaling that gives this network, every group's count to within one step; None where there is none.
+def uniform_scaling(network: Network, dense_macs: int) -> Scaling | None:
+    """The scaling of the dense network that gives this one, every group's count to within one step; None without one.
 
-    One step is what rounding to a budget takes or gives: one channel, in most groups.
+    One step is what rounding to a budget takes or gives: one channel, in most groups. A network that has fewer blocks
+    than the dense one is no scaling in width, whatever its channels.
     """
-    groups = blueprint(network.arch, network.kwargs, network.input_size).ties.groups
+    ties = blueprint(network.arch, network.kwargs, network.input_size).ties
+    groups = ties.groups
+    if abs(ties.cost({name: group.width for name, group in groups.items()}).macs / dense_macs - 1) > _SAME_MACS:
+        return None
     counts = {name: network.channels[name] for name in groups}
     outside = [name for name, group in groups.items() if not group.interior]
     if all(counts[name] == group.width for name, group in groups.items()):

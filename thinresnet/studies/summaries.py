@@ -74,7 +74,8 @@ class Summary:
     def scaling(self) -> Scaling | None:
         """The uniform scaling that its shape is, of every seed; None where there is none."""
         networks = {network.sha256: network for network in self.networks}
-        found = {str(scaling): scaling for scaling in map(uniform_scaling, networks.values())}
+        scalings = [uniform_scaling(network, self.dense.macs) for network in networks.values()]
+        found = {str(scaling): scaling for scaling in scalings}
         return next(iter(found.values())) if len(found) == 1 else None
 
     @property
