@@ -19,7 +19,7 @@ class Scaling:
     factor: float
 
     def __str__(self) -> str:
-        return f"{self.way} {self.factor:g}"
+        return f"{self.way} {self.factor:.3g}"
 
 
 def uniform_scaling(network: Network, dense_macs: int) -> Scaling | None:
