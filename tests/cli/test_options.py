@@ -52,7 +52,7 @@ seeds: [0]
 
 # Each way of calling a verb: words that need no more than the files of `world`.
 WAYS: dict[str, list[str]] = {
-    "networks": ["networks mobilenetv2_05*"],
+    "networks": ["networks mobilenetv2_100"],
     "count": ["count resnet20_cifar --width 0.3", "count net.json", "count w2.pt"],
     "fit": ["fit resnet20_cifar --macs 37%", "fit resnet20_cifar --macs 37% --scaling depth"],
     "time": ["time resnet20_cifar --width 0.3", "time net.json", "time w2.pt"],

@@ -73,8 +73,12 @@ def test_training_starts_from_them(asked: list[str]) -> None:
 def test_an_absent_hub_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("THINRESNET_CACHE", str(tmp_path))
 
-    def absent(*_: Any, **__: Any) -> Any:
-        raise ConnectionError("no route\nto the hub")
+    real = timm.create_model
+
+    def absent(*args: Any, pretrained: bool = False, **kwargs: Any) -> Any:
+        if pretrained:
+            raise ConnectionError("no route\nto the hub")
+        return real(*args, **kwargs)
 
     monkeypatch.setattr(timm, "create_model", absent)
     with pytest.raises(InputError) as refusal:
