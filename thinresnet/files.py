@@ -212,6 +212,15 @@ def parse_object(text: str | bytes, where: str) -> dict[str, Any]:
     return found
 
 
+def with_part(path: Path, text: str, begin: str, end: str, made: str) -> str:
+    """The text of a document with another part between two marks, each of which has a line of its own."""
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found_begin or not found_end:
+        raise InputError(f"{path}: the lines {begin!r} and {end!r} are not there; the part between them is written")
+    return f"{before}{begin}\n\n{made}\n\n{end}{after}"
+
+
 def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:

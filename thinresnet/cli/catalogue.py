@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import thinresnet
-from thinresnet.files import read_object, write_atomically
+from thinresnet.files import read_object, with_part, write_atomically
 
 Row = Mapping[str, Any]
 PACKAGE = Path(thinresnet.__file__).parent
 METHODS, PROTOCOLS = PACKAGE / "pruning" / "methods.json", PACKAGE / "studies" / "protocols.json"
 DOCUMENT = PACKAGE.parent / "docs" / "pruning.md"
-BEGIN, END = "<!-- methods: begin -->\n", "<!-- methods: end -->\n"
+BEGIN, END = "<!-- methods: begin -->", "<!-- methods: end -->"
 COLUMNS = ("method", "setting", "the paper", "here", "why, and where the paper's was read")
 
 
@@ -81,10 +81,7 @@ def as_markdown(methods: Iterable[Row]) -> str:
 
 def documented(text: str, methods: Iterable[Row]) -> str:
     """A document with the table between its two marks."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    assert end, f"{DOCUMENT.name} has no marks for the table of methods"
-    return "".join((before, begin, "\n", as_markdown(methods), "\n", end, after))
+    return with_part(DOCUMENT, text, BEGIN, END, as_markdown(methods).rstrip("\n"))
 
 
 def contents() -> dict[Path, Callable[[], str]]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from thinresnet.cli.idle import refuse_idle
+from thinresnet.cli.idle import refuse_folder_of_digits, refuse_idle
 from thinresnet.cli.terminal import JsonFlag, print_json, print_written, progress
 
 _FOLDER = typer.Option("--data-dir", help="Folder of the dataset.", metavar="DIR")
@@ -56,8 +56,7 @@ def info(
         refuse_idle(context, f"with {file}", "a .beton file is read alone", these=("data_dir", "dataset", "check"))
         found = describe_beton(file)
     else:
-        if dataset == "digits":
-            refuse_idle(context, "with --dataset digits", "these images come with scikit-learn", these=("data_dir",))
+        refuse_folder_of_digits(context, dataset)
         recipe = Recipe(data_dir=str(data_dir) if data_dir else None, dataset=dataset)
         with progress() as shown:
             found = describe(recipe, check=check, progress=shown)

@@ -10,7 +10,7 @@ import typer
 
 from thinresnet import base_width, public_weights
 from thinresnet.budget import short
-from thinresnet.cli.idle import refuse_idle
+from thinresnet.cli.idle import refuse_folder_of_digits, refuse_idle
 from thinresnet.cli.terminal import JsonFlag, note, print_json, print_table, progress, say
 from thinresnet.errors import InputError
 from thinresnet.runs import EVALUATION_FILE, WEIGHTS_SUFFIXES
@@ -168,8 +168,7 @@ def _refuse_idle_flags(context: typer.Context, dataset: str, *, as_json: bool) -
         refuse_idle(context, "with --json", f"{EVALUATION_FILE} holds both", these=("per_class", "confusion"))
     if dataset:
         refuse_idle(context, "with --dataset", "its test images are one set", these=("split",))
-    if dataset == "digits":
-        refuse_idle(context, "with --dataset digits", "these images come with scikit-learn", these=("data_dir",))
+    refuse_folder_of_digits(context, dataset)
 
 
 def _chosen(what: list[str]) -> list[str]:

@@ -9,6 +9,12 @@ import typer
 from thinresnet.errors import InputError
 
 
+def refuse_folder_of_digits(context: typer.Context, dataset: str) -> None:
+    """Refuse `--data-dir` beside the images that come with a package."""
+    if dataset == "digits":
+        refuse_idle(context, "with --dataset digits", "these images come with scikit-learn", these=("data_dir",))
+
+
 def refuse_idle(
     context: typer.Context, where: str, why: str, *, these: Collection[str] = (), all_but: Collection[str] = ()
 ) -> None:

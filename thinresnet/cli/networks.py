@@ -13,13 +13,14 @@ import typer
 
 from thinresnet.budget import LATENCY, Budget, milliseconds, parse_budgets, short
 from thinresnet.cli.counted import remembered
+from thinresnet.cli.idle import refuse_idle
 from thinresnet.cli.latency import LatencyTableFile, latency_table_of, say_latency, write_latency_table
 from thinresnet.cli.next_steps import training_line
 from thinresnet.cli.terminal import JsonFlag, print_json, print_table, progress, say, status
 from thinresnet.errors import InputError, nearest
 from thinresnet.files import read_bytes, write_atomically
 from thinresnet.network import Network
-from thinresnet.runs import is_weights_file
+from thinresnet.runs import is_weights_file, names_weights
 
 if TYPE_CHECKING:
     from thinresnet.networks.cost import Cost
@@ -230,6 +231,7 @@ def _used(budget: Budget, record: Mapping[str, Any]) -> str:
 
 @app.command("time")
 def time_verb(
+    context: typer.Context,
     what: What,
     arch: Arch = None,
     width: Width = None,
@@ -258,10 +260,8 @@ def time_verb(
     from thinresnet.networks import measure
 
     if table is not None:
-        flags = {"--width": width, "--interior": interior, "--round-to": round_to}
-        given = [flag for flag, value in flags.items() if value is not None]
-        for flag in [*given, *(["--channels-last"] if channels_last else []), *(["--compile"] if compiled else [])]:
-            raise InputError(f"{flag}: a latency table holds all widths, in float32, not compiled; leave it out")
+        idle = ("width", "interior", "round_to", "channels_last", "compiled")
+        refuse_idle(context, "with --table", "it holds all widths, in float32, not compiled", these=idle)
         network, _ = _network_and_dense(what, arch, None, None, None, input_px, num_classes)
         write_latency_table(network, table, batch_size=batch_size, runs=runs, device=device, as_json=as_json)
         return
@@ -329,9 +329,7 @@ def _network_and_dense(
     from thinresnet.networks import read_network, scale
     from thinresnet.networks.foreign import described
 
-    of_weights = is_weights_file(what)
-    if arch is not None and not of_weights:
-        raise InputError(f"--arch {arch}: it says what a file of weights is of; {what} is none")
+    of_weights = names_weights(what, arch)
     if of_weights or _is_described(what):
         flags = {
             "--width": width,

@@ -10,7 +10,7 @@ from pathlib import Path
 from thinresnet import public_weights
 from thinresnet.errors import InputError
 from thinresnet.evaluation import Evaluation
-from thinresnet.files import write_atomically
+from thinresnet.files import with_part, write_atomically
 from thinresnet.leaderboard import authors_chart as charts
 from thinresnet.leaderboard.authors import COPY, Evidence, Measured, Published
 from thinresnet.leaderboard.verdicts import CLEARS, LOSES, TIES, UNJUDGED
@@ -60,12 +60,7 @@ def part(evidence: Evidence) -> str:
 
 
 def _with_part(page: Path, made: str) -> str:
-    text = _text(page)
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise InputError(f"{page}: the lines {BEGIN!r} and {END!r} are not there; the part between them is written")
-    return f"{before}{BEGIN}\n\n{made}\n\n{END}{after}"
+    return with_part(page, _text(page), BEGIN, END, made)
 
 
 def _text(page: Path) -> str:

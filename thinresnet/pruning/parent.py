@@ -21,7 +21,7 @@ from thinresnet.networks.build import as_network
 from thinresnet.networks.foreign import described
 from thinresnet.pruning.record import FILE, read_pruning
 from thinresnet.recipe import Recipe
-from thinresnet.runs import RECIPE_FILE, RESULT_FILE, SETTINGS_FILE, WEIGHTS_FILE, is_weights_file
+from thinresnet.runs import RECIPE_FILE, RESULT_FILE, SETTINGS_FILE, WEIGHTS_FILE, names_weights
 from thinresnet.training.data import Data, open_data
 from thinresnet.training.display import show_preparation
 from thinresnet.training.provenance import file_sha256
@@ -103,9 +103,7 @@ def read_parent(
     A hold-out belongs to how a run was trained: of images that its weights have seen there is none to make.
     """
     path = Path(what)
-    of_weights = is_weights_file(what)
-    if arch is not None and not of_weights:
-        raise InputError(f"--arch {arch}: it says what a file of weights is of; {what} is none")
+    of_weights = names_weights(what, arch)
     if of_weights:
         if weights is not None:
             raise InputError(f"--weights {weights}: {what} holds the weights; leave it out")
