@@ -114,6 +114,14 @@ class Training:
                 raise TrainingInterruptedError(f"stopped after epoch {progress.epoch} of {self.epochs}")
         self._check_scores()
 
+    def measure_only(self) -> None:
+        """Measure the network as it is, untrained: the only row of metrics.csv is of epoch 0."""
+        self.progress.sessions += 1
+        self.ema = None  # there are no updates to average over
+        self._measure(None)
+        self.write_tables()
+        self._check_scores()
+
     def _check_scores(self) -> None:
         """A run that ends with a loss that is not finite has failed, now and whenever the command is given again."""
         for part, score in self.progress.scores.items():
@@ -234,14 +242,14 @@ class Training:
         progress.epoch_loss = progress.epoch_seconds = 0.0
         return rate, loss / images
 
-    def _measure(self, train_loss: float) -> None:
+    def _measure(self, train_loss: float | None) -> None:
         """Measure the network and its moving average on the test set and the hold-out: a row of metrics.csv."""
         progress = self.progress
         row: dict[str, Any] = {
             "epoch": progress.epoch,
             "updates": progress.updates,
             "images_seen": progress.images_seen,
-            "lr": self._rate(),
+            "lr": self._rate() if progress.updates else None,
             "train_loss": train_loss,
         }
         for part in PARTS:
