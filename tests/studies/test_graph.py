@@ -234,6 +234,10 @@ def test_what_its_authors_do_not_finetune_is_measured_as_it_is(tmp_path: Path) -
         final = row(graph, "sparse-train", method_name, "macs50pct").finals[0]
         assert isinstance(final, Measure)
         assert (final.epochs, final.training_macs, final.inputs["network"].output) == (0, 0, "macs50pct")
+        # Blocks that nothing is trained after are whole, or gone.
+        assert final.inputs["network"].stage.identity.get("settings") == (
+            {"fill": False} if method_name == "sss" else None
+        )
         total = row(graph, "sparse-train-equal-total", method_name, "macs50pct")
         (before,) = total.finals[0].before()
         assert isinstance(before, Prune)

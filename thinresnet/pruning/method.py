@@ -69,6 +69,7 @@ class Method:
     from_scratch: ClassVar[bool] = False  # whether its authors train with it from scratch, without a dense parent
     finetunes: ClassVar[bool] = True  # whether its authors train on after the cut; else it is measured as it is
     at_scratch: ClassVar[Mapping[str, Any]] = {}  # settings that are for training from scratch, where none are given
+    as_cut: ClassVar[Mapping[str, Any]] = {}  # settings for what is not fine-tuned, where none are given
     anew: ClassVar[bool] = False  # whether it trains for each budget from the start
     grows: ClassVar[bool] = False  # at initialisation: whether a layer may become wider than it is (PreConfig)
     ranks_weights: ClassVar[bool] = False  # at initialisation: whether it also says which single weights stay

@@ -45,6 +45,7 @@ class SparseStructureSelection(Method):
     when: ClassVar[str] = TRAINING
     from_scratch: ClassVar[bool] = True
     finetunes: ClassVar[bool] = False
+    as_cut: ClassVar[Mapping[str, Any]] = {"fill": False}  # narrower blocks would have to be fine-tuned
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
     scope: ClassVar[str] = "global"
     serves: ClassVar[str] = "ResNets (wide and pre-activation ones too) and ConvNeXts"
@@ -58,7 +59,9 @@ class SparseStructureSelection(Method):
             "the recipe that the study names decides",
             ours="the recipe's",
         ),
-        "fill": Published(False, _CODE, "budgets are to be met within 2 % here, so that rows compare"),
+        "fill": Published(
+            False, _CODE, "budgets are to be met within 2 % here, so that rows compare; no in `sparse-train`"
+        ),
         "scope": Published("global", _CODE),
         "what leaves": Published(
             "any block of scale zero",
