@@ -39,13 +39,20 @@ def run_verb(
     data_dir: DataDir = None,
     dataset: Dataset = None,
     only: Only = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Stages at a time, on this machine.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Stages at a time, on this machine; its GPUs take turns, and are shared.")
+    ] = 1,
+    gpus_per_stage: Annotated[
+        int, typer.Option(min=1, help="GPUs of a training, on this machine; as many processes split its batch.")
+    ] = 1,
     on: Annotated[str, typer.Option(help="Where: here, or ray (a cluster).")] = "here",
     address: Annotated[
         str | None, typer.Option(help="HOST:PORT of the Ray cluster; default: RAY_ADDRESS.", envvar="RAY_ADDRESS")
     ] = None,
     cpus: Annotated[float, typer.Option(min=0, help="Cores of a stage, on Ray.")] = 1,
-    gpus: Annotated[float, typer.Option(min=0, help="GPUs of a stage, on Ray.")] = 0,
+    gpus: Annotated[
+        float, typer.Option(min=0, help="GPUs of a stage, on Ray; 0.25 shares one, from 2 on trainings use them all.")
+    ] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the stages and the training cost, do nothing.")
     ] = False,
@@ -60,7 +67,8 @@ def run_verb(
     if on not in _PLACES:
         raise InputError(f"--on {on}: it is one of {', '.join(_PLACES)}{nearest(on, _PLACES)}")
     if on == "ray":
-        refuse_idle(context, "on Ray", "--cpus and --gpus of a stage say how many run at a time", these=("jobs",))
+        why = "--cpus and --gpus of a stage say how many run at a time"
+        refuse_idle(context, "on Ray", why, these=("jobs", "gpus_per_stage"))
     else:
         why = "--jobs sets how many stages run at a time here"
         refuse_idle(context, "without --on ray", why, these=("address", "cpus", "gpus"))
@@ -77,7 +85,8 @@ def run_verb(
 
         workers = Ray(address, cpus=cpus, gpus=gpus)
     else:
-        workers = ThisProcess() if jobs == 1 else Processes(jobs)
+        alone = jobs == 1 and gpus_per_stage == 1
+        workers = ThisProcess() if alone else Processes(jobs, gpus_per_stage=gpus_per_stage)
     failed: dict[str, str] = {}
     stopped = "thinresnet: stopped; finished stages stay: the same command goes on"
     with closing(workers), end_on_signals(stopped, REQUEUE_EXIT_CODE):
