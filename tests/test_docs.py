@@ -23,8 +23,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from thinresnet import cli, leaderboard, networks
-from thinresnet.cli.catalogue import method_rows
 from thinresnet.cli import reference, train
+from thinresnet.cli.catalogue import method_rows
 from thinresnet.errors import InputError
 from thinresnet.pruning.registry import asked_for, configured, method
 from thinresnet.recipe import load
@@ -32,6 +32,7 @@ from thinresnet.studies.protocols import PROTOCOLS
 from thinresnet.studies.reading import read_studies
 
 ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHELL = ("bash", "sh", "shell")
 # What stands for something of the reader's, and what it is here.
@@ -288,7 +289,7 @@ def test_every_document_is_in_the_index() -> None:
     }
     missing = [
         str(page.relative_to(ROOT))
-        for page in PAGES
+        for page in [*PAGES, *NOTEBOOKS]
         if "docs" in page.parts[-3:] and page != index and page not in listed
     ]
     assert not missing

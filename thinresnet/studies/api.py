@@ -87,7 +87,9 @@ def run(
     shows = progress and watched()
     workers: running.Workers = running.ThisProcess(quiet=not shows) if jobs == 1 else running.Processes(jobs)
     with closing(workers):
-        return running.run(study, _root(study, output), workers, Console(stderr=True, quiet=not shows))
+        # In a notebook every line of a Jupyter console would be an output of its own.
+        told = Console(stderr=True, quiet=not shows, force_jupyter=False)
+        return running.run(study, _root(study, output), workers, told)
 
 
 def table(study: StudyGraph, output: str | os.PathLike[str] = "runs") -> StudyTable:
