@@ -21,7 +21,7 @@ from thinresnet.cli.leaderboard_output import (
     read_rows,
 )
 from thinresnet.cli.leaderboard_verdicts import compare, holes, show
-from thinresnet.cli.terminal import JsonFlag, print_json
+from thinresnet.cli.terminal import JsonFlag, print_json, status
 from thinresnet.leaderboard.boards import find_board, writable_board
 from thinresnet.leaderboard.papers import bib_beside
 
@@ -157,7 +157,8 @@ def page(
     from thinresnet.leaderboard.page import page as render
 
     entries, papers = read(board)
-    text = render(entries, papers)
+    with status("judging every row"):
+        text = render(entries, papers)
     write_atomically(output, text)
     print(f"{output}: {len(entries)} rows, {len(text.encode()) / 1e6:.1f} MB")
 
@@ -190,7 +191,8 @@ def figure(
         read(board)[0], arch=arch, dataset=dataset, mine=mine or [], cost=cost, log=not linear,
         references=under.references if against else "", recipes=under.recipes, resolution=under.resolution,
     )  # fmt: skip
-    drawing.save(output)
+    with status("drawing"):
+        drawing.save(output)
     if data is not None:
         write_atomically(data, drawing.csv)
     print(drawing.caption)

@@ -11,7 +11,7 @@ import typer
 
 from thinresnet.cli.catalogue import protocol_rows
 from thinresnet.cli.idle import refuse_idle
-from thinresnet.cli.terminal import console, print_json, print_table, say
+from thinresnet.cli.terminal import console, print_json, print_table, say, status
 from thinresnet.errors import InputError, nearest, one_line
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ def show_verb(
         raise InputError(f"--json: {file} holds {len(graphs)} studies; choose one with --only")
     for graph in graphs:
         root = output / graph.study.name
-        found = distinct(summaries(graph, Store(root)))
+        with status("reading results"):
+            found = distinct(summaries(graph, Store(root)))
         if not any(summary.results for summary in found):
             raise InputError(
                 f"study {graph.study.name}: nothing is finished in {root}; `thinresnet study run` it first"
@@ -135,7 +136,9 @@ def show_verb(
             print_json(as_records(found))
             return
         print_tables(found, console())
-        say(f"Written: {', '.join(str(path) for path in write_report(graph, found, root / 'report'))}")
+        with status("drawing"):
+            written = write_report(graph, found, root / "report")
+        say(f"Written: {', '.join(map(str, written))}")
 
 
 @app.command("export")
@@ -180,7 +183,8 @@ def _graphs(file: Path, data_dir: str | None, dataset: str | None, only: str | N
     from thinresnet.studies.graphs import read_graphs
 
     given = {"data_dir": data_dir, "dataset": dataset}
-    return read_graphs(file, changes={key: value for key, value in given.items() if value is not None}, only=only)
+    with status(f"reading {file}"):
+        return read_graphs(file, changes={key: value for key, value in given.items() if value is not None}, only=only)
 
 
 def _print_costs(graphs: list[StudyGraph], as_json: bool) -> None:
@@ -191,7 +195,8 @@ def _print_costs(graphs: list[StudyGraph], as_json: bool) -> None:
     for graph in graphs:
         dense = graph.network(graph.study.setups[0])
         if dense.sha256 not in rates:
-            rates[dense.sha256] = training_cost.seconds_per_mac(dense)
+            with status(f"timing a training step of {dense.arch}"):
+                rates[dense.sha256] = training_cost.seconds_per_mac(dense)
         if as_json:
             records.append(training_cost.as_json(graph, rates[dense.sha256]))
         else:

@@ -10,10 +10,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bars
 from rich.table import Table
+from rich.text import Text
 
 from thinresnet.progress import Progress, Tenths
 
@@ -80,20 +90,40 @@ def status(text: str) -> Iterator[None]:
         yield
 
 
+class _OfKnownTotal(ProgressColumn):
+    """A column that is empty as long as nobody knows how much there is to do."""
+
+    def __init__(self, column: ProgressColumn) -> None:
+        super().__init__()
+        self._column = column
+
+    def render(self, task: Task) -> RenderableType:
+        return Text() if task.total is None else self._column(task)
+
+
 @contextmanager
-def progress() -> Iterator[Progress]:
-    """Shows how far work is, told as (what, done, total): bars in a terminal, a line every tenth elsewhere."""
+def progress(begins: str) -> Iterator[Progress]:
+    """Shows how far work is, told as (what, done, total): bars in a terminal, a line every tenth elsewhere.
+
+    `begins` is shown at once, beside a spinner, until something else is told; so is what has a total of 0.
+    """
     errors = console(stderr=True)
     if not errors.is_terminal:
         yield Tenths(note)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=errors, transient=True) as bars:
+    columns = [_OfKnownTotal(each) for each in (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())]
+    with Bars(SpinnerColumn(), TextColumn("{task.description}"), *columns, console=errors, transient=True) as bars:
         tasks: dict[str, TaskID] = {}
+        totals: dict[str, int] = {}
 
         def show(what: str, done: int, total: int) -> None:
+            for other in [name for name, its_total in totals.items() if not its_total and name != what]:
+                bars.remove_task(tasks.pop(other))
+                del totals[other]
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
+                tasks[what] = bars.add_task(what if total else f"{what}…", total=total or None)
+            totals[what] = total
+            bars.update(tasks[what], completed=done, total=total or None)
 
+        show(begins, 0, 0)
         yield show

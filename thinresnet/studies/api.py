@@ -96,7 +96,9 @@ def run(
     if jobs > 1 or gpus_per_stage > 1:
         workers = running.Processes(jobs, gpus_per_stage=gpus_per_stage)
     with closing(workers):
-        return running.run(study, _root(study, output), workers, Console(stderr=True, quiet=not shows))
+        # In a notebook every line of a Jupyter console would be an output of its own.
+        told = Console(stderr=True, quiet=not shows, force_jupyter=False)
+        return running.run(study, _root(study, output), workers, told)
 
 
 def table(study: StudyGraph, output: str | os.PathLike[str] = "runs") -> StudyTable:
