@@ -24,7 +24,7 @@ from thinresnet.training import Result
 
 STUDY: dict[str, Any] = {
     "study": "tiny", "arch": "resnet20_cifar", "kwargs": {"depths": [1, 1, 1]}, "seeds": [3],
-    "recipes": {"short": {"recipe": "digits", "epochs": 1, "warmup_epochs": 0, "torchcompile": "eager"}},
+    "recipes": {"short": {"recipe": "digits", "epochs": 1, "warmup_epochs": 0}},
     "methods": ["l1"], "budgets": [{"macs": "50%"}], "protocols": ["prune-finetune"], "finetune": {"epochs": 1},
     "measure": {"batch_size": 1, "runs": 1},
 }  # fmt: skip
