@@ -21,6 +21,10 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A study, such as bas
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of runs; each study has a folder in it.")]
 DataDir = Annotated[str | None, typer.Option(help="The images, instead of where the study says.")]
 Dataset = Annotated[str | None, typer.Option(help="The dataset, instead of the study's; '' for class folders.")]
+WeightsDir = Annotated[
+    str | None,
+    typer.Option(help="Where public weights are, folders below included.", envvar="THINRESNET_WEIGHTS", metavar="DIR"),
+]
 Only = Annotated[str | None, typer.Option(help="The study of this name alone, where the file holds several.")]
 
 _PLACES = ("here", "ray")
@@ -38,6 +42,7 @@ def run_verb(
     output: Output = Path("runs"),
     data_dir: DataDir = None,
     dataset: Dataset = None,
+    weights_dir: WeightsDir = None,
     only: Only = None,
     jobs: Annotated[int, typer.Option(min=1, help="Stages at a time, on this machine.")] = 1,
     on: Annotated[str, typer.Option(help="Where: here, or ray (a cluster).")] = "here",
@@ -64,7 +69,7 @@ def run_verb(
     else:
         why = "--jobs sets how many stages run at a time here"
         refuse_idle(context, "without --on ray", why, these=("address", "cpus", "gpus"))
-    graphs = _graphs(file, data_dir, dataset, only)
+    graphs = _graphs(file, data_dir, dataset, only, weights_dir)
     if dry_run:
         _print_costs(graphs, as_json)
         return
@@ -83,7 +88,7 @@ def run_verb(
     with closing(workers), end_on_signals(stopped, REQUEUE_EXIT_CODE):
         for graph in graphs:
             try:
-                failed |= run(graph, output / graph.study.name, workers, console(stderr=True))
+                failed |= run(graph, output / graph.study.folder_name, workers, console(stderr=True))
             except TrainingInterruptedError as error:
                 saved = "saved: the same command resumes from there"
                 print(f"thinresnet: {graph.study.name}: {error}; {saved}", file=sys.stderr)
@@ -116,7 +121,7 @@ def show_verb(
     if as_json and len(graphs) > 1:
         raise InputError(f"--json: {file} holds {len(graphs)} studies; choose one with --only")
     for graph in graphs:
-        root = output / graph.study.name
+        root = output / graph.study.folder_name
         found = distinct(summaries(graph, Store(root)))
         if not any(summary.results for summary in found):
             raise InputError(
@@ -147,7 +152,7 @@ def export_verb(
     from thinresnet.studies.store import Store
 
     for graph in _graphs(file, data_dir, dataset, only):
-        for line in export(graph, Store(output / graph.study.name), add_runs, board=board):
+        for line in export(graph, Store(output / graph.study.folder_name), add_runs, board=board):
             print(f"{graph.study.name}: {line}")
 
 
@@ -166,12 +171,15 @@ def protocols_verb(
     print_table(("protocol", "does"), ((row["protocol"], row["does"]) for row in rows), left=2)
 
 
-def _graphs(file: Path, data_dir: str | None, dataset: str | None, only: str | None) -> list[StudyGraph]:
+def _graphs(
+    file: Path, data_dir: str | None, dataset: str | None, only: str | None, weights_dir: str | None = None
+) -> list[StudyGraph]:
     """The graphs of a file's studies, all checked before anything is done."""
     from thinresnet.studies.graphs import read_graphs
 
     given = {"data_dir": data_dir, "dataset": dataset}
-    return read_graphs(file, changes={key: value for key, value in given.items() if value is not None}, only=only)
+    changes = {key: value for key, value in given.items() if value is not None}
+    return read_graphs(file, changes=changes, only=only, weights_dir=weights_dir)
 
 
 def _print_costs(graphs: list[StudyGraph], as_json: bool) -> None:
@@ -196,7 +204,7 @@ def _print_cost(graph: StudyGraph, seconds_per_mac: float) -> None:
     from thinresnet.studies.training_cost import entries
 
     name, total = graph.study.name, graph.training_macs
-    dense = next(stage.training_macs for stage in graph.stages.values())
+    dense = next((stage.training_macs for stage in graph.stages.values() if stage.training_macs), 1)
     stages = []
     for entry in entries(graph):
         macs, hours = "", ""
@@ -205,13 +213,14 @@ def _print_cost(graph: StudyGraph, seconds_per_mac: float) -> None:
         stages.append((entry.name, entry.kind, entry.times, entry.epochs or "", macs, hours))
     columns = ("stage", "kind", "times", "epochs", "training MACs", "hours")
     print_table(columns, stages, title=f"{name}: stages", left=2)
-    columns = ("recipe", "protocol", "method", "budget", "with dense parent and search", "last training alone")
+    described = ("recipe", "protocol", "method", "budget", "fine-tuning")
+    spent = ("with dense parent and search", "last training alone")
     costs = [
-        (own.recipe, own.protocol, own.method, own.point,
+        (own.recipe, own.protocol, own.method, own.point, own.finetuning,
          scientific(own.training_macs_with_search), scientific(own.training_macs))
         for own in graph.experiments
     ]  # fmt: skip
-    print_table(columns, costs, title="experiments: training MACs of one seed", left=4)
+    print_table((*described, *spent), costs, title="experiments: training MACs of one seed", left=5)
     say(
         f"{len(graph.stages)} stages, at most {scientific(total)} training MACs ({total / dense:.1f} dense ones), "
         f"about {seconds_per_mac * total / 3600:.1f} hours here, one stage at a time, without loading images "

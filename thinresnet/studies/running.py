@@ -126,7 +126,7 @@ class _Running:
 
     def __init__(self, graph: StudyGraph, store: Store, workers: Workers, console: Console) -> None:
         self.store, self.workers, self.console = store, workers, console
-        every = list(graph.stages.values())
+        every = graph.by_worth
         self.waiting = [stage for stage in every if not store.finished(stage)]
         self.count, self._started = len(every), len(every) - len(self.waiting)
         self.failed: dict[str, str] = {}

@@ -24,7 +24,7 @@ def _sparse_train_equal_total(to: Builder) -> None:
     name = "sparse-train-equal-total"
     for pruner in to.pruners(name, trains_from_scratch):
         for point in to.study.points:
-            for way in to.setup.finetunings:
+            for way in to.ways(point):
                 epochs = to.sparse_epochs(way, (pruner, point))
                 tail = f"-equal-total-{way.label}" if way.label else "-equal-total"
                 stages = {

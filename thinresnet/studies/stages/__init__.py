@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from thinresnet.studies.stages.imported import Import
 from thinresnet.studies.stages.mask import Mask
 from thinresnet.studies.stages.prune import Prune
 from thinresnet.studies.stages.shape import Guide, Rescale, Rewind
@@ -12,6 +13,7 @@ from thinresnet.studies.stages.train import Train
 __all__ = [
     "CostPoint",
     "Guide",
+    "Import",
     "Mask",
     "Prune",
     "Rescale",
