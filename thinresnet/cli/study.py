@@ -25,6 +25,7 @@ WeightsDir = Annotated[
     str | None,
     typer.Option(help="Where public weights are, folders below included.", envvar="THINRESNET_WEIGHTS", metavar="DIR"),
 ]
+TierName = Annotated[str, typer.Option("--tier", help="The study's epochs and seeds: laptop, or one of its tiers.")]
 Only = Annotated[str | None, typer.Option(help="The study of this name alone, where the file holds several.")]
 
 _PLACES = ("here", "ray")
@@ -43,6 +44,7 @@ def run_verb(
     data_dir: DataDir = None,
     dataset: Dataset = None,
     weights_dir: WeightsDir = None,
+    tier: TierName = "laptop",
     only: Only = None,
     jobs: Annotated[int, typer.Option(min=1, help="Stages at a time, on this machine.")] = 1,
     on: Annotated[str, typer.Option(help="Where: here, or ray (a cluster).")] = "here",
@@ -69,7 +71,7 @@ def run_verb(
     else:
         why = "--jobs sets how many stages run at a time here"
         refuse_idle(context, "without --on ray", why, these=("address", "cpus", "gpus"))
-    graphs = _graphs(file, data_dir, dataset, only, weights_dir)
+    graphs = _graphs(file, data_dir, dataset, only, weights_dir, tier)
     if dry_run:
         _print_costs(graphs, as_json)
         return

@@ -27,6 +27,7 @@ from thinresnet.studies.distill import read_distillations
 from thinresnet.studies.finetuning import read_finetunings
 from thinresnet.studies.stages import CostPoint
 from thinresnet.studies.study import VARIES, Pruner, Study, Subject, TrainingSetup
+from thinresnet.studies.tiers import USUAL, Tier, at_tier
 from thinresnet.yamls import read_documents
 
 _OF_SETUPS = ("recipe", "finetune", "distill", "weights")  # keys of an entry of `recipes` that are no flags
@@ -160,6 +161,7 @@ class _Document(_Subject):
         "2x dense", "training cost that protocols of equal total training share", pattern=_TIMES_DENSE
     )
     seeds: tuple[int, ...] = setting((42,), "random seeds, a training each", low=0, count=(1, 1000), distinct=True)
+    tiers: dict[str, Any] = setting(dict, "by name: other `seeds` and `epochs`, for `--tier NAME`")
     vary: str = setting(
         VARIES[0],
         "what a random seed varies: all (parent, pruning and fine-tuning), pruning (and fine-tuning, of one parent), "
@@ -184,6 +186,7 @@ KEYS: Mapping[str, type[Any]] = {
     "An entry of methods": _Method,
     "measure": _Measure,
     "transfer": _Subject,
+    "An entry of tiers": Tier,
 }
 
 
@@ -193,10 +196,11 @@ def read_studies(
     protocols: Sequence[str],
     changes: Mapping[str, Any] | None = None,
     weights_dir: str | None = None,
+    tier: str = USUAL,
 ) -> tuple[Study, ...]:
     """The studies of a file; `protocols` are the names there are.
 
-    `changes` goes over every recipe (flags), `weights_dir` before the key of that name.
+    `changes` goes over every recipe (flags), `weights_dir` before the key of that name; `tier` is one of `tiers`.
     """
     documents = read_documents(path, missing=f"{path}: no such file; baselines/*.yaml are studies")
     if not documents:
@@ -204,7 +208,7 @@ def read_studies(
     found = []
     for number, given in enumerate(documents, start=1):
         where = f"{path}" if len(documents) == 1 else f"{path}, document {number}"
-        document = convert(_Document, given, where, source="yaml")
+        document = convert(_Document, at_tier(given, tier, where), where, source="yaml")
         table = _latency_table(document, where, path.parent)
         study = _study(document, where, protocols, changes or {}, table)
         found.append(study if weights_dir is None else replace(study, weights_dir=weights_dir))
