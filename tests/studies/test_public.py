@@ -142,13 +142,13 @@ def test_where_the_file_lies_is_no_part_of_it(tmp_path: Path, weights: Path) -> 
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ("weights: thinresnet20-w4", "weights: thinresnet20-w9", "weights.*thinresnet20-w9.*known are"),
+        ("weights: thinresnet20-w4", "weights: thinresnet20-w9", "thinresnet20-w9: no public weights are known"),
         ("weights: thinresnet20-w4", "weights: [1]", "takes the name of public weights"),
         ("weights: thinresnet20-w4", "weights: thinresnet20-w4, mean: [0.5, 0.5, 0.5]", "mean: .*leave it out"),
         ("classes: 10\n", "", "classes"),
         ("like: thinresnet20-w3", "like: resnet20_cifar", "like: 'resnet20_cifar'"),
         ("like: thinresnet20-w3", "{like: thinresnet20-w3, macs: 50%}", "leave out macs"),
-        ("budgets: [thinresnet20-w3]}", "budgets: [w1]}", "budgets: 'w1'"),
+        ("budgets: [thinresnet20-w3]}", "budgets: [w1]}", "unknown budget 'w1'"),
         ("vary: finetuning", "vary: nothing", "vary"),
         ("arch: thinresnet20-w4", "arch: resnet20_cifar", "another network"),
     ],

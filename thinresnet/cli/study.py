@@ -16,6 +16,7 @@ from thinresnet.errors import InputError, nearest, one_line
 
 if TYPE_CHECKING:
     from thinresnet.studies.graph import StudyGraph
+    from thinresnet.studies.running import Workers
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A study, such as baselines/digits.yaml.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of runs; each study has a folder in it.")]
@@ -75,8 +76,7 @@ def run_verb(
     if dry_run:
         _print_costs(graphs, as_json)
         return
-    from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingInterruptedError, end_on_signals
-    from thinresnet.studies.running import Processes, ThisProcess, Workers, run
+    from thinresnet.studies.running import Processes, ThisProcess, Workers
 
     workers: Workers
     if on == "ray":
@@ -85,6 +85,18 @@ def run_verb(
         workers = Ray(address, cpus=cpus, gpus=gpus)
     else:
         workers = ThisProcess() if jobs == 1 else Processes(jobs)
+    failed = _run(graphs, output, workers)
+    for name, why in failed.items():
+        print(f"thinresnet: {name}: {one_line(why)}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _run(graphs: list[StudyGraph], output: Path, workers: Workers) -> dict[str, str]:
+    """Every study, one after the other; what could not be done and why."""
+    from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingInterruptedError, end_on_signals
+    from thinresnet.studies.running import run
+
     failed: dict[str, str] = {}
     stopped = "thinresnet: stopped; finished stages stay: the same command goes on"
     with closing(workers), end_on_signals(stopped, REQUEUE_EXIT_CODE):
@@ -95,10 +107,7 @@ def run_verb(
                 saved = "saved: the same command resumes from there"
                 print(f"thinresnet: {graph.study.name}: {error}; {saved}", file=sys.stderr)
                 raise typer.Exit(REQUEUE_EXIT_CODE) from None
-    for name, why in failed.items():
-        print(f"thinresnet: {name}: {one_line(why)}", file=sys.stderr)
-    if failed:
-        raise typer.Exit(1)
+    return failed
 
 
 @app.command("show")
@@ -108,6 +117,7 @@ def show_verb(
     data_dir: DataDir = None,
     dataset: Dataset = None,
     only: Only = None,
+    tier: TierName = "laptop",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines, and write nothing.")] = False,
 ) -> None:
     """Show what is finished as a table with verdicts, charts and a page (works offline); flags as for `study run`.
@@ -119,7 +129,7 @@ def show_verb(
     from thinresnet.studies.store import Store
     from thinresnet.studies.summaries import distinct, summaries
 
-    graphs = _graphs(file, data_dir, dataset, only)
+    graphs = _graphs(file, data_dir, dataset, only, tier=tier)
     if as_json and len(graphs) > 1:
         raise InputError(f"--json: {file} holds {len(graphs)} studies; choose one with --only")
     for graph in graphs:
@@ -143,6 +153,7 @@ def export_verb(
     data_dir: DataDir = None,
     dataset: Dataset = None,
     only: Only = None,
+    tier: TierName = "laptop",
     board: Annotated[Path | None, typer.Option(help="The board; default: ./leaderboard.csv.")] = None,
 ) -> None:
     """Put finished rows on the board as measured entries, with their evidence; flags as for `study run`.
@@ -153,7 +164,7 @@ def export_verb(
     from thinresnet.studies.export import export
     from thinresnet.studies.store import Store
 
-    for graph in _graphs(file, data_dir, dataset, only):
+    for graph in _graphs(file, data_dir, dataset, only, tier=tier):
         for line in export(graph, Store(output / graph.study.folder_name), add_runs, board=board):
             print(f"{graph.study.name}: {line}")
 
@@ -174,14 +185,19 @@ def protocols_verb(
 
 
 def _graphs(
-    file: Path, data_dir: str | None, dataset: str | None, only: str | None, weights_dir: str | None = None
+    file: Path,
+    data_dir: str | None,
+    dataset: str | None,
+    only: str | None,
+    weights_dir: str | None = None,
+    tier: str = "laptop",
 ) -> list[StudyGraph]:
     """The graphs of a file's studies, all checked before anything is done."""
     from thinresnet.studies.graphs import read_graphs
 
     given = {"data_dir": data_dir, "dataset": dataset}
     changes = {key: value for key, value in given.items() if value is not None}
-    return read_graphs(file, changes=changes, only=only, weights_dir=weights_dir)
+    return read_graphs(file, changes=changes, only=only, weights_dir=weights_dir, tier=tier)
 
 
 def _print_costs(graphs: list[StudyGraph], as_json: bool) -> None:
