@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,61 +18,19 @@ from thinresnet.studies.stages import Import, Prune, Train
 from thinresnet.studies.store import Store
 from thinresnet.studies.summaries import distinct, summaries
 
-STUDY = """
-study: public
-arch: thinresnet20-w4
-dataset: digits
-classes: 10
-input_size: [3, 8, 8]
-recipes: {adapted: {recipe: digits, epochs: 1, warmup_epochs: 0, weights: thinresnet20-w4}}
-finetune: [{epochs: 1, label: short}, {epochs: 2, label: long, budgets: [thinresnet20-w3]}]
-budgets: [like: thinresnet20-w3]
-methods: [l1, {method: random, vary: pruning}]
-protocols: [dense, scaled-public, prune-finetune]
-vary: finetuning
-folder: shared
-seeds: [0, 1]
-"""
+from .conftest import PUBLIC_STUDY
 
 
-def _authors_file(folder: Path, name: str, seed: int) -> public_weights.PublicWeights:
-    """A tiny file as the authors name their weights, and what the table would say of it."""
-    state = build(describe(name, num_classes=10), seed=seed).state_dict()
-    theirs = {
-        key.replace("conv1.", "embed.0.", 1)
-        if key.startswith("conv1.")
-        else key.replace("bn1.", "embed.1.", 1)
-        if key.startswith("bn1.")
-        else key: value
-        for key, value in state.items()
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.pt"
-    torch.save(theirs, path)
-    known = public_weights.find("thinresnet20-w4", "cifar10")
-    return replace(known, network=name, path=f"models/{path.name}", git_blob=public_weights.git_hash(path))
-
-
-@pytest.fixture
-def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with files of two widths, which the table knows."""
-    folder = tmp_path / "weights" / "below"
-    known = tuple(_authors_file(folder, f"thinresnet20-w{width}", seed=width) for width in (3, 4))
-    monkeypatch.setattr(public_weights, "every", lambda: known)
-    return folder.parent
-
-
-def _graph(tmp_path: Path, weights: Path, text: str = STUDY) -> StudyGraph:
+def _graph(tmp_path: Path, weights: Path, text: str = PUBLIC_STUDY) -> StudyGraph:
     path = tmp_path / "study.yaml"
     path.write_text(text, encoding="utf-8")
     (found,) = read_graphs(path, weights_dir=str(weights))
     return found
 
 
-def test_a_study_from_public_weights_is_run(tmp_path: Path, weights: Path) -> None:
-    graph = _graph(tmp_path, weights)
-    assert api.run(graph, tmp_path / "runs", progress=False) == {}
-    store = Store(tmp_path / "runs" / "shared")  # its `folder`
+def test_a_study_from_public_weights_is_run(public: tuple[StudyGraph, Store], weights: Path) -> None:
+    graph, store = public
+    assert store.root.name == "shared"  # its `folder`
 
     imported = [stage for stage in graph.stages.values() if isinstance(stage, Import)]
     assert {stage.network.channels["conv1"] for stage in imported} == {3, 4}
@@ -93,10 +50,8 @@ def test_a_study_from_public_weights_is_run(tmp_path: Path, weights: Path) -> No
     assert long == "plain width, its authors' weights, fine-tuned (long)"
 
 
-def test_costs_are_counted_from_the_origin(tmp_path: Path, weights: Path) -> None:
-    graph = _graph(tmp_path, weights)
-    api.run(graph, tmp_path / "runs", progress=False)
-    found = {own.name: own for own in summaries(graph, Store(tmp_path / "runs" / "shared"))}
+def test_costs_are_counted_from_the_origin(public: tuple[StudyGraph, Store], weights: Path) -> None:
+    found = {own.name: own for own in summaries(*public)}
     scaled = found["plain width, its authors' weights, fine-tuned (short)"]
     network = public_weights.find("thinresnet20-w3").base_width
     assert network is not None
@@ -154,9 +109,9 @@ def test_where_the_file_lies_is_no_part_of_it(tmp_path: Path, weights: Path) -> 
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, weights: Path, before: str, after: str, message: str) -> None:
-    assert before in STUDY
+    assert before in PUBLIC_STUDY
     with pytest.raises(InputError, match=message):
-        _graph(tmp_path, weights, STUDY.replace(before, after))
+        _graph(tmp_path, weights, PUBLIC_STUDY.replace(before, after))
 
 
 def test_a_file_that_is_not_there_is_said_with_its_address(tmp_path: Path, weights: Path) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from contextlib import closing
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from thinresnet.cli import study_paper
 from thinresnet.cli.catalogue import protocol_rows
 from thinresnet.cli.idle import refuse_idle
+from thinresnet.cli.study_options import DataDir, Dataset, File, Only, Output, TierName, WeightsDir, graphs_of
 from thinresnet.cli.terminal import console, print_json, print_table, say
 from thinresnet.errors import InputError, nearest, one_line
 
@@ -18,23 +24,15 @@ if TYPE_CHECKING:
     from thinresnet.studies.graph import StudyGraph
     from thinresnet.studies.running import Workers
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A study, such as baselines/digits.yaml.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of runs; each study has a folder in it.")]
-DataDir = Annotated[str | None, typer.Option(help="The images, instead of where the study says.")]
-Dataset = Annotated[str | None, typer.Option(help="The dataset, instead of the study's; '' for class folders.")]
-WeightsDir = Annotated[
-    str | None,
-    typer.Option(help="Where public weights are, folders below included.", envvar="THINRESNET_WEIGHTS", metavar="DIR"),
-]
-TierName = Annotated[str, typer.Option("--tier", help="The study's epochs and seeds: laptop, or one of its tiers.")]
-Only = Annotated[str | None, typer.Option(help="The study of this name alone, where the file holds several.")]
-
 _PLACES = ("here", "ray")
 
 
 app = typer.Typer(
     name="study", no_args_is_help=True, help="Methods and plain scaling compared under one budget, from one file."
 )
+
+
+app.add_typer(study_paper.app)
 
 
 @app.command("run")
@@ -54,6 +52,10 @@ def run_verb(
     ] = None,
     cpus: Annotated[float, typer.Option(min=0, help="Cores of a stage, on Ray.")] = 1,
     gpus: Annotated[float, typer.Option(min=0, help="GPUs of a stage, on Ray.")] = 0,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Stop in time to end within so many minutes (exit code 75)."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the stages and the training cost, do nothing.")
     ] = False,
@@ -72,11 +74,11 @@ def run_verb(
     else:
         why = "--jobs sets how many stages run at a time here"
         refuse_idle(context, "without --on ray", why, these=("address", "cpus", "gpus"))
-    graphs = _graphs(file, data_dir, dataset, only, weights_dir, tier)
+    graphs = graphs_of(file, data_dir, dataset, only, weights_dir, tier)
     if dry_run:
         _print_costs(graphs, as_json)
         return
-    from thinresnet.studies.running import Processes, ThisProcess, Workers
+    from thinresnet.studies.running import Processes, ThisProcess
 
     workers: Workers
     if on == "ray":
@@ -85,21 +87,37 @@ def run_verb(
         workers = Ray(address, cpus=cpus, gpus=gpus)
     else:
         workers = ThisProcess() if jobs == 1 else Processes(jobs)
-    failed = _run(graphs, output, workers)
+    failed = _run(graphs, output, workers, minutes)
     for name, why in failed.items():
         print(f"thinresnet: {name}: {one_line(why)}", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
 
 
-def _run(graphs: list[StudyGraph], output: Path, workers: Workers) -> dict[str, str]:
+@contextmanager
+def _stopped_after(minutes: float | None) -> Iterator[None]:
+    """Within the block the process is asked to stop so early that what it saves is saved within the minutes."""
+    if minutes is None:
+        yield
+        return
+    seconds = 60 * minutes
+    timer = threading.Timer(seconds - min(60.0, 0.15 * seconds), os.kill, (os.getpid(), signal.SIGTERM))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _run(graphs: list[StudyGraph], output: Path, workers: Workers, minutes: float | None) -> dict[str, str]:
     """Every study, one after the other; what could not be done and why."""
     from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingInterruptedError, end_on_signals
     from thinresnet.studies.running import run
 
     failed: dict[str, str] = {}
     stopped = "thinresnet: stopped; finished stages stay: the same command goes on"
-    with closing(workers), end_on_signals(stopped, REQUEUE_EXIT_CODE):
+    with closing(workers), end_on_signals(stopped, REQUEUE_EXIT_CODE), _stopped_after(minutes):
         for graph in graphs:
             try:
                 failed |= run(graph, output / graph.study.folder_name, workers, console(stderr=True))
@@ -129,7 +147,7 @@ def show_verb(
     from thinresnet.studies.store import Store
     from thinresnet.studies.summaries import distinct, summaries
 
-    graphs = _graphs(file, data_dir, dataset, only, tier=tier)
+    graphs = graphs_of(file, data_dir, dataset, only, tier=tier)
     if as_json and len(graphs) > 1:
         raise InputError(f"--json: {file} holds {len(graphs)} studies; choose one with --only")
     for graph in graphs:
@@ -164,7 +182,7 @@ def export_verb(
     from thinresnet.studies.export import export
     from thinresnet.studies.store import Store
 
-    for graph in _graphs(file, data_dir, dataset, only, tier=tier):
+    for graph in graphs_of(file, data_dir, dataset, only, tier=tier):
         for line in export(graph, Store(output / graph.study.folder_name), add_runs, board=board):
             print(f"{graph.study.name}: {line}")
 
@@ -182,22 +200,6 @@ def protocols_verb(
         print_json(rows)
         return
     print_table(("protocol", "does"), ((row["protocol"], row["does"]) for row in rows), left=2)
-
-
-def _graphs(
-    file: Path,
-    data_dir: str | None,
-    dataset: str | None,
-    only: str | None,
-    weights_dir: str | None = None,
-    tier: str = "laptop",
-) -> list[StudyGraph]:
-    """The graphs of a file's studies, all checked before anything is done."""
-    from thinresnet.studies.graphs import read_graphs
-
-    given = {"data_dir": data_dir, "dataset": dataset}
-    changes = {key: value for key, value in given.items() if value is not None}
-    return read_graphs(file, changes=changes, only=only, weights_dir=weights_dir, tier=tier)
 
 
 def _print_costs(graphs: list[StudyGraph], as_json: bool) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,8 @@ from thinresnet.studies.graph import StudyGraph
 from thinresnet.studies.stages import Stage, Timing
 from thinresnet.studies.store import Store
 from thinresnet.studies.work import Answer, Work
+
+_PATIENCE_S = 45.0  # for trainings that are asked to stop
 
 
 class Workers(Protocol):
@@ -65,13 +68,25 @@ class Processes:
 
     def __init__(self, count: int) -> None:
         self.count = count
+        self._handed_out: list[Future[Answer]] = []
         self._pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin_with_parent)
 
     def submit(self, work: Work) -> Future[Answer]:
-        return self._pool.submit(_do_for_parent, work)
+        future = self._pool.submit(_do_for_parent, work)
+        self._handed_out.append(future)
+        return future
 
     def close(self) -> None:
-        """End them; left to the interpreter, their pool trips over itself as it goes."""
+        """End them; left to the interpreter, their pool trips over itself as it goes.
+
+        A training that is under way saves its state first; what takes longer than that is ended, and done again.
+        """
+        if left := [future for future in self._handed_out if not future.done()]:
+            for child in active_children():
+                os.kill(child.pid or 0, signal.SIGINT)
+            if wait(left, timeout=_PATIENCE_S).not_done:
+                for child in active_children():
+                    child.kill()
         self._pool.shutdown()
 
 
@@ -84,6 +99,7 @@ def _do_for_parent(work: Work) -> Answer:
 
 
 def _begin_with_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a training makes it a request to stop; nothing else ends by it
     stop_with_parent()
     _end_if_alone()  # it may have ended before that
 
