@@ -7,6 +7,7 @@ the keyboard are answered without torch. What a user got wrong becomes one line 
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 from typing import Any, NoReturn
@@ -69,6 +70,12 @@ _GROUPS = frozenset({"data", "study", "baseline", "leaderboard"})
 class _Groups(OnDemand):
     verbs = Verbs(VERBS, _GROUPS)
 
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        found = super().get_command(ctx, cmd_name)
+        if cmd_name != "leaderboard":
+            gc.enable()  # what a verb makes from now on may be garbage; what was imported is none
+        return found
+
 
 app = typer.Typer(
     name="thinresnet",
@@ -97,6 +104,7 @@ def _options(
 
 def main() -> None:
     """The console script."""
+    gc.disable()  # nothing that is imported is garbage, nor is any row of a board
     # Where nothing catches a signal to save its state, the verb is over.
     with end_on_signals(_STOPPED, STOPPED_EXIT_CODE), imports_told(sys.stderr):
         try:

@@ -36,8 +36,11 @@ def check(
     if as_json:
         refuse_idle(context, "with --json", "it prints the broken rules alone", these=("papers",))
     path = (writable_board(board) if fix else find_board(board)).path
-    if fix and rules.tidy(path):
-        print(f"{path} and {bib_beside(path)}: rewritten in canonical form", file=sys.stderr)
+    if fix:
+        from thinresnet.leaderboard.tidying import tidy
+
+        if tidy(path):
+            print(f"{path} and {bib_beside(path)}: rewritten in canonical form", file=sys.stderr)
     problems = rules.check(path)
     if as_json:
         print_json([asdict(problem) for problem in problems])
