@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from thinresnet.cli.terminal import status
+
 if TYPE_CHECKING:  # torch is imported by the verbs that need it
     from thinresnet.studies.graph import StudyGraph
 
@@ -35,4 +37,5 @@ def graphs_of(
 
     given = {"data_dir": data_dir, "dataset": dataset}
     changes = {key: value for key, value in given.items() if value is not None}
-    return read_graphs(file, changes=changes, only=only, weights_dir=weights_dir, tier=tier)
+    with status(f"reading {file}"):
+        return read_graphs(file, changes=changes, only=only, weights_dir=weights_dir, tier=tier)

@@ -63,9 +63,14 @@ class Base:
         """What networks of equal totals are trained for, from the beginning."""
         return round(self.study.total_training * self.dense_training_macs)
 
-    def sparse_epochs(self, way: Finetuning, at: tuple[Pruner, CostPoint]) -> int:
-        """Epochs of sparse training of an equal total: its part is that of the usual length beside fine-tuning."""
+    def sparse_epochs(self, way: Finetuning | None, at: tuple[Pruner, CostPoint]) -> int:
+        """Epochs of sparse training of an equal total: its part is that of the usual length beside fine-tuning.
+
+        Where nothing is fine-tuned (no way), it has the whole total.
+        """
         dense = self.dense_training_macs
+        if way is None:
+            return max(1, int(self.total_training_macs / dense * self.setup.recipe.total_epochs))
         left = self.total_training_macs - (0 if self.setup.distill is None else dense)
         epochs = self.setup.recipe.total_epochs
         finetuning = way.for_method(at[0].method.name, self.images.classes).total_epochs

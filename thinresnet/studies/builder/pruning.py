@@ -76,6 +76,7 @@ class Prunings(Base):
                 revision=pruner.method.revision,
                 settings={
                     **pruner.method.at_scratch,
+                    **({} if pruner.finetunes else pruner.method.as_cut),
                     **{key: value for key, value in pruner.settings.items() if key != "epochs"},
                 },
                 scope=pruner.scope,

@@ -13,7 +13,7 @@ from thinresnet.recipe import Recipe
 from thinresnet.studies.builder.base import Base
 from thinresnet.studies.finetuning import Finetuning
 from thinresnet.studies.images import size_share
-from thinresnet.studies.stages import CostPoint, Import, Source, Train
+from thinresnet.studies.stages import CostPoint, Import, Measure, Prune, Source, Train
 from thinresnet.studies.study import Pruner
 
 
@@ -83,6 +83,25 @@ class Trainings(Base):
         """Training of what a pruner kept from the weights that it left, by one of the setup's ways."""
         recipe = way.for_method(at[0].method.name, self.images.classes)
         return self.train(shape, source, seed, recipe=recipe, weights=source, at=at, equal_total=equal_total)
+
+    def measure(self, shape: str, source: Source, seed: int, *, equal_total: bool = False) -> Measure:
+        """The result of what a pruning left, as it is: for methods whose authors train no more after the cut."""
+        pruning = source.stage
+        assert isinstance(pruning, Prune)
+        assert pruning.recipe is not None
+        return self.graph.add(
+            Measure(
+                name=self.named(f"{self.setup.subject.arch}-{shape}-{self.images.name}-{self.setup.label}-s{seed}"),
+                recipe=pruning.recipe,
+                recipe_name=self.setup.label,
+                shape=shape,
+                seed=seed,
+                dataset=self.images.name,
+                holdout=self.study.holdout,
+                network=source,
+                total_macs=self.total_training_macs if equal_total else None,
+            )
+        )
 
     def dense(self, seed: int) -> Train:
         """The dense parent of a seed, which has no teacher: with and without distillation it is the same stage."""

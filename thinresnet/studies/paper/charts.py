@@ -10,8 +10,9 @@ from typing import Any
 import altair
 
 from thinresnet.charts import COLOURS, write_chart
-from thinresnet.studies.paper.rows import SCALED_PUBLIC, Evidence, Row
+from thinresnet.studies.paper.rows import Evidence, Row
 from thinresnet.studies.paper.tables import CLASSIC, name_of
+from thinresnet.studies.protocols.public import SCALED_PUBLIC
 
 _WIDTH, _HEIGHT = 560, 380
 _THIN_AS_THEY_COME, _THIN = "thin networks, as they come", "thin networks, fine-tuned here"
@@ -48,8 +49,8 @@ def _points(rows: Sequence[Row]) -> list[dict[str, Any]]:
 def _against(evidence: Evidence, field: str, title: str) -> altair.LayerChart | None:
     rows = [row for row in evidence.rows if row.budget is not None and row.recipe != CLASSIC and not row.distilled]
     points = _points(rows)
-    line = [{"macs": own.macs, "top1": own.top1, "series": _THIN_AS_THEY_COME} for own in evidence.as_they_come]
-    line = [own for own in line if field == "macs" and _of_resnet20(evidence, own["macs"])]
+    curve = [own for own in evidence.as_they_come if field == "macs" and own.network.startswith("thinresnet20-")]
+    line = [{"macs": own.macs, "top1": own.top1, "series": _THIN_AS_THEY_COME} for own in curve]
     if not points and not line:
         return None
     names = sorted({point["series"] for point in points}, key=lambda name: (not name.startswith("thin"), name))
@@ -73,10 +74,6 @@ def _against(evidence: Evidence, field: str, title: str) -> altair.LayerChart | 
         if line
         else "The same against all training, the authors' included"
     )
-
-
-def _of_resnet20(evidence: Evidence, macs: int) -> bool:
-    return any(own.macs == macs and own.network.startswith("thinresnet20-") for own in evidence.as_they_come)
 
 
 def _recipe(evidence: Evidence) -> altair.Chart | None:

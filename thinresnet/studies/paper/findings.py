@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from thinresnet.studies.paper.rows import BETTER, SAME, SCALED_PUBLIC, UNDECIDED, WORSE, Evidence, Row, difference
+from thinresnet.studies.paper.rows import BETTER, SAME, UNDECIDED, WORSE, Evidence, Row, difference
+from thinresnet.studies.protocols.public import SCALED_PUBLIC
 
 HOLDS, FAILS, OPEN = "holds here", "fails here", "undecided here"
 

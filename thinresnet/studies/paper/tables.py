@@ -6,7 +6,8 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from thinresnet.progress import duration
-from thinresnet.studies.paper.rows import SCALED_PUBLIC, UNDECIDED, Evidence, Row, costs_of, difference
+from thinresnet.studies.paper.rows import UNDECIDED, Evidence, Row, costs_of, difference
+from thinresnet.studies.protocols.public import SCALED_PUBLIC
 
 ADAPTED, CLASSIC = "adapted", "classic"  # the labels of recipes in baselines/paper.yaml
 HOW = (
