@@ -15,6 +15,7 @@ from thinresnet.cli.leaderboard_output import (
     cells_asked,
     read,
 )
+from thinresnet.cli.terminal import status
 from thinresnet.files import write_atomically
 
 app = typer.Typer()
@@ -32,7 +33,8 @@ def page(
     from thinresnet.leaderboard.page import page as render
 
     entries, papers = read(board)
-    text = render(entries, papers)
+    with status("judging every row"):
+        text = render(entries, papers)
     write_atomically(output, text)
     print(f"{output}: {len(entries)} rows, {len(text.encode()) / 1e6:.1f} MB")
 
@@ -64,7 +66,8 @@ def figure(
         read(board)[0], arch=arch, dataset=dataset, mine=mine or [], cost=cost, log=not linear,
         references=under.references if against else "", recipes=under.recipes, resolution=under.resolution,
     )  # fmt: skip
-    drawing.save(output)
+    with status("drawing"):
+        drawing.save(output)
     if data is not None:
         write_atomically(data, drawing.csv)
     print(drawing.caption)

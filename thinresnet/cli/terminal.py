@@ -16,7 +16,6 @@ from thinresnet.progress import Progress, Tenths
 
 if TYPE_CHECKING:  # rich is imported when something is drawn: JSON and plain lines do not wait for it
     from rich.console import Console
-    from rich.progress import TaskID
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -86,22 +85,17 @@ def status(text: str) -> Iterator[None]:
 
 
 @contextmanager
-def progress() -> Iterator[Progress]:
-    """Shows how far work is, told as (what, done, total): bars in a terminal, a line every tenth elsewhere."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
+def progress(begins: str) -> Iterator[Progress]:
+    """Shows how far work is, told as (what, done, total): bars in a terminal, a line every tenth elsewhere.
 
+    `begins` is shown at once, beside a spinner, until something else is told; so is what has a total of 0.
+    """
     errors = console(stderr=True)
     if not errors.is_terminal:
         yield Tenths(note)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=errors, transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
+    from thinresnet.cli.bars import bars
 
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
-
+    with bars(errors) as show:
+        show(begins, 0, 0)
         yield show
