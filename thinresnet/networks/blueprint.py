@@ -82,12 +82,18 @@ def default_input_size(arch: str) -> tuple[int, int, int]:
     return channels, height, width
 
 
+_DRAWING = frozenset(
+    {Tensor.normal_, Tensor.uniform_}
+    | {getattr(nn.init, name) for name in dir(nn.init) if name.endswith(("normal_", "uniform_"))}
+)
+
+
 class _Undrawn(TorchFunctionMode):
     """Initial weights are not drawn: where there are shapes only, torch takes as long for it as for all the rest."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         given = kwargs or {}
-        if func.__module__ == "torch.nn.init" or func in (Tensor.normal_, Tensor.uniform_):
+        if func in _DRAWING:
             return args[0] if args else given["tensor"]
         return func(*args, **given)
 
