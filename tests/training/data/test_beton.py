@@ -20,9 +20,11 @@ from PIL import Image
 from thinresnet.errors import InputError
 from thinresnet.progress import silent
 from thinresnet.recipe import Recipe
-from thinresnet.training.data import beton
-from thinresnet.training.data.datasets import Images, open_dataset
-from thinresnet.training.data.ffcv_loader import open_beton
+from thinresnet.training.data import beton, beton_writing
+from thinresnet.training.data.beton_loader import open_beton
+from thinresnet.training.data.beton_writing import Encoding
+from thinresnet.training.data.datasets import open_dataset
+from thinresnet.training.data.images import Images
 
 Folder = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("ffcv_installed")
@@ -35,7 +37,7 @@ def images_of(root: Path) -> Images:
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_pixels_are_those_of_the_folder(folder: Folder, tmp_path: Path, suffix: str) -> None:
     images = images_of(folder(uneven=True, suffix=suffix))
-    beton.write(images, tmp_path / "x.beton", name="pictures", split="train")
+    beton_writing.write(images, tmp_path / "x.beton", name="pictures", split="train")
     found = beton.Beton(tmp_path / "x.beton")
     assert found.header == beton.Header("pictures", "train", images.digest(), 36, "raw")
     assert found.labels.tolist() == images.targets.tolist()
@@ -51,7 +53,7 @@ def test_jpeg_files_are_stored_as_they_are_and_decoded_by_ffcv(folder: Folder, t
     Image.open(grey).convert("L").save(grey)
     Image.new("RGB", (9, 9), (1, 2, 3)).save(root / "train" / "class0" / "000.png")
     images = images_of(root)
-    beton.write(images, tmp_path / "x.beton", name="pictures", split="train", mode="jpg")
+    beton_writing.write(images, tmp_path / "x.beton", name="pictures", split="train", encoding=Encoding("jpg"))
     found, whole = beton.Beton(tmp_path / "x.beton"), (tmp_path / "x.beton").read_bytes()
     assert images.files is not None
     for index, file in enumerate(images.files):
@@ -67,7 +69,7 @@ def test_jpeg_files_are_stored_as_they_are_and_decoded_by_ffcv(folder: Folder, t
 def test_ffcv_s_own_loader_reads_the_file(folder: Folder, tmp_path: Path) -> None:
     """In a process of its own, because FFCV changes torch's threads when it is imported."""
     images = images_of(folder())
-    beton.write(images, tmp_path / "x.beton", name="pictures", split="train")
+    beton_writing.write(images, tmp_path / "x.beton", name="pictures", split="train")
     np.save(tmp_path / "expected.npy", np.stack([np.asarray(images.read(index)) for index in range(len(images))]))
     code = f"""
 import numpy as np
@@ -139,7 +141,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
 try:
     images = open_dataset(Recipe(data_dir={str(folder())!r})).train
-    beton.write(images, Path({str(cache)!r}) / "x.beton", name="x", split="train")
+    beton_writing.write(images, Path({str(cache)!r}) / "x.beton", name="x", split="train")
 except OSError as error:
     print(error.errno)
 """
@@ -164,7 +166,7 @@ def test_images_that_do_not_fit_a_page_begin_the_next(
 ) -> None:
     images = images_of(folder())
     monkeypatch.setattr(beton, "_PAGE", 2048)  # two images of 768 bytes fit, a third does not
-    beton.write(images, tmp_path / "x.beton", name="pictures", split="train")
+    beton_writing.write(images, tmp_path / "x.beton", name="pictures", split="train")
     found = beton.Beton(tmp_path / "x.beton")
     assert all(start // 2048 == (start + 767) // 2048 for start in found._starts.tolist())
     assert np.array_equal(found.pixels(35), np.asarray(images.read(35)))
@@ -173,7 +175,7 @@ def test_images_that_do_not_fit_a_page_begin_the_next(
 def written(folder: Folder, tmp_path: Path) -> Path:
     images = images_of(folder(classes=2, train=3))
     with mock.patch.object(beton, "_PAGE", 8192):  # a small file, which is quick to damage in many ways
-        beton.write(images, tmp_path / "x.beton", name="pictures", split="train")
+        beton_writing.write(images, tmp_path / "x.beton", name="pictures", split="train")
     return tmp_path / "x.beton"
 
 
