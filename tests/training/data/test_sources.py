@@ -102,9 +102,8 @@ def test_a_tar_file_in_a_tar_file_is_a_class(folder: Folder, tmp_path: Path) -> 
         pack(packed / f"{split}.tar", inner)
     found, expected = opened(packed), opened(root)
     assert found.class_names == expected.class_names
-    assert sorted(map(hash, map(found.train.encoded, range(36)))) == sorted(
-        map(hash, map(expected.train.encoded, range(36)))
-    )
+    contents = [sorted(one.encoded(index) for index in range(36)) for one in (found.train, expected.train)]
+    assert contents[0] == contents[1]
     assert np.bincount(found.train.targets).tolist() == [12, 12, 12]
 
 
@@ -143,9 +142,7 @@ def test_what_is_wrong_with_a_tar_file_is_said(tars: tuple[Path, Path], tmp_path
         found.read(15)
 
 
-def test_timm_s_pickled_list_of_a_tar_file_is_not_read(
-    tars: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_timm_s_pickled_list_of_a_tar_file_is_not_read(tars: tuple[Path, Path]) -> None:
     cached = tars[1] / "_train_tarinfos.pickle"
     cached.write_bytes(b"no pickle")
     assert len(opened(tars[1]).train) == 36
@@ -209,10 +206,9 @@ def _installed(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
 
 
-@pytest.mark.parametrize(
-    "named", [{"val_split": "val"}, {"train_split": "pictures-train-{00..01}.tar", "val_split": "val"}]
-)
+@pytest.mark.parametrize("named", [{}, {"train_split": "pictures-train-{00..01}.tar"}])
 def test_shards_are_read_by_index_and_hold_what_timm_reads(shards: tuple[Path, Path], named: dict[str, str]) -> None:
+    named = {"val_split": "val", **named}
     found = opened(shards[1], dataset="wds/", **named)
     assert (found.name, found.class_names, len(found.train), len(found.test)) == ("shards", ("0", "1", "2"), 36, 15)
     theirs = create_dataset("wds/", root=str(shards[1]), split=named.get("train_split", "train"))
@@ -231,11 +227,8 @@ def test_what_is_wrong_with_shards_is_said(shards: tuple[Path, Path], tmp_path: 
     assert "cannot open the split 'validation'" in said(root, dataset="wds/")
     assert "read from a disk, not from a URL" in said(Path("pipe:touch evil"), **wds)
     assert not Path("evil").exists()
-    assert "has no .json beside it" not in said(root, target_key="no", **wds)
     assert "does not hold an integer under 'no'" in said(root, target_key="no", **wds)
-    assert "no samples with .gif" in said(root, input_key="gif", **wds) or "without images" in said(
-        root, input_key="gif", **wds
-    )
+    assert "pictures-train-00.tar: a tar file without images (.gif)" in said(root, input_key="gif", **wds)
     one = root / "pictures-train-00.tar"
     pack(one, [("0.jpg", jpeg())])
     assert f"{one}/0.jpg: has no .cls beside it" in said(root, **wds)
@@ -272,9 +265,8 @@ def table(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tu
             "image": [{"bytes": images.encoded(index), "path": None} for index in range(len(images))],
             "label": images.targets.tolist(),
         }
-        datasets.Dataset.from_dict(rows, features=features).to_parquet(
-            packed / "data" / f"{split}-00000-of-00001.parquet"
-        )
+        file = packed / "data" / f"{split}-00000-of-00001.parquet"
+        datasets.Dataset.from_dict(rows, features=features).to_parquet(file)
     return root, packed
 
 

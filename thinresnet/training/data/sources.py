@@ -251,9 +251,11 @@ def _all_suffixes() -> Iterator[None]:
         set_img_extensions(before)
 
 
-def _check_members(path: Path, members: Sequence[tarfile.TarInfo], names: Sequence[str]) -> None:
+def _check_members(
+    path: Path, members: Sequence[tarfile.TarInfo], names: Sequence[str], suffixes: Sequence[str] = SUFFIXES
+) -> None:
     if not members:
-        raise InputError(f"{path}: a tar file without images ({' '.join(SUFFIXES)})")
+        raise InputError(f"{path}: a tar file without images ({' '.join(suffixes)})")
     if len(set(names)) != len(names):
         twice = next(name for number, name in enumerate(names) if name in names[:number])
         raise InputError(f"{path}/{twice}: stands twice in the archive; make it anew")
@@ -285,7 +287,7 @@ def _samples(
                     targets[key] = _target(archive, member, label, f"{file}/{member.name}")
     except (tarfile.TarError, OSError, EOFError) as error:
         raise InputError(f"{file}: not an uncompressed tar file ({_reason(error)})") from None
-    _check_members(file, list(images.values()), [member.name for member in images.values()])
+    _check_members(file, list(images.values()), [member.name for member in images.values()], suffixes)
     without = [member.name for key, member in images.items() if key not in targets]
     if without:
         raise InputError(f"{file}/{without[0]}: has no {'.json' if label else '.cls'} beside it, which says its class")
