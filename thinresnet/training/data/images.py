@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -50,6 +51,10 @@ class Images:
 
     def digest(self) -> str:
         """What the images are known by; files by class, name, size and time, which a changed image does not keep."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         known = hashlib.sha256()
         if self.source is not None:
             known.update(self.source.digest().encode() + self.targets.tobytes())
