@@ -210,7 +210,7 @@ def open_table(name: str, split: str, root: str | None, input_key: str | None, t
     reader = _reader(name, "datasets", split, root=root, trust_remote_code=False, **keys)
     try:
         column = reader.dataset.with_format("numpy")[reader.label_key][:]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{name}: no column {reader.label_key} ({_reason(error)}); name it with --target-key"
         ) from None
