@@ -48,7 +48,7 @@ def write(
         data_dir=str(data_dir) if data_dir else None, dataset=dataset, train_split=train_split, val_split=val_split
     )
     encoding = Encoding(mode, max_resolution, jpeg_quality, compress_probability)
-    with progress() as shown:
+    with progress("looking at images") as shown:
         written = write_betons(recipe, encoding=encoding, output=output, progress=shown)
     print_written(written, as_json=as_json)
 
@@ -75,7 +75,7 @@ def info(
     else:
         refuse_folder_of_digits(context, dataset)
         recipe = Recipe(data_dir=str(data_dir) if data_dir else None, dataset=dataset)
-        with progress() as shown:
+        with progress("looking at images") as shown:
             found = describe(recipe, check=check, progress=shown)
     if as_json:
         print_json(found)
