@@ -69,7 +69,7 @@ def test_a_string_that_is_a_number_is_one_as_in_timm(tmp_path: Path) -> None:
         ("aa: randaugment", "is not a policy"),
         ("aa: rand-m9-m9", "'m9' is not understood"),
         ("epochs: 3", "warmup_epochs: 5 are more than epochs (3)"),
-        ("model_kwargs: {a: [1]}", "model_kwargs: a: takes true or false, an integer, a number or a string, got [1]"),
+        ("model_kwargs: {a: {b: 1}}", "a: takes true or false, an integer, a number, a string or a list of"),
         ("model_kwargs: {'a b': 1}", "is not the name of an argument"),
         ("model: !!python/object/apply:os.system [echo]", "line 1"),
         ("model: &a [*a]", "an alias"),

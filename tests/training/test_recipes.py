@@ -30,7 +30,9 @@ from thinresnet import recipe as recipes
 from thinresnet.recipe import Recipe
 
 TIMM_FLAGS: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("timm_flags.json").read_text())
-OURS = {"crop_padding", "crop_padding_mode", "distill_alpha", "distill_temperature", "log_tensorboard"}
+OURS = {
+    "crop_padding", "crop_padding_mode", "distill_alpha", "distill_temperature", "log_tensorboard", "weight_decay_also",
+}  # fmt: skip
 FOR_TIMM = [name for name in recipes.names() if name != "digits"]
 ROOT = Path(recipes.__file__).parents[1]
 

@@ -25,6 +25,10 @@ def over_epochs(recipe: Recipe, total_epochs: int) -> Recipe:
     """
     if total_epochs < 1:
         raise InputError(f"epochs: {total_epochs} make no training; give at least 1")
+    if recipe.lr_cycle_limit > 1:
+        raise InputError(
+            f"lr_cycle_limit: a schedule of {recipe.lr_cycle_limit} cycles is not stretched to other epochs; give 1"
+        )
     times = Fraction(total_epochs, recipe.total_epochs)
     if times == 1:
         return recipe
@@ -34,7 +38,7 @@ def over_epochs(recipe: Recipe, total_epochs: int) -> Recipe:
 
     warmup, cooldown = whole(recipe.warmup_epochs), whole(recipe.cooldown_epochs)
     return recipe.replace(
-        epochs=total_epochs - cooldown - (warmup if recipe.warmup_prefix else 0),
+        epochs=total_epochs - (cooldown if recipe.cools_down else 0) - (warmup if recipe.warmup_prefix else 0),
         warmup_epochs=warmup,
         cooldown_epochs=cooldown,
         # Off from the first epoch on would be written as 0, which means never.

@@ -186,7 +186,7 @@ def _said_of(folder: Path, network: Network, prepared: Preprocessing | None) -> 
         return "", f"net_{network.sha256[:6]}", prepared or of_config(network)
     finished = (folder / RESULT_FILE).is_file()
     shape = Result.read(folder).shape if finished else f"net_{network.sha256[:6]}"
-    return "", shape, of_recipe(recipe.load(folder / RECIPE_FILE), network)
+    return "", shape, prepared or of_recipe(recipe.load(folder / RECIPE_FILE), network)
 
 
 def of_recipe(how: Recipe, network: Network) -> Preprocessing:
