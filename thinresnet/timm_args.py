@@ -105,10 +105,14 @@ class Read:
     dropped: tuple[str, ...] = ()
     teacher: str | None = None
 
+    said: tuple[str, ...] = ()  # of what was dropped: what was set, and is not about another flag
+
     @property
     def note(self) -> str:
         """What to tell the user of it: empty for a recipe of this project."""
-        return f"of timm's train.py; without effect here: {', '.join(self.dropped)}" if self.dropped else ""
+        if not self.dropped:
+            return ""
+        return f"of timm's train.py; dropped, as it changes no result here: {', '.join(self.said) or 'nothing'}"
 
 
 def read(given: Mapping[str, Any], fields: Container[str], where: str) -> Read:
@@ -131,7 +135,8 @@ def read(given: Mapping[str, Any], fields: Container[str], where: str) -> Read:
         values["distill_temperature"] = others["kd_temperature"]
     if teacher is not None and not isinstance(teacher, str):
         raise InputError(f"{where}: kd_model_name: takes a name of timm, got {brief(teacher)}")
-    return Read(values, dropped, teacher)
+    said = tuple(key for key in dropped if key in DROPPED and others[key] and not DROPPED[key].startswith("of "))
+    return Read(values, dropped, teacher, said)
 
 
 def _is_timms(key: object) -> bool:

@@ -280,9 +280,7 @@ def choose_network(
 
     # A recipe that timm's train.py can run names this project's networks as timm knows them: thin_*, with a width.
     arch = recipe.model.removeprefix("thin_")
-    kwargs: dict[str, Any] = plain(recipe.model_kwargs)
-    if recipe.bn_eps is not None:
-        kwargs["bn_eps"] = recipe.bn_eps
+    kwargs = _kwargs_of(recipe)
     of_recipe: dict[str, Any] = {name: kwargs.pop(name) for name in ("width", "interior") if name in kwargs}
     if not ways:
         factors = of_recipe
@@ -302,6 +300,12 @@ def choose_network(
     if budgets and options.scaling != "width":
         tags.append(options.scaling)
     return scaled, size, "-".join(tags) or "dense"
+
+
+def _kwargs_of(recipe: Recipe) -> dict[str, Any]:
+    """The keyword arguments of the architecture; the epsilon of its batch norms is one of them."""
+    eps = {} if recipe.bn_eps is None else {"bn_eps": recipe.bn_eps}
+    return {**plain(recipe.model_kwargs), **eps}
 
 
 class _Parser(argparse.ArgumentParser):
