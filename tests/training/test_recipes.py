@@ -229,7 +229,7 @@ def test_the_ffcv_family_has_its_lengths_and_its_resolutions(
     assert schedule is not None
     for epoch in range(total):
         schedule.set_epoch(epoch)
-        found = {sizes[choice] for choice, _ in schedule.schedule}
+        found = {sizes[choice] for ((_, choice),) in schedule}
         # Its own rule: between both ends of the ramp the nearest multiple of 32 to a straight line.
         line = np.interp(epoch, RAMPS[total], (160, 192))
         assert found == {round(line / 32) * 32} == {192 if epoch >= first else 160}, epoch

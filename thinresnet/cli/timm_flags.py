@@ -66,7 +66,7 @@ DIFFERENT = {
 _PLACES = ("same", "different", "translated", "no effect", "refused")
 _HEAD = f"""# Flags of timm's train.py
 
-Made by `python -m thinresnet.cli.timm_flags`; a test keeps it current. All flags of `train.py` of timm {VERSION}, by name.
+Made by `python -m thinresnet.cli.timm_flags`; a test keeps it current. All flags of `train.py` of timm {VERSION}.
 
 - *same*: the same name, default and meaning, through timm's own optimizers, schedules, losses, mixup and transforms.
 - *different*: the same name and default, and what is said.

@@ -115,7 +115,7 @@ class TrainSplit:
         if self.schedule is None:
             return self.sizes * self.steps_per_epoch
         self.schedule.set_epoch(epoch)
-        return [self.sizes[choice] for choice, _ in self.schedule.schedule]
+        return [self.sizes[choice] for ((_, choice),) in self.schedule]
 
 
 @dataclass(frozen=True)
@@ -242,15 +242,14 @@ def open_data(
 
 
 def size_schedule(recipe: Recipe, plan: Plan, sizes: tuple[int, ...]) -> ScheduledBatchSampler | None:
-    """timm's schedule of training sizes, which is a function of seed and epoch too."""
+    """timm's schedule of training sizes, which is a function of seed and epoch too; a step is a batch of one here."""
     if len(sizes) == 1:
         return None
     return ScheduledBatchSampler(
-        range(plan.count),  # only its length is asked for
-        [plan.batch_size] * len(sizes),
+        range(plan.steps_per_epoch),
+        [1] * len(sizes),
         choice_weights=recipe.train_size_probs,
         seed=recipe.seed,
-        num_batches=plan.steps_per_epoch,
         choice_schedule=recipe.train_size_schedule,
         schedule_epochs=recipe.epochs,
         schedule_spread=recipe.train_size_schedule_spread,
