@@ -55,7 +55,10 @@ def _steps(recipe: Recipe, times: Fraction, total_epochs: int) -> dict[str, Any]
     milestones = tuple(max(0, math.floor((step - 1) * times) + 1) for step in recipe.decay_milestones)
     apart = all(later > earlier for earlier, later in itertools.pairwise(milestones))
     made = [step for step in recipe.decay_milestones if 1 < step <= recipe.total_epochs]
-    found: dict[str, Any] = {"decay_epochs": recipe.decay_epochs * float(times)}
+    if recipe.sched == "plateau":  # moves at the end of an epoch, whatever the length
+        return {"patience_epochs": math.floor(recipe.patience_epochs * times)}
+    share = recipe.sched in ("wsd", "rsqrt") and recipe.decay_epochs < 1  # of the schedule: goes along by itself
+    found: dict[str, Any] = {"decay_epochs": recipe.decay_epochs * (1.0 if share else float(times))}
     if recipe.sched != "multistep":
         found["sched_on_updates"] = recipe.sched_on_updates or times < 1
         if apart:
