@@ -61,6 +61,7 @@ def train(
     quiet: bool = True,
     teacher: str | None = None,
     release_masks: bool = False,
+    measure_only: bool = False,
 ) -> Result:
     """Train `network` by `recipe` and return its result; the same call again resumes, or returns the result.
 
@@ -82,6 +83,7 @@ def train(
         quiet: Show no progress.
         teacher: What the network learns from beside the labels: a run folder, a file of weights, or a name.
         release_masks: Train all weights; otherwise those that the initial checkpoint's masks set to zero stay zero.
+        measure_only: Train nothing: the result, of 0 epochs, is that of the initial checkpoint's weights as they are.
 
     Raises:
         InputError: What was asked for cannot be done; nothing was changed.
@@ -92,7 +94,7 @@ def train(
     accelerator = start_accelerator(recipe)
     arch = network.arch if isinstance(network, Network) else arch
     given, recipe = recipe, recipe if arch is None else with_preprocessing(recipe, arch)
-    options = _Options(recipe_name, holdout, checkpoint_minutes, command, quiet, teacher, release_masks)
+    options = _Options(recipe_name, holdout, checkpoint_minutes, command, quiet, teacher, release_masks, measure_only)
     with open_data(
         recipe,
         input_size=network.input_size if isinstance(network, Network) else input_size,
@@ -119,6 +121,7 @@ class _Options:
     quiet: bool
     teacher: str | None
     release_masks: bool
+    measure_only: bool
 
 
 @dataclass(frozen=True)
@@ -159,8 +162,11 @@ def _job(
     shape: str | None,
     options: _Options,
 ) -> _Job:
-    given, recipe = (_compiled_if_long(each, network, data, accelerator) for each in (given, recipe))
     initial = initial_checkpoint(recipe.initial_checkpoint)
+    if options.measure_only and initial is None:
+        raise InputError("measure_only: there are no weights to measure; name them in initial_checkpoint")
+    if not options.measure_only:
+        given, recipe = (_compiled_if_long(each, network, data, accelerator) for each in (given, recipe))
     masks = masks_beside(initial.path) if initial and not options.release_masks else None
     distillation = _distillation(accelerator, recipe, data, options)
     settings: dict[str, Any] = {
@@ -174,6 +180,7 @@ def _job(
         "initial_checkpoint": initial.sha256 if initial else None,
         "holding": masks.sha256 if masks else None,
         "teacher": distillation.teacher.sha256 if distillation else None,
+        "measure_only": options.measure_only,
         "preprocessing": of_model(given, recipe),
     }
     known = identity(given, network, settings)
@@ -218,7 +225,8 @@ def _trained(job: _Job, run: RunFolder, stack: ExitStack) -> Training:
     model = _build(job.network, recipe, job.data)
     if job.initial:
         networks.load_weights(model, job.network, job.initial.path)
-    model = prepare(model, recipe, processes=accelerator.num_processes, device=accelerator.device)
+    if not options.measure_only:
+        model = prepare(model, recipe, processes=accelerator.num_processes, device=accelerator.device)
     if job.masks:  # before the moving average is copied, and before anything is written: masks may not fit
         apply_masks(model, job.masks.kept)
     stack.enter_context(full_disk_as_one_line(run.path))
@@ -236,12 +244,15 @@ def _trained(job: _Job, run: RunFolder, stack: ExitStack) -> Training:
         checkpoint_minutes=options.checkpoint_minutes,
         distillation=job.distillation,
     )
-    notes = [*_started_from(job), *training.load()]
+    notes = [*_started_from(job), *([] if options.measure_only else training.load())]
     if job.masks:
         stack.enter_context(keep_masks(training.raw, job.masks.kept))
     if accelerator.is_main_process:
         run.begin(job.given, job.network, _kept(job))
         training.write_tables()
+    if options.measure_only:
+        training.measure_only()
+        return training
     display = Display(visible=job.visible, epochs=training.epochs, updates_per_epoch=training.updates_per_epoch)
     for note in notes:
         display.note(note)
