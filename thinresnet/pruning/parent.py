@@ -24,7 +24,7 @@ from thinresnet.recipe import Recipe
 from thinresnet.runs import RECIPE_FILE, RESULT_FILE, SETTINGS_FILE, WEIGHTS_FILE, names_weights
 from thinresnet.training.data import Data, open_data
 from thinresnet.training.display import show_preparation
-from thinresnet.training.preparing import BARE, with_preprocessing
+from thinresnet.training.preparing import as_trained, with_preprocessing
 from thinresnet.training.provenance import file_sha256
 
 
@@ -33,7 +33,6 @@ class _Settings:
     """What is read of a run.json."""
 
     holdout: float = setting(low=0, below=1)
-    preprocessing: dict[str, Any] | None = setting(None)
 
 
 @dataclass(frozen=True)
@@ -123,19 +122,15 @@ def read_parent(
     if is_run and holdout is not None:
         raise InputError("--holdout: the run's own is used; it cannot be made after training")
     network = described(path, arch) if of_weights else _network(path, what)
-    settings = _settings(path) if is_run else _Settings(holdout or 0.0)
     how = None if source is None else recipes.load(source, changes)
-    if how is not None:
-        # A run's images stay what they were; with a recipe of its own they are what the model asks for.
-        of_run = is_run and recipe is None
-        own_images = {key: value for key, value in (settings.preprocessing or {}).items() if key in BARE}
-        how = how.replace(**own_images) if of_run else with_preprocessing(how, network.arch)
+    if how is not None:  # the images of a run stay what they were; of another recipe they are what the model asks for
+        how = as_trained(how, path) if is_run and recipe is None else with_preprocessing(how, network.arch)
     return Parent(
         name=path.resolve().name if path.exists() else what,
         network=network,
         weights=weights or own,
         recipe=how,
-        holdout=settings.holdout,
+        holdout=_held_out(path) if is_run else holdout or 0.0,
         result=_said(path / RESULT_FILE) or None if is_run else None,
     )
 
@@ -144,13 +139,13 @@ def _network(path: Path, name: str) -> Network:
     return as_network(path) if path.exists() else networks.scale(name)
 
 
-def _settings(folder: Path) -> _Settings:
-    """What a run has never seen of the training set, and what its model said of its images."""
+def _held_out(folder: Path) -> float:
+    """The share of the training set that a run has never seen."""
     if not (folder / SETTINGS_FILE).exists() and (folder / FILE).exists():
-        return _Settings(read_pruning(folder).holdout)
+        return read_pruning(folder).holdout
     path = folder / SETTINGS_FILE
     found = read_object(path, missing=f"{path}: no such file; it says what was held out of training: put it back")
-    return convert(_Settings, found, str(path), unknown="ignore")
+    return convert(_Settings, found, str(path), unknown="ignore").holdout
 
 
 def _said(path: Path) -> dict[str, Any]:

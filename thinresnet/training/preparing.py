@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -18,9 +19,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from thinresnet.errors import InputError
+from thinresnet.files import read_object
 from thinresnet.identity import plain
 from thinresnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS
 from thinresnet.recipe import Recipe
+from thinresnet.runs import SETTINGS_FILE
 
 # What timm takes where a model says nothing, and what identities of runs take for not said.
 BARE = {"crop_pct": 0.875, "mean": IMAGENET_MEAN, "std": IMAGENET_STD, "interpolation": "bicubic"}
@@ -49,6 +52,13 @@ def of_model(given: Recipe, resolved: Recipe) -> dict[str, Any] | None:
     """What the model has said of `resolved` and the recipe as it was given has not, as plain JSON values."""
     changed = {key: getattr(resolved, key) for key in BARE if getattr(resolved, key) != getattr(given, key)}
     return plain(changed) if changed else None
+
+
+def as_trained(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe of a run's folder with what the model said of its images when it was trained."""
+    path = folder / SETTINGS_FILE
+    said = read_object(path).get("preprocessing") if path.is_file() else None
+    return recipe.replace(**{key: said[key] for key in BARE if key in said}) if isinstance(said, dict) else recipe
 
 
 def prepare(model: nn.Module, recipe: Recipe, *, processes: int, device: torch.device) -> nn.Module:
