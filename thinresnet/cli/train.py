@@ -76,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         return _end(f"train.py: {error}", 2, visible=visible)
     except TrainingInterruptedError as error:
+        _end_processes()  # which all stop at one update
         line = f"train.py: {error}; saved: the same command resumes from there"
         return _end(line, REQUEUE_EXIT_CODE, visible=visible)
     except TrainingError as error:
