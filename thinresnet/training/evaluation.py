@@ -41,6 +41,7 @@ from thinresnet.training.classes import known_classes
 from thinresnet.training.data.datasets import open_test
 from thinresnet.training.data.images import Images
 from thinresnet.training.importing import of_config
+from thinresnet.training.preparing import as_trained
 
 DATA_CLASSES = "data"  # --classes data: those that the images have
 _CROP_PCT = 0.875  # timm's, where a recipe says none
@@ -182,7 +183,7 @@ def _said_of(folder: Path, network: Network, prepared: Preprocessing | None) -> 
         return "", f"net_{network.sha256[:6]}", prepared or of_config(network)
     finished = (folder / RESULT_FILE).is_file()
     shape = Result.read(folder).shape if finished else f"net_{network.sha256[:6]}"
-    return "", shape, of_recipe(recipe.load(folder / RECIPE_FILE), network)
+    return "", shape, of_recipe(as_trained(recipe.load(folder / RECIPE_FILE), folder), network)
 
 
 def of_recipe(how: Recipe, network: Network) -> Preprocessing:
