@@ -95,16 +95,8 @@ def train(
     arch = network.arch if isinstance(network, Network) else arch
     given, recipe = recipe, recipe if arch is None else with_preprocessing(recipe, arch)
     options = _Options(recipe_name, holdout, checkpoint_minutes, command, quiet, teacher, release_masks, measure_only)
-    with open_data(
-        recipe,
-        input_size=network.input_size if isinstance(network, Network) else input_size,
-        holdout=holdout,
-        loader=loader,
-        device=accelerator.device,
-        process_index=accelerator.process_index,
-        process_count=accelerator.num_processes,
-        progress=show_preparation if accelerator.is_main_process and not quiet else silent,
-    ) as data:
+    size = network.input_size if isinstance(network, Network) else input_size
+    with _opened(accelerator, recipe, size, loader, options) as data:
         found = network if isinstance(network, Network) else network(data.num_classes)
         job = _job(accelerator, given, recipe, found, data, shape, options)
         return _completed(job, folder or Path(output) / job.name)
@@ -122,6 +114,21 @@ class _Options:
     teacher: str | None
     release_masks: bool
     measure_only: bool
+
+
+def _opened(
+    accelerator: Accelerator, recipe: Recipe, input_size: tuple[int, int, int] | None, loader: str, options: _Options
+) -> Data:
+    return open_data(
+        recipe,
+        input_size=input_size,
+        holdout=options.holdout,
+        loader=loader,
+        device=accelerator.device,
+        process_index=accelerator.process_index,
+        process_count=accelerator.num_processes,
+        progress=show_preparation if accelerator.is_main_process and not options.quiet else silent,
+    )
 
 
 @dataclass(frozen=True)
