@@ -92,8 +92,7 @@ def run_verb(
         workers: Workers = Ray(address, cpus=cpus, gpus=gpus)
     else:
         workers = _workers_here(jobs, gpus_per_stage)
-    failed = _run(graphs, output, workers, minutes)
-    for name, why in failed.items():
+    for name, why in (failed := _run(graphs, output, workers, minutes)).items():
         print(f"thinresnet: {name}: {one_line(why)}", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
