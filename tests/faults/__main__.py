@@ -34,16 +34,17 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="thinresnet-faults-") as folder:
         Path(folder).chmod(0o755)  # some cases run as another user
         os.environ["THINRESNET_CACHE"] = str(Path(folder) / "cache")
+        child.draw_once(Path(folder) / "charts")
         home = Home(Path(folder))
         cases = (case for options in parts for case in _cases(home, options))
         for (kind, subject), own in groupby(cases, lambda case: (case.kind, case.subject)):
             these = list(own)
             found += these
-            bad = sum(bool(case.wrong) for case in these)
-            print(f"{kind}\t{subject}\t{len(these)}\t{bad}\t{worst(these)}", flush=True)
+            bad, done = sum(bool(case.wrong) for case in these), sum(case.times for case in these)
+            print(f"{kind}\t{subject}\t{done}\t{bad}\t{worst(these)}", flush=True)
             if parts[0].json:
                 parts[0].json.write_text(json.dumps([asdict(case) for case in found], indent=1) + "\n")
-    print(f"all\t\t{len(found)}\t{sum(bool(case.wrong) for case in found)}")
+    print(f"all\t\t{sum(case.times for case in found)}\t{sum(bool(case.wrong) for case in found)}")
     return int(any(case.wrong for case in found))
 
 
