@@ -218,6 +218,10 @@ _MAKERS = {
     "prune": lambda home, name: Command(
         name, ("prune", "l1", home.run, "--macs", "1%", "--output", "pruned"), home.trained
     ),
+    # One of two folders is there, and is made again with the other.
+    "prune more": lambda home, name: Command(
+        name, ("prune", "l1", home.run, "--macs", "1%", "--macs", "2%", "--output", "pruned"), home.after("prune")
+    ),
     "import": lambda home, name: Command(name, ("import", "w1.pt", "--arch", "thinresnet20-w1"), home.foreign),
     "evaluate": lambda home, name: Command(
         name, ("evaluate", home.run, "--dataset", "digits", "--device", "cpu"), home.trained

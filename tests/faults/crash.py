@@ -181,5 +181,5 @@ def difference(whole: dict[str, Any], found: dict[str, Any]) -> str:
 
 
 def worst(cases: Sequence[Case]) -> str:
-    """What was wrong first."""
-    return next((f"{case.what}: {case.wrong}" for case in cases if case.wrong), "")
+    """What was wrong first, as a cell of a table."""
+    return next((f"{case.what}: {case.wrong}".replace("|", "/") for case in cases if case.wrong), "")
