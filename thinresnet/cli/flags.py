@@ -36,7 +36,10 @@ def _add_flag(section: argparse._ArgumentGroup, entry: Field, shown: object) -> 
     given["help"] = f"{entry.limits['about']} (default: {_as_flag(shown)})".replace("%", "%%")
     origin = typing.get_origin(entry.kind) or entry.kind
     kind = typing.get_args(entry.kind)[0] if origin is tuple else origin
-    if kind is bool:
+    if kind is bool and entry.name.startswith("no_"):  # argparse would take its own name for the denial of another
+        section.add_argument(*flags, action="store_true", **given)
+        section.add_argument(f"--no-{flags[-1][2:]}", action="store_false", dest=entry.name, **_hidden())
+    elif kind is bool:
         section.add_argument(*flags, action=argparse.BooleanOptionalAction, **given)
     elif kind is dict:
         section.add_argument(*flags, nargs="*", action=_KeyValues, metavar="KEY=VALUE", **given)
@@ -46,6 +49,10 @@ def _add_flag(section: argparse._ArgumentGroup, entry: Field, shown: object) -> 
         bare = entry.limits.get("bare")  # what the flag means without a value
         nargs = "+" if origin is tuple else None if bare is None else "?"
         section.add_argument(*flags, type=read, metavar=metavar, nargs=nargs, const=bare, **given)
+
+
+def _hidden() -> dict[str, Any]:
+    return {"default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
 
 
 def _flag_number(kind: type, text: str) -> object:
