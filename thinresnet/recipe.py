@@ -58,9 +58,13 @@ class Recipe:
     """How to train. Every field is a flag of timm's train.py with timm's default; values are checked at once."""
 
     data_dir: str | None = _option("data", None, "folder of the dataset")
-    dataset: str = _option("data", "", "'' for class folders, digits, torch/cifar10 or torch/cifar100")
-    train_split: str = _option("data", "train", "folder of the training images inside data_dir")
-    val_split: str = _option("data", "validation", "folder of the test images inside data_dir; val, test are found too")
+    dataset: str = _option(
+        "data", "", "'' for folders, tar and .beton files; digits, torch/cifar10, torch/cifar100, hfds/NAME or wds/"
+    )
+    train_split: str = _option("data", "train", "folder, archive or split of the training images")
+    val_split: str = _option("data", "validation", "the same of the test images; val, test are found too")
+    input_key: str | None = _option("data", None, "hfds/, wds/: column or endings of the images (image; jpg;png;webp)")
+    target_key: str | None = _option("data", None, "hfds/, wds/: column or .json key of the classes (label; .cls)")
     dataset_download: bool = _option("data", False, "download the dataset if it is missing", also=("--download",))
 
     model: str = _option(
@@ -282,7 +286,7 @@ class Recipe:
 
     seed: int = _option("run", 42, "random seed", low=0, high=2**63 - 1)
     workers: int = _option(
-        "run", 4, "loader processes (torch) or threads (ffcv) a process", low=0, high=1024, also=("-j",)
+        "run", 4, "loader processes (torch) or threads (beton, ffcv) a process", low=0, high=1024, also=("-j",)
     )
     log_interval: int = _option("run", 50, "updates between lines of the log", low=1, high=10**9)
     val_interval: int = _option("run", 1, "epochs between evaluations", low=1, high=10**6)

@@ -341,7 +341,7 @@ def _add_own(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--output", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default: runs)")
     run.add_argument("--pretrained", action="store_true", help="start from the pretrained weights of timm")
     run.add_argument("--holdout", type=float, default=0.0, metavar="X", help="share of the training set held out (0)")
-    run.add_argument("--loader", default="auto", metavar="NAME", help="auto, memory, ffcv or torch (default: auto)")
+    run.add_argument("--loader", default="auto", metavar="NAME", help="auto, memory, beton, ffcv or torch (auto)")
     run.add_argument(
         "--checkpoint-minutes",
         type=float,

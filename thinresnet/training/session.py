@@ -73,7 +73,7 @@ def train(
         shape: What the network's shape is called in the run's name, such as `w0.5`.
         input_size: Channels, height and width of the network's input, where `network` is a function.
         holdout: Share of the training set that is held out, by class, and measured beside the test set.
-        loader: `auto`, `memory`, `ffcv` or `torch`.
+        loader: `auto`, `memory`, `beton`, `ffcv` or `torch`.
         output: Where the folders of runs are; the run's own name is made from what defines it.
         folder: The run's folder itself, instead of `output`.
         checkpoint_minutes: Save at least this often within an epoch (0: only at the end of each).

@@ -25,9 +25,9 @@ Folder = Callable[..., Path]
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(params=["memory", "torch", "ffcv"])
+@pytest.fixture(params=["memory", "torch", "beton"])
 def loader(request: pytest.FixtureRequest) -> str:
-    if request.param == "ffcv":
+    if request.param == "beton":
         request.getfixturevalue("ffcv_installed")
     return str(request.param)
 
@@ -120,12 +120,12 @@ def test_a_hold_out_is_not_trained_on(folder: Folder, loader: str) -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, {"crop_padding": 2}, {"aa": "rand-m9-mstd0.5-inc1", "reprob": 0.5}])
-def test_ffcv_gives_the_batches_of_the_memory_loader(
+def test_beton_gives_the_batches_of_the_memory_loader(
     folder: Folder, ffcv_installed: None, settings: dict[str, object]
 ) -> None:
     """Crops, flips and what follows are drawn alike; resizing differs by a level of 255 at most here and there."""
     recipe = recipe_for(folder(size=(20, 20)), img_size=20, batch_size=9, **settings)
-    with opened(recipe, "memory") as one, opened(recipe, "ffcv") as other:
+    with opened(recipe, "memory") as one, opened(recipe, "beton") as other:
         for (first, targets), (second, same_targets) in zip(one.train.epoch(0), other.train.epoch(0), strict=True):
             assert torch.equal(targets, same_targets)
             if "aa" not in settings:  # equalizing and the like make much of one level
@@ -133,7 +133,7 @@ def test_ffcv_gives_the_batches_of_the_memory_loader(
             assert (first - second).abs().mean() < 0.03
 
 
-@pytest.mark.parametrize("loader", ["torch", "ffcv"])
+@pytest.mark.parametrize("loader", ["torch", "beton", "ffcv"])
 def test_images_of_any_size_are_tested_as_timm_tests_them(folder: Folder, ffcv_installed: None, loader: str) -> None:
     root = folder(size=(24, 20), uneven=True)
     recipe = recipe_for(root, crop_pct=0.9, interpolation="bilinear", batch_size=7)
@@ -225,9 +225,9 @@ def test_the_loader_is_chosen_by_what_the_images_are(folder: Folder, monkeypatch
         opened(even, "ffcv")
 
 
-def test_ffcv_is_chosen_for_photographs(folder: Folder, ffcv_installed: None) -> None:
+def test_beton_is_chosen_for_photographs(folder: Folder, ffcv_installed: None) -> None:
     with opened(recipe_for(folder(uneven=True)), "auto") as data:
-        assert data.loader == "ffcv"
+        assert data.loader == "beton"
 
 
 def test_decoded_images_are_kept_and_made_anew_when_a_file_changes(folder: Folder, cache: Path) -> None:
@@ -280,7 +280,7 @@ def test_what_cannot_be_served_is_said(folder: Folder) -> None:
     root = folder()
     uneven = folder("uneven", uneven=True)
     recipe = recipe_for(root)
-    assert "takes one of auto, memory, ffcv, torch" in refused(recipe, "fast")
+    assert "takes one of auto, memory, beton, ffcv, torch" in refused(recipe, "fast")
     assert "has no batched form of aa augmix-m3" in refused(recipe.replace(aa="augmix-m3"), "memory")
     assert "is 17x18, the images before it 16x16" in refused(recipe_for(uneven), "memory")
     assert "num_classes: 10, but pictures has 3 classes; give --num-classes 3" in refused(

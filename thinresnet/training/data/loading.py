@@ -1,4 +1,4 @@
-"""The three loaders behind one interface: choosing one, and the training, test and hold-out splits over it."""
+"""The loaders behind one interface: choosing one, and the training, test and hold-out splits over it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ from thinresnet.recipe import Recipe
 from thinresnet.training.data import beton
 from thinresnet.training.data import holdout as holdouts
 from thinresnet.training.data.augment import Augment, Normalise, on_device
-from thinresnet.training.data.datasets import Dataset, Images, open_dataset
+from thinresnet.training.data.beton_loader import BetonLoader
+from thinresnet.training.data.datasets import Dataset, open_dataset
 from thinresnet.training.data.ffcv_loader import FfcvLoader
+from thinresnet.training.data.images import Images
 from thinresnet.training.data.memory import MemoryLoader, UnevenError
 from thinresnet.training.data.plan import Plan, share
 from thinresnet.training.data.torch_loader import TorchLoader
@@ -301,11 +303,12 @@ class Request:
 # A loader is one file, and one line here; "auto" takes the fastest of them that can serve.
 OPENERS: dict[str, Callable[[Request], Loader]] = {
     "memory": lambda to: MemoryLoader(to.recipe, to.dataset.train, to.dataset.test, to.device, to.progress, to.cache),
+    "beton": lambda to: BetonLoader(to.recipe, to.dataset, to.device, to.workers, to.progress, to.cache),
     "ffcv": lambda to: FfcvLoader(to.recipe, to.dataset, to.device, to.workers, to.progress, to.cache),
     "torch": lambda to: TorchLoader(to.recipe, to.dataset.train, to.dataset.test, to.sizes, to.device, to.workers),
 }
 LOADERS = ("auto", *OPENERS)
-_IN_BATCHES = ("memory", "ffcv")
+_IN_BATCHES = ("memory", "beton", "ffcv")
 
 
 def _open(wanted: str, to: Request) -> tuple[str, Loader]:
@@ -318,7 +321,7 @@ def _open(wanted: str, to: Request) -> tuple[str, Loader]:
     if to.batched and _small_and_even(to.dataset, to.device):
         with suppress(UnevenError):
             return "memory", OPENERS["memory"](to)
-    name = "ffcv" if to.batched and to.dataset.train.files is not None and beton.available() else "torch"
+    name = "beton" if to.batched and to.dataset.train.pixels is None and beton.available() else "torch"
     return name, OPENERS[name](to)
 
 

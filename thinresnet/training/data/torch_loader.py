@@ -24,7 +24,7 @@ from torchvision.transforms import InterpolationMode
 from thinresnet.errors import InputError
 from thinresnet.recipe import Recipe
 from thinresnet.training.data.augment import Normalise
-from thinresnet.training.data.datasets import Images
+from thinresnet.training.data.images import Images
 from thinresnet.training.data.plan import Plan
 
 # (size, seed, index of the image): all that a worker is told.
