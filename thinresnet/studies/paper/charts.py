@@ -9,17 +9,20 @@ from typing import Any
 
 import altair
 
-from thinresnet.charts import COLOURS, write_chart
+from thinresnet.charts import COLOURS, rendered
+from thinresnet.files import write_atomically
 from thinresnet.studies.paper.rows import Evidence, Row
 from thinresnet.studies.paper.tables import CLASSIC, name_of
 from thinresnet.studies.protocols.public import SCALED_PUBLIC
 
+FORMATS = ("png", "svg")
 _WIDTH, _HEIGHT = 560, 380
+_THINNEST_SHARE = 0.5  # of the smallest budget, how far the curve of thin networks is drawn
 _THIN_AS_THEY_COME, _THIN = "thin networks, as they come", "thin networks, fine-tuned here"
 
 
 def write_figures(evidence: Evidence, output: Path) -> list[Path]:
-    """Every figure that has something to show, in all formats; returns the files."""
+    """Every figure that has something to show, as PNG and SVG; returns the files."""
     output.mkdir(parents=True, exist_ok=True)
     charts = {
         "paper-macs": _against(evidence, "macs", "MACs of an image"),
@@ -28,7 +31,10 @@ def write_figures(evidence: Evidence, output: Path) -> list[Path]:
     }
     written: list[Path] = []
     for name, chart in charts.items():
-        written += write_chart(chart, output / name) if chart is not None else []
+        for suffix in FORMATS if chart is not None else ():
+            path = output / f"{name}.{suffix}"
+            write_atomically(path, rendered(chart.to_json(), suffix))
+            written.append(path)
     return written
 
 
@@ -49,7 +55,13 @@ def _points(rows: Sequence[Row]) -> list[dict[str, Any]]:
 def _against(evidence: Evidence, field: str, title: str) -> altair.LayerChart | None:
     rows = [row for row in evidence.rows if row.budget is not None and row.recipe != CLASSIC and not row.distilled]
     points = _points(rows)
-    curve = [own for own in evidence.as_they_come if field == "macs" and own.network.startswith("thinresnet20-")]
+    budgets = [row.macs for row in rows if row.n and row.protocol == SCALED_PUBLIC]
+    least = _THINNEST_SHARE * min(budgets, default=0)
+    curve = [
+        own
+        for own in evidence.as_they_come
+        if field == "macs" and own.network.startswith("thinresnet20-") and own.macs >= least
+    ]
     line = [{"macs": own.macs, "top1": own.top1, "series": _THIN_AS_THEY_COME} for own in curve]
     if not points and not line:
         return None
@@ -63,14 +75,17 @@ def _against(evidence: Evidence, field: str, title: str) -> altair.LayerChart | 
     y = altair.Y("top1:Q", title="top-1 (%)", scale=altair.Scale(zero=False))
     base = altair.Chart(altair.Data(values=points), width=_WIDTH, height=_HEIGHT).encode(x=x)
     layers = [
-        altair.Chart(altair.Data(values=line)).mark_line(color="#888888", point=True).encode(x=x, y=y),
+        altair.Chart(altair.Data(values=line)).mark_line(color="#888888", point={"color": "#888888"}).encode(x=x, y=y),
         base.transform_filter("datum.thin").mark_line(strokeDash=[5, 3]).encode(y=y, color=colour),
         base.mark_rule(strokeWidth=1.4).encode(y=altair.Y("low:Q", title="top-1 (%)"), y2="high:Q", color=colour),
         base.mark_point(filled=True, size=80, opacity=0.9).encode(y=y, color=colour, shape="thin:N"),
     ]
     shown = [layers[0]] if not points else layers if line else layers[1:]
     return altair.layer(*shown).properties(
-        title="Pruned within the MACs of fully trained thin networks (grey: as their authors' weights come)"
+        title=[
+            "Pruned within the MACs of thin networks, all from fully trained weights",
+            "grey: thin networks as they come",
+        ]
         if line
         else "The same against all training, the authors' included"
     )
