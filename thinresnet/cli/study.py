@@ -76,12 +76,7 @@ def run_verb(
         raise InputError("--json: it is for --dry-run; thinresnet study show --json prints results")
     if on not in _PLACES:
         raise InputError(f"--on {on}: it is one of {', '.join(_PLACES)}{nearest(on, _PLACES)}")
-    if on == "ray":
-        why = "--cpus and --gpus of a stage say how many run at a time"
-        refuse_idle(context, "on Ray", why, these=("jobs", "gpus_per_stage"))
-    else:
-        why = "--jobs sets how many stages run at a time here"
-        refuse_idle(context, "without --on ray", why, these=("address", "cpus", "gpus"))
+    _refuse_elsewhere(context, on)
     graphs = graphs_of(file, data_dir, dataset, only, weights_dir, tier)
     if dry_run:
         _print_costs(graphs, as_json)
@@ -103,6 +98,16 @@ def _workers_here(jobs: int, gpus_per_stage: int) -> Workers:
 
     alone = jobs == 1 and gpus_per_stage == 1
     return ThisProcess() if alone else Processes(jobs, gpus_per_stage=gpus_per_stage)
+
+
+def _refuse_elsewhere(context: typer.Context, on: str) -> None:
+    """Options of the other place."""
+    if on == "ray":
+        why = "--cpus and --gpus of a stage say how many run at a time"
+        refuse_idle(context, "on Ray", why, these=("jobs", "gpus_per_stage"))
+    else:
+        why = "--jobs sets how many stages run at a time here"
+        refuse_idle(context, "without --on ray", why, these=("address", "cpus", "gpus"))
 
 
 @contextmanager
