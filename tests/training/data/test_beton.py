@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
 import os
+import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -128,26 +131,21 @@ def test_a_full_disk_leaves_nothing_half_written(folder: Folder, cache: Path, mo
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a file system that can be limited")
 def test_a_limit_on_file_size_is_said_too(folder: Folder, cache: Path) -> None:
     """The real thing: the kernel refuses to let the file grow."""
-    code = f"""
-import resource, signal
-from pathlib import Path
-from unittest import mock
-from thinresnet.training.data import beton
-from thinresnet.training.data.datasets import open_dataset
-from thinresnet.recipe import Recipe
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
-try:
-    images = open_dataset(Recipe(data_dir={str(folder())!r})).train
-    beton.write(images, Path({str(cache)!r}) / "x.beton", name="x", split="train")
-except OSError as error:
-    print(error.errno)
-"""
-    root = Path(beton.__file__).parents[3]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
-    assert int(done.stdout) == errno.EFBIG
+    images = images_of(folder())
+    process = multiprocessing.get_context("fork").Process(target=_write_limited, args=(images, cache / "x.beton"))
+    process.start()
+    process.join()
+    assert process.exitcode == errno.EFBIG
     assert list(cache.iterdir()) == []
+
+
+def _write_limited(images: Images, path: Path) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**14, 2**14))
+    try:
+        beton.write(images, path, name="x", split="train")
+    except OSError as error:
+        os._exit(error.errno)
 
 
 def test_an_image_too_large_for_the_format_is_named(
