@@ -7,7 +7,7 @@ import os
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
-from accelerate.utils import broadcast
+from accelerate.utils import broadcast, reduce
 from torch import nn
 
 from thinresnet.errors import InputError
@@ -88,6 +88,17 @@ def share_buffers(accelerator: Accelerator, model: nn.Module) -> None:
     if accelerator.num_processes > 1:
         for buffer in model.buffers():
             buffer.copy_(broadcast(buffer))
+
+
+def average_buffers(accelerator: Accelerator, model: nn.Module) -> None:
+    """Give every process the mean of all processes' batch-norm statistics, as timm does at the end of an epoch.
+
+    Before the next update they are the same again, so that a run that is resumed within an epoch is the same run.
+    """
+    if accelerator.num_processes > 1:
+        for buffer in model.buffers():
+            if buffer.is_floating_point():
+                buffer.copy_(reduce(buffer, "mean"))
 
 
 def _first_line(error: Exception) -> str:
