@@ -371,7 +371,7 @@ def test_every_study_that_comes_along_is_read(name: str) -> None:
     studies = read_studies(BASELINES / f"{name}.yaml", protocols=list(PROTOCOLS))
     used = {protocol for study in studies for protocol in study.protocols}
     if name == "digits":
-        assert used == set(PROTOCOLS)
+        assert used == set(PROTOCOLS) - {"scaled-public"}  # nobody published weights for digits
         named = {pruner.method.name for study in studies for pruner in study.pruners}
         assert named == set(methods())
     else:
