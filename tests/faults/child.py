@@ -62,7 +62,7 @@ class Ended:
 def import_all() -> None:
     """Import every module of the package, so that a fork imports none."""
     for module in pkgutil.walk_packages(thinresnet.__path__, "thinresnet."):
-        if module.name not in _LAST and not module.name.endswith(("ffcv_loader", "cluster", "tracking")):
+        if module.name not in _LAST and not module.name.endswith(("ffcv_parts", "ffcv_writer", "cluster", "tracking")):
             importlib.import_module(module.name)
 
 

@@ -51,6 +51,7 @@ from thinresnet.studies.graphs import read_graphs
 from thinresnet.studies.hashes import FolderHashes
 from thinresnet.studies.store import Store
 from thinresnet.training import checkpoint, plot
+from thinresnet.training.data.beton_writing import Encoding
 from thinresnet.training.data.datasets import read_image
 from thinresnet.training.data.info import describe_beton, write_betons
 from thinresnet.training.run import read_settings
@@ -132,7 +133,7 @@ def _parts(home: Home) -> Path:
     (parts / "rows.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     _counted(parts / "cache" / "counted" / "x.json")
     next(parts.rglob("counted/*.json")).rename(parts / "counted.json")
-    (written, _) = write_betons(recipe.Recipe(data_dir=str(home.pictures / "data")), mode="raw")
+    (written, _) = write_betons(recipe.Recipe(data_dir=str(home.pictures / "data")), encoding=Encoding("raw"))
     shutil.copy(written, parts / "data.beton")
     (parts / "hashes.json").write_text(json.dumps({"model.safetensors": [1, 2, 3, 4, "a" * 64]}))
     return parts

@@ -43,7 +43,9 @@ def _add_flag(section: argparse._ArgumentGroup, entry: Field, shown: object) -> 
     else:
         read: Callable[[str], object] = str if kind is str else functools.partial(_flag_number, kind)
         metavar = {int: "N", float: "X", str: "TEXT"}[kind]
-        section.add_argument(*flags, type=read, metavar=metavar, nargs="+" if origin is tuple else None, **given)
+        bare = entry.limits.get("bare")  # what the flag means without a value
+        nargs = "+" if origin is tuple else None if bare is None else "?"
+        section.add_argument(*flags, type=read, metavar=metavar, nargs=nargs, const=bare, **given)
 
 
 def _flag_number(kind: type, text: str) -> object:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from contextlib import closing
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from thinresnet.cli import study_paper
 from thinresnet.cli.catalogue import protocol_rows
 from thinresnet.cli.idle import refuse_idle
-from thinresnet.cli.terminal import console, print_json, print_table, say
+from thinresnet.cli.study_options import DataDir, Dataset, File, Only, Output, TierName, WeightsDir, graphs_of
+from thinresnet.cli.terminal import console, print_json, print_table, say, status
 from thinresnet.errors import InputError, nearest, one_line
 
 if TYPE_CHECKING:
     from thinresnet.studies.graph import StudyGraph
-
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A study, such as baselines/digits.yaml.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of runs; each study has a folder in it.")]
-DataDir = Annotated[str | None, typer.Option(help="The images, instead of where the study says.")]
-Dataset = Annotated[str | None, typer.Option(help="The dataset, instead of the study's; '' for class folders.")]
-Only = Annotated[str | None, typer.Option(help="The study of this name alone, where the file holds several.")]
+    from thinresnet.studies.running import Workers
 
 _PLACES = ("here", "ray")
 
@@ -31,6 +32,9 @@ app = typer.Typer(
 )
 
 
+app.add_typer(study_paper.app)
+
+
 @app.command("run")
 def run_verb(
     context: typer.Context,
@@ -38,14 +42,27 @@ def run_verb(
     output: Output = Path("runs"),
     data_dir: DataDir = None,
     dataset: Dataset = None,
+    weights_dir: WeightsDir = None,
+    tier: TierName = "laptop",
     only: Only = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Stages at a time, on this machine.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Stages at a time, on this machine; its GPUs take turns, and are shared.")
+    ] = 1,
+    gpus_per_stage: Annotated[
+        int, typer.Option(min=1, help="GPUs of a training, on this machine; as many processes split its batch.")
+    ] = 1,
     on: Annotated[str, typer.Option(help="Where: here, or ray (a cluster).")] = "here",
     address: Annotated[
         str | None, typer.Option(help="HOST:PORT of the Ray cluster; default: RAY_ADDRESS.", envvar="RAY_ADDRESS")
     ] = None,
     cpus: Annotated[float, typer.Option(min=0, help="Cores of a stage, on Ray.")] = 1,
-    gpus: Annotated[float, typer.Option(min=0, help="GPUs of a stage, on Ray.")] = 0,
+    gpus: Annotated[
+        float, typer.Option(min=0, help="GPUs of a stage, on Ray; 0.25 shares one, from 2 on trainings use them all.")
+    ] = 0,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Stop in time to end within so many minutes (exit code 75)."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the stages and the training cost, do nothing.")
     ] = False,
@@ -60,16 +77,16 @@ def run_verb(
     if on not in _PLACES:
         raise InputError(f"--on {on}: it is one of {', '.join(_PLACES)}{nearest(on, _PLACES)}")
     if on == "ray":
-        refuse_idle(context, "on Ray", "--cpus and --gpus of a stage say how many run at a time", these=("jobs",))
+        why = "--cpus and --gpus of a stage say how many run at a time"
+        refuse_idle(context, "on Ray", why, these=("jobs", "gpus_per_stage"))
     else:
         why = "--jobs sets how many stages run at a time here"
         refuse_idle(context, "without --on ray", why, these=("address", "cpus", "gpus"))
-    graphs = _graphs(file, data_dir, dataset, only)
+    graphs = graphs_of(file, data_dir, dataset, only, weights_dir, tier)
     if dry_run:
         _print_costs(graphs, as_json)
         return
-    from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingInterruptedError, end_on_signals
-    from thinresnet.studies.running import Processes, ThisProcess, Workers, run
+    from thinresnet.studies.running import Processes, ThisProcess
 
     workers: Workers
     if on == "ray":
@@ -77,21 +94,47 @@ def run_verb(
 
         workers = Ray(address, cpus=cpus, gpus=gpus)
     else:
-        workers = ThisProcess() if jobs == 1 else Processes(jobs)
-    failed: dict[str, str] = {}
-    stopped = "thinresnet: stopped; finished stages stay: the same command goes on"
-    with closing(workers), end_on_signals(stopped, REQUEUE_EXIT_CODE):
-        for graph in graphs:
-            try:
-                failed |= run(graph, output / graph.study.name, workers, console(stderr=True))
-            except TrainingInterruptedError as error:
-                saved = "saved: the same command resumes from there"
-                print(f"thinresnet: {graph.study.name}: {error}; {saved}", file=sys.stderr)
-                raise typer.Exit(REQUEUE_EXIT_CODE) from None
+        alone = jobs == 1 and gpus_per_stage == 1
+        workers = ThisProcess() if alone else Processes(jobs, gpus_per_stage=gpus_per_stage)
+    failed = _run(graphs, output, workers, minutes)
     for name, why in failed.items():
         print(f"thinresnet: {name}: {one_line(why)}", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _stopped_after(minutes: float | None) -> Iterator[None]:
+    """Within the block the process is asked to stop so early that what it saves is saved within the minutes."""
+    if minutes is None:
+        yield
+        return
+    seconds = 60 * minutes
+    timer = threading.Timer(seconds - min(60.0, 0.15 * seconds), os.kill, (os.getpid(), signal.SIGTERM))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _run(graphs: list[StudyGraph], output: Path, workers: Workers, minutes: float | None) -> dict[str, str]:
+    """Every study, one after the other; what could not be done and why."""
+    from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingInterruptedError, end_on_signals
+    from thinresnet.studies.running import run
+
+    failed: dict[str, str] = {}
+    stopped = "thinresnet: stopped; finished stages stay: the same command goes on"
+    with closing(workers), end_on_signals(stopped, REQUEUE_EXIT_CODE), _stopped_after(minutes):
+        for graph in graphs:
+            try:
+                failed |= run(graph, output / graph.study.folder_name, workers, console(stderr=True))
+            except TrainingInterruptedError as error:
+                saved = "saved: the same command resumes from there"
+                print(f"thinresnet: {graph.study.name}: {error}; {saved}", file=sys.stderr)
+                raise typer.Exit(REQUEUE_EXIT_CODE) from None
+    return failed
 
 
 @app.command("show")
@@ -101,6 +144,7 @@ def show_verb(
     data_dir: DataDir = None,
     dataset: Dataset = None,
     only: Only = None,
+    tier: TierName = "laptop",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines, and write nothing.")] = False,
 ) -> None:
     """Show what is finished as a table with verdicts, charts and a page (works offline); flags as for `study run`.
@@ -112,12 +156,13 @@ def show_verb(
     from thinresnet.studies.store import Store
     from thinresnet.studies.summaries import distinct, summaries
 
-    graphs = _graphs(file, data_dir, dataset, only)
+    graphs = graphs_of(file, data_dir, dataset, only, tier=tier)
     if as_json and len(graphs) > 1:
         raise InputError(f"--json: {file} holds {len(graphs)} studies; choose one with --only")
     for graph in graphs:
-        root = output / graph.study.name
-        found = distinct(summaries(graph, Store(root)))
+        root = output / graph.study.folder_name
+        with status("reading results"):
+            found = distinct(summaries(graph, Store(root)))
         if not any(summary.results for summary in found):
             raise InputError(
                 f"study {graph.study.name}: nothing is finished in {root}; `thinresnet study run` it first"
@@ -126,7 +171,9 @@ def show_verb(
             print_json(as_records(found))
             return
         print_tables(found, console())
-        say(f"Written: {', '.join(str(path) for path in write_report(graph, found, root / 'report'))}")
+        with status("drawing"):
+            written = write_report(graph, found, root / "report")
+        say(f"Written: {', '.join(map(str, written))}")
 
 
 @app.command("export")
@@ -136,6 +183,7 @@ def export_verb(
     data_dir: DataDir = None,
     dataset: Dataset = None,
     only: Only = None,
+    tier: TierName = "laptop",
     board: Annotated[Path | None, typer.Option(help="The board; default: ./leaderboard.csv.")] = None,
 ) -> None:
     """Put finished rows on the board as measured entries, with their evidence; flags as for `study run`.
@@ -146,8 +194,8 @@ def export_verb(
     from thinresnet.studies.export import export
     from thinresnet.studies.store import Store
 
-    for graph in _graphs(file, data_dir, dataset, only):
-        for line in export(graph, Store(output / graph.study.name), add_runs, board=board):
+    for graph in graphs_of(file, data_dir, dataset, only, tier=tier):
+        for line in export(graph, Store(output / graph.study.folder_name), add_runs, board=board):
             print(f"{graph.study.name}: {line}")
 
 
@@ -166,14 +214,6 @@ def protocols_verb(
     print_table(("protocol", "does"), ((row["protocol"], row["does"]) for row in rows), left=2)
 
 
-def _graphs(file: Path, data_dir: str | None, dataset: str | None, only: str | None) -> list[StudyGraph]:
-    """The graphs of a file's studies, all checked before anything is done."""
-    from thinresnet.studies.graphs import read_graphs
-
-    given = {"data_dir": data_dir, "dataset": dataset}
-    return read_graphs(file, changes={key: value for key, value in given.items() if value is not None}, only=only)
-
-
 def _print_costs(graphs: list[StudyGraph], as_json: bool) -> None:
     """What will be done, and what it will cost."""
     from thinresnet.studies import training_cost
@@ -182,7 +222,8 @@ def _print_costs(graphs: list[StudyGraph], as_json: bool) -> None:
     for graph in graphs:
         dense = graph.network(graph.study.setups[0])
         if dense.sha256 not in rates:
-            rates[dense.sha256] = training_cost.seconds_per_mac(dense)
+            with status(f"timing a training step of {dense.arch}"):
+                rates[dense.sha256] = training_cost.seconds_per_mac(dense)
         if as_json:
             records.append(training_cost.as_json(graph, rates[dense.sha256]))
         else:
@@ -196,7 +237,7 @@ def _print_cost(graph: StudyGraph, seconds_per_mac: float) -> None:
     from thinresnet.studies.training_cost import entries
 
     name, total = graph.study.name, graph.training_macs
-    dense = next(stage.training_macs for stage in graph.stages.values())
+    dense = next((stage.training_macs for stage in graph.stages.values() if stage.training_macs), 1)
     stages = []
     for entry in entries(graph):
         macs, hours = "", ""
@@ -205,13 +246,14 @@ def _print_cost(graph: StudyGraph, seconds_per_mac: float) -> None:
         stages.append((entry.name, entry.kind, entry.times, entry.epochs or "", macs, hours))
     columns = ("stage", "kind", "times", "epochs", "training MACs", "hours")
     print_table(columns, stages, title=f"{name}: stages", left=2)
-    columns = ("recipe", "protocol", "method", "budget", "with dense parent and search", "last training alone")
+    described = ("recipe", "protocol", "method", "budget", "fine-tuning")
+    spent = ("with dense parent and search", "last training alone")
     costs = [
-        (own.recipe, own.protocol, own.method, own.point,
+        (own.recipe, own.protocol, own.method, own.point, own.finetuning,
          scientific(own.training_macs_with_search), scientific(own.training_macs))
         for own in graph.experiments
     ]  # fmt: skip
-    print_table(columns, costs, title="experiments: training MACs of one seed", left=4)
+    print_table((*described, *spent), costs, title="experiments: training MACs of one seed", left=5)
     say(
         f"{len(graph.stages)} stages, at most {scientific(total)} training MACs ({total / dense:.1f} dense ones), "
         f"about {seconds_per_mac * total / 3600:.1f} hours here, one stage at a time, without loading images "
