@@ -172,7 +172,10 @@ EXEMPT: dict[str, str] = {
 
 
 # `study run --dry-run` is put before a command as it will be given.
-_PREVIEWED = {"--output", "--jobs", "--data-dir", "--address", "--cpus", "--gpus", "--minutes", "--weights-dir"}
+_PREVIEWED = {
+    "--output", "--jobs", "--gpus-per-stage", "--data-dir", "--address", "--cpus", "--gpus", "--minutes",
+    "--weights-dir",
+}  # fmt: skip
 
 
 _TIMES = re.compile(rb"20\d\d-\d\d-\d\d[T ][0-9:.+Z-]+")

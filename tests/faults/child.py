@@ -6,8 +6,11 @@ The fork has everything imported, so that a case costs what the command costs.
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import importlib
 import os
+import pickle
 import pkgutil
 import select
 import signal
@@ -17,7 +20,9 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+
+import vl_convert
 
 import thinresnet
 import thinresnet.cli
@@ -57,6 +62,28 @@ def import_all() -> None:
     for module in pkgutil.walk_packages(thinresnet.__path__, "thinresnet."):
         if module.name not in _LAST and not module.name.endswith(("ffcv_parts", "ffcv_writer", "cluster", "tracking")):
             importlib.import_module(module.name)
+
+
+def draw_once(folder: Path) -> None:
+    """Keep what charts are drawn as: the renderer takes seconds to start, and draws the same each time."""
+    folder.mkdir()
+    for name in ("javascript_bundle", "vegalite_to_png", "vegalite_to_svg", "vegalite_to_pdf"):
+        setattr(vl_convert, name, _kept(getattr(vl_convert, name), folder))
+
+
+def _kept(draw: Callable[..., Any], folder: Path) -> Callable[..., Any]:
+    @functools.wraps(draw)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        asked = repr((draw.__name__, args, sorted(kwargs.items())))
+        path = folder / hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest()
+        with contextlib.suppress(OSError, EOFError, pickle.UnpicklingError):
+            return pickle.loads(path.read_bytes())
+        drawn = draw(*args, **kwargs)
+        with contextlib.suppress(OSError):
+            path.write_bytes(pickle.dumps(drawn))
+        return drawn
+
+    return call
 
 
 def run(
@@ -115,6 +142,7 @@ def _become(
             for stream, mode, how in ((0, "r", "strict"), (1, "w", "strict"), (2, "w", "backslashreplace"))
         )
         sys.argv = ["thinresnet", *arguments]
+        os.environ["THINRESNET_CACHE"] = "cache"  # in the folder, where it is disturbed and compared like all else
         before()
         thinresnet.cli.main()
         code = 0

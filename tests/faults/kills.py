@@ -20,7 +20,7 @@ def campaign(home: Home, count: int, seed: int, only: Sequence[str] = KILLED) ->
     draw = random.Random(seed)
     for place, command in enumerate(home.commands(only)):
         begin(command, home.root)
-        ended, _ = run(command, home.root)
+        ended = run(command, home.root)
         if ended.code != 0:
             raise RuntimeError(f"{command.name}: {ended.said}")
         whole, left = contents(home.root), count // len(only) + (place < count % len(only))

@@ -81,19 +81,15 @@ def run_verb(
     if dry_run:
         _print_costs(graphs, as_json)
         return
-    from thinresnet.studies.running import Processes, ThisProcess
-
-    workers: Workers
     if on == "ray":
         from thinresnet.studies.cluster import Ray
 
-        workers = Ray(address, cpus=cpus, gpus=gpus)
+        workers: Workers = Ray(address, cpus=cpus, gpus=gpus)
     else:
-        alone = jobs == 1 and gpus_per_stage == 1
-        workers = ThisProcess() if alone else Processes(jobs, gpus_per_stage=gpus_per_stage)
-    if failed := _run(graphs, output, workers, minutes):
-        for name, why in failed.items():
-            print(f"thinresnet: {name}: {one_line(why)}", file=sys.stderr)
+        workers = _workers_here(jobs, gpus_per_stage)
+    for name, why in (failed := _run(graphs, output, workers, minutes)).items():
+        print(f"thinresnet: {name}: {one_line(why)}", file=sys.stderr)
+    if failed:
         raise typer.Exit(1)
 
 
@@ -105,6 +101,13 @@ def _refuse_elsewhere(context: typer.Context, on: str) -> None:
     else:
         why = "--jobs sets how many stages run at a time here"
         refuse_idle(context, "without --on ray", why, these=("address", "cpus", "gpus"))
+
+
+def _workers_here(jobs: int, gpus_per_stage: int) -> Workers:
+    from thinresnet.studies.running import Processes, ThisProcess
+
+    alone = jobs == 1 and gpus_per_stage == 1
+    return ThisProcess() if alone else Processes(jobs, gpus_per_stage=gpus_per_stage)
 
 
 @contextmanager
