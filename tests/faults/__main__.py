@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -37,7 +37,7 @@ def main() -> int:
         os.environ["THINRESNET_CACHE"] = str(Path(folder) / "cache")
         child.draw_once(Path(folder) / "charts")
         home = Home(Path(folder))
-        cases = (case for options in parts for case in _cases(home, options))
+        cases = _noted(case for options in parts for case in _cases(home, options))
         for (kind, subject), own in groupby(cases, lambda case: (case.kind, case.subject)):
             these = list(own)
             found += these
@@ -66,13 +66,21 @@ def _parts(words: list[str]) -> list[argparse.Namespace]:
     return found
 
 
+def _noted(cases: Iterable[Case]) -> Iterator[Case]:
+    """The cases; a bad one is shown at once, on the other stream."""
+    for case in cases:
+        if case.wrong:
+            print(f"{case.kind}, {case.subject}: {case.what}: {case.wrong}", file=sys.stderr, flush=True)
+        yield case
+
+
 def _cases(home: Home, options: argparse.Namespace) -> Iterator[Case]:
     kinds, only = options.kinds or KINDS, tuple(options.only)
     if "crash" in kinds:
         for command in home.commands(only):
             yield from crash.campaign(command, home.root, options.most)
     if "kills" in kinds:
-        yield from kills.campaign(home, options.kills, options.seed, only or kills.KILLED)
+        yield from kills.campaign(home, options.kills, options.seed, only)
     if "disk" in kinds:
         yield from disk.campaign(home, only, options.most)
     if "readers" in kinds:

@@ -28,6 +28,7 @@ import thinresnet
 import thinresnet.cli
 
 LONGEST_SECONDS = 120.0
+_TICK_SECONDS = 0.5
 _LAST = {"thinresnet.__main__"}  # runs
 
 
@@ -48,6 +49,7 @@ class Ended:
     output: str
     errors: str
     seconds: float
+    cpu_seconds: float
     peak_mib: float
     hung: bool
 
@@ -92,8 +94,13 @@ def run(
     *,
     before: Callable[[], object] = lambda: None,
     seconds: float = LONGEST_SECONDS,
+    killed_after: float | None = None,
 ) -> Ended:
-    """Run a command line as the console script would, in `folder`; `before` is called in the child."""
+    """Run a command line as the console script would, in `folder`; `before` is called in the child.
+
+    It hangs if it takes so many seconds of the processor, or waits as long for anything else than the processor, which
+    a busy machine may not give it. It is killed once it has taken `killed_after` seconds of the processor.
+    """
     started = time.monotonic()
     output, errors = os.pipe(), os.pipe()
     process = os.fork()
@@ -105,23 +112,50 @@ def run(
     for writing in (output[1], errors[1]):
         os.close(writing)
     texts = {output[0]: b"", errors[0]: b""}
-    end, hung, waiting = started + seconds, False, set(texts)
-    while waiting and not hung:
-        ready, _, _ = select.select(list(waiting), [], [], max(0.0, end - time.monotonic()))
-        hung = not ready
+    watch = _Watch(process, seconds)
+    over, waiting = False, set(texts)
+    tick = min(_TICK_SECONDS, seconds) if killed_after is None else 0.002
+    while waiting and not over:
+        ready, _, _ = select.select(list(waiting), [], [], tick)
+        over = watch.hangs() if killed_after is None else watch.cpu_seconds() >= killed_after
         for handle in ready:
             texts[handle] += (part := os.read(handle, 1 << 16))
             if not part:
                 waiting.discard(handle)
-    if hung:
+    if over:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process, signal.SIGKILL)  # what it has started ends with it
     _, status, used = os.wait4(process, 0)
     for handle in texts:
         os.close(handle)
     said = [text.decode(errors="replace") for text in texts.values()]
-    code = os.waitstatus_to_exitcode(status)
-    return Ended(code, *said, time.monotonic() - started, used.ru_maxrss / 1024, hung)
+    code, cpu = os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
+    return Ended(code, *said, time.monotonic() - started, cpu, used.ru_maxrss / 1024, over and killed_after is None)
+
+
+class _Watch:
+    """How much of the processor a process has had, and whether it waits for anything else."""
+
+    def __init__(self, process: int, seconds: float) -> None:
+        self._process, self._seconds = process, seconds
+        self._busy_until, self._had = time.monotonic(), 0.0
+
+    def cpu_seconds(self) -> float:
+        """Of the process alone, all of its threads."""
+        with contextlib.suppress(OSError):  # it has just ended
+            return time.clock_gettime((~self._process << 3) | 2)  # clock_getcpuclockid(3), which Python has not
+        return 0.0
+
+    def hangs(self) -> bool:
+        now, had = time.monotonic(), self.cpu_seconds()
+        if had > self._had or self._wants_the_processor():
+            self._busy_until, self._had = now, had
+        return had > self._seconds or now - self._busy_until > self._seconds
+
+    def _wants_the_processor(self) -> bool:
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{self._process}/stat").read_text().rpartition(")")[2].split()[0] in ("R", "D")
+        return False
 
 
 def _become(

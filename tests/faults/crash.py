@@ -128,7 +128,7 @@ def again(command: Command, root: Path, whole: dict[str, Any]) -> str:
     """The same command: what is wrong with how it ends and with what is there then."""
     ended = run(command, root)
     if ended.code != 0:
-        return f"the same command again ended with {ended.code}: {ended.said}"
+        return f"the same command again {'hung' if ended.hung else f'ended with {ended.code}'}: {ended.said}"
     return difference(whole, contents(root))
 
 

@@ -321,16 +321,16 @@ def test_a_study_that_is_asked_to_stop_goes_on(long_study: Path, tmp_path: Path)
 
 def test_several_processes_that_are_killed_go_on(long_study: Path, tmp_path: Path) -> None:
     root = tmp_path / "runs" / "tiny"
-    flags = [str(long_study), "-o", str(tmp_path / "runs"), "--jobs", "2"]
-    command = [sys.executable, "-m", "thinresnet", "study", "run", *flags]
+    flags = [str(long_study), "-o", str(tmp_path / "runs")]
+    command = [sys.executable, "-m", "thinresnet", "study", "run", *flags, "--jobs", "2"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         until(lambda: process.poll() is not None or len({path.parent for path in root.glob("*/checkpoints/*.pt")}) > 1)
         process.kill()
     assert process.returncode == -signal.SIGKILL
     for name in root.glob("*/checkpoints/.lock"):  # the trainings save themselves before they follow
         filelock.FileLock(name).acquire(timeout=60).lock.release()
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    done = study("run", *flags)  # in this process: three more that import torch take longer than all that is trained
+    assert done.exit_code == 0, done.stderr
     results = [Result.read(stage(root, f"-s{seed}-")) for seed in (1, 2)]
     assert [result.epochs for result in results] == [12, 12]
     assert max(result.sessions for result in results) == 2

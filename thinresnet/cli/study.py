@@ -93,6 +93,13 @@ def run_verb(
         raise typer.Exit(1)
 
 
+def _workers_here(jobs: int, gpus_per_stage: int) -> Workers:
+    from thinresnet.studies.running import Processes, ThisProcess
+
+    alone = jobs == 1 and gpus_per_stage == 1
+    return ThisProcess() if alone else Processes(jobs, gpus_per_stage=gpus_per_stage)
+
+
 def _refuse_elsewhere(context: typer.Context, on: str) -> None:
     """Options of the other place."""
     if on == "ray":
@@ -101,13 +108,6 @@ def _refuse_elsewhere(context: typer.Context, on: str) -> None:
     else:
         why = "--jobs sets how many stages run at a time here"
         refuse_idle(context, "without --on ray", why, these=("address", "cpus", "gpus"))
-
-
-def _workers_here(jobs: int, gpus_per_stage: int) -> Workers:
-    from thinresnet.studies.running import Processes, ThisProcess
-
-    alone = jobs == 1 and gpus_per_stage == 1
-    return ThisProcess() if alone else Processes(jobs, gpus_per_stage=gpus_per_stage)
 
 
 @contextmanager
