@@ -12,9 +12,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import filelock
 import pytest
@@ -334,6 +334,29 @@ def test_several_processes_that_are_killed_go_on(long_study: Path, tmp_path: Pat
     results = [Result.read(stage(root, f"-s{seed}-")) for seed in (1, 2)]
     assert [result.epochs for result in results] == [12, 12]
     assert max(result.sessions for result in results) == 2
+
+
+class _AtOnce:
+    """A timer whose time has come."""
+
+    seconds: ClassVar[list[float]] = []
+
+    def __init__(self, seconds: float, call: Callable[..., object], args: Sequence[object]) -> None:
+        self.seconds.append(seconds)
+        self._call = lambda: call(*args)
+
+    def start(self) -> None:
+        self._call()
+
+    def cancel(self) -> None:
+        """There is nothing left to cancel."""
+
+
+def test_minutes_end_a_run_in_time(long_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "Timer", _AtOnce)
+    done = study("run", long_study, "-o", tmp_path / "runs", "--minutes", "9")
+    assert (done.exit_code, _AtOnce.seconds) == (75, [480.0])  # a minute is left to save in
+    assert "the same command" in done.stderr
 
 
 def test_what_is_not_finetuned_is_the_cut_network(tmp_path: Path) -> None:
