@@ -56,6 +56,7 @@ _CLAIM = re.compile(r"(?P<name>[^:]{1,60}):(?P<top1>[0-9.]+)%?@(?P<cost>\S+)")
 _PLACES = ((-7, -6, "right"), (8, 8, "left"), (0, -11, "center"), (0, 15, "center"))
 _LETTER, _LINE = 5.4, 11
 _LONGEST_NAME = 26
+_NAME = re.compile(r", | \(")  # what follows is how it was set or trained
 
 
 @dataclass(frozen=True)
@@ -338,7 +339,12 @@ def _names(figure: Figure, frame: _Frame, x: alt.X, y: alt.Y) -> list[alt.Chart]
     if figure.labels:
         best = sorted(figure.published, key=lambda each: math.inf if each[0].gap is None else -each[0].gap)
         said += [
-            (cost, float(each.entry.top1 or 0), each.entry.method[:_LONGEST_NAME], FAMILY_MARKS[each.entry.family][1])
+            (
+                cost,
+                float(each.entry.top1 or 0),
+                _NAME.split(each.entry.method)[0][:_LONGEST_NAME],
+                FAMILY_MARKS[each.entry.family][1],
+            )
             for each, cost in best
         ]
     places = place_labels([(*frame.pixel(cost, top1), label) for cost, top1, label, _ in said])
