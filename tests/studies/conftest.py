@@ -5,17 +5,21 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from thinresnet import public_weights
 from thinresnet import recipe as recipes
-from thinresnet.networks import Cost, Network, count, parse_network, read_network, scale
+from thinresnet.networks import Cost, Network, build, count, describe, parse_network, read_network, scale
 from thinresnet.pruning.record import PruningRecord
 from thinresnet.result import Result, Score
+from thinresnet.studies import api
 from thinresnet.studies.graph import StudyGraph
 from thinresnet.studies.graphs import read_graphs
-from thinresnet.studies.stages import Guide, Prune, Source, Stage, Train
+from thinresnet.studies.stages import Guide, Measure, Prune, Source, Stage, Train
 from thinresnet.studies.store import Store
 
 IMAGES = 1437 - 144  # of the embedded data, a tenth held out
@@ -40,6 +44,7 @@ CORRECT = {
     "finetuned": (300, 302),
     "scratch-e": (326, 329),
     "guided": (334, 338),
+    "measured": (310, 312),
 }
 TEACHER = {"name": "resnet20_cifar dense", "alpha": 0.9, "temperature": 4.0}
 Made = tuple[StudyGraph, Store]
@@ -71,7 +76,7 @@ def finish(graph: StudyGraph, tmp_path: Path) -> Callable[..., Made]:
 
 def _do(store: Store, stage: Stage, kept: int) -> dict[str, str]:
     folder = store.folder(stage)
-    if isinstance(stage, Train):
+    if isinstance(stage, (Train, Measure)):
         given = stage.network
         network = read_network(store.path(given)) if isinstance(given, Source) else given
         right = next(counts for name, counts in CORRECT.items() if name in stage.name)[stage.seed - 1]
@@ -112,7 +117,7 @@ def _write_pruning(folder: Path, stage: Prune) -> None:
         seed=stage.seed, parent={}, dataset="digits", recipe_hash=None, holdout=0.1, macs=1, params=1, parent_macs=1,
         parent_params=1, dense_macs=1, dense_params=1, masked=False, channels={}, kept={}, locked={}, layers={},
         groups={}, notes={}, images_at={"8": 500 * stage.seed}, images_seen=500 * stage.seed, updates=0,
-        training_macs=7_000 * stage.seed, seconds=1.0, holdout_before=None, holdout_pruned=None, parent_run=None,
+        training_macs=7_000_000 * stage.seed, seconds=1.0, holdout_before=None, holdout_pruned=None, parent_run=None,
         device="a machine", git_commit=None, git_clean=None, versions={}, command=None, finished="2020-01-01T00:01",
     ).write(folder)  # fmt: skip
 
@@ -126,17 +131,18 @@ def _counted(text: str) -> Cost:
     return count(parse_network(text))
 
 
-def _write_run(folder: Path, stage: Train, network: Network, right: int) -> None:
+def _write_run(folder: Path, stage: Train | Measure, network: Network, right: int) -> None:
     cost, dense = _cost(network), _cost(scale(network.arch, input_size=network.input_size, **network.kwargs))
-    tuned = "weights" in stage.inputs
-    epochs = 1 if tuned else 2
+    measured = isinstance(stage, Measure)
+    tuned = "weights" in stage.inputs or measured
+    epochs = 0 if measured else 1 if tuned else 2
     recipe = recipes.load("digits", {"seed": stage.seed, "epochs": 2, "warmup_epochs": 0})
     result = Result(
         run=folder.name, folder=folder, arch=network.arch, arch_kwargs=dict(network.kwargs), shape=stage.shape,
         network_sha256=network.sha256, dataset="digits", classes=10, images_train=IMAGES, images_holdout=144,
         images_test=360, train_resolution=8, test_resolution=8, macs=cost.macs, params=cost.params,
         activations=cost.activations, macs_train=cost.macs, dense_macs=dense.macs, dense_params=dense.params,
-        training_macs=3 * cost.macs * IMAGES * epochs, epochs=epochs, updates=1, images_seen=IMAGES * epochs,
+        training_macs=3 * cost.macs * IMAGES * epochs, epochs=epochs, updates=epochs, images_seen=IMAGES * epochs,
         batch_size=128, test=Score(360, right, 355, 0.5), test_ema=None, holdout=Score(144, 129, 144, 0.5),
         holdout_ema=None, seed=stage.seed, recipe=stage.recipe_name, recipe_hash=recipe.hash,
         initial_checkpoint={"path": "x", "sha256": "y"} if tuned else None, weights_sha256="ab" * 32,
@@ -154,3 +160,74 @@ def _write_run(folder: Path, stage: Train, network: Network, right: int) -> None
     }  # fmt: skip
     (folder / "metrics.csv").write_text(f"{','.join(last)}\n{','.join(map(repr, last.values()))}\n")
     (folder / "model.safetensors").write_bytes(b"weights")
+
+
+# Studies that begin with public weights: tiny files stand for the authors'.
+
+PUBLIC_STUDY = """
+study: public
+arch: thinresnet20-w4
+dataset: digits
+classes: 10
+input_size: [3, 8, 8]
+recipes: {adapted: {recipe: digits, epochs: 1, warmup_epochs: 0, weights: thinresnet20-w4}}
+finetune: [{epochs: 1, label: short}, {epochs: 2, label: long, budgets: [thinresnet20-w3]}]
+budgets: [like: thinresnet20-w3]
+methods: [l1, {method: random, vary: pruning}]
+protocols: [dense, scaled-public, prune-finetune]
+vary: finetuning
+folder: shared
+seeds: [0, 1]
+measure: {runs: 3}
+"""
+
+
+def _authors_file(folder: Path, name: str, seed: int) -> public_weights.PublicWeights:
+    """A tiny file as the authors name their weights, and what the table would say of it."""
+    state = build(describe(name, num_classes=10), seed=seed).state_dict()
+    theirs = {
+        key.replace("conv1.", "embed.0.", 1)
+        if key.startswith("conv1.")
+        else key.replace("bn1.", "embed.1.", 1)
+        if key.startswith("bn1.")
+        else key: value
+        for key, value in state.items()
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.pt"
+    torch.save(theirs, path)
+    known = public_weights.find("thinresnet20-w4", "cifar10")
+    return replace(known, network=name, path=f"models/{path.name}", git_blob=public_weights.git_hash(path))
+
+
+@pytest.fixture(scope="session")
+def _made_weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[public_weights.PublicWeights, ...]]:
+    folder = tmp_path_factory.mktemp("weights")
+    return folder, tuple(_authors_file(folder / "below", f"thinresnet20-w{width}", seed=width) for width in (3, 4))
+
+
+@pytest.fixture
+def weights(
+    _made_weights: tuple[Path, tuple[public_weights.PublicWeights, ...]], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A folder with files of two widths, which the table knows while the test runs."""
+    folder, known = _made_weights
+    monkeypatch.setattr(public_weights, "every", lambda: known)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def public(
+    _made_weights: tuple[Path, tuple[public_weights.PublicWeights, ...]], tmp_path_factory: pytest.TempPathFactory
+) -> Made:
+    """`PUBLIC_STUDY`, run; its tests ask for `weights` too."""
+    folder, known = _made_weights
+    here = tmp_path_factory.mktemp("public")
+    (here / "study.yaml").write_text(PUBLIC_STUDY, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(public_weights, "every", lambda: known)
+        (graph,) = read_graphs(here / "study.yaml", weights_dir=str(folder))
+        assert api.run(graph, here / "runs", progress=False) == {}
+        store = Store(here / "runs" / "shared")
+        assert all(store.finished(stage) for stage in graph.stages.values())
+    return graph, store

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console, RenderableType
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bars
-from rich.table import Table
-from rich.text import Text
 
 from thinresnet.progress import Progress, Tenths
+
+if TYPE_CHECKING:  # rich is imported when something is drawn: JSON and plain lines do not wait for it
+    from rich.console import Console
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -44,11 +34,13 @@ def say(text: str = "", *, style: str | None = None) -> None:
 
 def note(text: str) -> None:
     """Print a line to standard error: what a program that reads the output must not meet."""
-    console(stderr=True).print(text, markup=False, soft_wrap=True)
+    print(text, file=sys.stderr)
 
 
 def console(*, stderr: bool = False) -> Console:
     """The terminal; a file or a pipe, which has no width of its own, is wide enough for any table (COLUMNS decides)."""
+    from rich.console import Console
+
     found = Console(stderr=stderr, highlight=False)
     if not found.is_terminal and "COLUMNS" not in os.environ:
         found.width = _COLUMNS_OF_A_FILE
@@ -59,6 +51,8 @@ def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None, left: int = 1
 ) -> None:
     """Print rows under their columns: the first `left` columns hold words, the others figures, which are never cut."""
+    from rich.table import Table
+
     table = Table(box=None, padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
         words = index < left
@@ -90,17 +84,6 @@ def status(text: str) -> Iterator[None]:
         yield
 
 
-class _OfKnownTotal(ProgressColumn):
-    """A column that is empty as long as nobody knows how much there is to do."""
-
-    def __init__(self, column: ProgressColumn) -> None:
-        super().__init__()
-        self._column = column
-
-    def render(self, task: Task) -> RenderableType:
-        return Text() if task.total is None else self._column(task)
-
-
 @contextmanager
 def progress(begins: str) -> Iterator[Progress]:
     """Shows how far work is, told as (what, done, total): bars in a terminal, a line every tenth elsewhere.
@@ -111,19 +94,8 @@ def progress(begins: str) -> Iterator[Progress]:
     if not errors.is_terminal:
         yield Tenths(note)
         return
-    columns = [_OfKnownTotal(each) for each in (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())]
-    with Bars(SpinnerColumn(), TextColumn("{task.description}"), *columns, console=errors, transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
-        totals: dict[str, int] = {}
+    from thinresnet.cli.bars import bars
 
-        def show(what: str, done: int, total: int) -> None:
-            for other in [name for name, its_total in totals.items() if not its_total and name != what]:
-                bars.remove_task(tasks.pop(other))
-                del totals[other]
-            if what not in tasks:
-                tasks[what] = bars.add_task(what if total else f"{what}…", total=total or None)
-            totals[what] = total
-            bars.update(tasks[what], completed=done, total=total or None)
-
+    with bars(errors) as show:
         show(begins, 0, 0)
         yield show

@@ -23,7 +23,18 @@ AXES = {
     "accuracy-latency": ("latency", "latency, share of the dense network's, measured in turns with it"),
 }
 _MOST_LABELS = 12  # a panel; of more points only the telling ones are named
-_SHAPES = ["triangle-down", "square", "circle", "diamond", "cross", "triangle-up", "triangle-right", "triangle-left"]
+_STAR = "M0,-1L.23,-.31L.95,-.31L.36,.12L.59,.81L0,.38L-.59,.81L-.36,.12L-.95,-.31L-.23,-.31Z"
+_SHAPES = [
+    "triangle-down",
+    "square",
+    "circle",
+    "diamond",
+    "cross",
+    "triangle-up",
+    "triangle-right",
+    "triangle-left",
+    _STAR,
+]
 _WIDTH, _HEIGHT, _STEP = 620, 420, 19
 _MARGIN = 24.0  # pixels around the data
 _PLAIN, _PLAIN_COLOUR = "plain scaling", "#555555"  # of the legend: what no method found

@@ -6,13 +6,14 @@ import os
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
-from accelerate.utils import broadcast
+from accelerate.state import AcceleratorState, GradientState, PartialState
+from accelerate.utils import broadcast, reduce
 from torch import nn
 
 from thinresnet.errors import InputError
 from thinresnet.recipe import Recipe
 from thinresnet.training.memory import keep_freed_memory
+from thinresnet.training.preparing import check_backend
 from thinresnet.training.tracking import trackers
 
 _PRECISION = {"float16": "fp16", "bfloat16": "bf16"}
@@ -21,6 +22,7 @@ _PRECISION = {"float16": "fp16", "bfloat16": "bf16"}
 def start_accelerator(recipe: Recipe) -> Accelerator:
     """One accelerator for one run; what cannot be started is refused in one line."""
     _check_devices()
+    check_backend(recipe)
     log_with = trackers(recipe)
     # accelerate keeps its state for a whole process; a second run in it may have another precision.
     AcceleratorState._reset_state()
@@ -60,6 +62,13 @@ def _check_devices() -> None:
         )
 
 
+def end_processes() -> None:
+    """Let go of the other processes, once there is nothing more to say to them."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+        PartialState._reset_state()  # what is started next in this process meets anew
+
+
 def largest(accelerator: Accelerator, values: list[int]) -> list[int]:
     """Element by element the largest value over all processes: how they agree on when to stop or save."""
     if accelerator.num_processes == 1:
@@ -81,6 +90,17 @@ def share_buffers(accelerator: Accelerator, model: nn.Module) -> None:
     if accelerator.num_processes > 1:
         for buffer in model.buffers():
             buffer.copy_(broadcast(buffer))
+
+
+def average_buffers(accelerator: Accelerator, model: nn.Module) -> None:
+    """Give every process the mean of all processes' batch-norm statistics, as timm does at the end of an epoch.
+
+    Before the next update they are the same again, so that a run that is resumed within an epoch is the same run.
+    """
+    if accelerator.num_processes > 1:
+        for buffer in model.buffers():
+            if buffer.is_floating_point():
+                buffer.copy_(reduce(buffer, "mean"))
 
 
 def _first_line(error: Exception) -> str:

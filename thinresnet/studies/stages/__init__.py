@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from thinresnet.studies.stages.imported import Import
 from thinresnet.studies.stages.mask import Mask
+from thinresnet.studies.stages.measure import Measure
 from thinresnet.studies.stages.prune import Prune
 from thinresnet.studies.stages.shape import Guide, Rescale, Rewind
 from thinresnet.studies.stages.stage import CostPoint, Source, Stage
@@ -12,7 +14,9 @@ from thinresnet.studies.stages.train import Train
 __all__ = [
     "CostPoint",
     "Guide",
+    "Import",
     "Mask",
+    "Measure",
     "Prune",
     "Rescale",
     "Rewind",

@@ -19,9 +19,11 @@ DEFAULTS: dict[str, Mapping[str, Any]] = {
         "latency_table_sha256": None,
         "revision": 1,
     },
+    "import": {},
     "rescale": {},
     "guide": {},
     "rewind": {},
     "mask": {},
+    "measure": {"holdout": 0.0, "total_macs": None},
     "time": {"batch_size": 1, "runs": 20},
 }  # fmt: skip

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
 
+from thinresnet.errors import InputError
 from thinresnet.network import Network
 from thinresnet.networks import count, read_network
 from thinresnet.pruning.record import read_pruning
@@ -25,6 +26,7 @@ class Train(Stage):
     """A training. With masks among the weights that it begins with, what they set to zero stays zero."""
 
     kind: ClassVar[str] = "train"
+    is_shared: ClassVar[bool] = True
 
     recipe: Recipe
     recipe_name: str
@@ -40,6 +42,7 @@ class Train(Stage):
     equal_macs: int | None = None  # Scratch-B: as much computation as a network of so many MACs takes
     most_times: int | None = None  # Scratch-B: at most so many times the recipe's epochs
     total_macs: int | None = None  # of all training from the beginning: what is left of it is used
+    processes: int = undecided(default=1)  # that split the batch
     macs: int = undecided()  # of the network, at most
     # MACs of a training image, as a share of those at the network's own size.
     size_share: Fraction = field(default=Fraction(1), metadata={"decides": False})
@@ -70,6 +73,13 @@ class Train(Stage):
             passes += self.teacher.stage.macs
         return passes * size_share * images_an_epoch(self.recipe, self.images, self.holdout)
 
+    def shared_by(self, processes: int) -> Train:
+        """The same training with the batch split: its updates have as many images, and its rates are the same."""
+        batch = self.recipe.batch_size
+        if batch % processes:
+            raise InputError(f"{self.name}: batches of {batch} images cannot be split over {processes} processes")
+        return replace(self, processes=processes)
+
     def spent(self, folder: Path) -> int:
         """What the run's result says."""
         return Result.read(folder).training_macs
@@ -85,7 +95,7 @@ class Train(Stage):
             epoch = self._epoch_macs(count(network).macs, size_share(recipe, network))
             recipe = over_epochs(recipe, epochs_left(self.total_macs, _spent_before(inputs), epoch))
         train(
-            recipe,
+            recipe.replace(batch_size=recipe.batch_size // self.processes),
             network,
             recipe_name=self.recipe_name,
             shape=self.shape,
