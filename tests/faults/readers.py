@@ -52,7 +52,7 @@ from thinresnet.studies.hashes import FolderHashes
 from thinresnet.studies.store import Store
 from thinresnet.training import checkpoint, plot
 from thinresnet.training.data.beton_writing import Encoding
-from thinresnet.training.data.datasets import read_image
+from thinresnet.training.data.images import read_image
 from thinresnet.training.data.info import describe_beton, write_betons
 from thinresnet.training.run import read_settings
 

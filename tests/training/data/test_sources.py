@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import pickle
@@ -20,7 +21,7 @@ from tests.conftest import optional_part
 from thinresnet.errors import InputError
 from thinresnet.progress import silent
 from thinresnet.recipe import Recipe
-from thinresnet.training.data import open_data
+from thinresnet.training.data import open_data, sources
 from thinresnet.training.data.datasets import Dataset, open_dataset, open_test
 from thinresnet.training.data.memory import decode
 
@@ -142,6 +143,52 @@ def test_what_is_wrong_with_a_tar_file_is_said(tars: tuple[Path, Path], tmp_path
         found.read(15)
 
 
+def header(name: str, size: bytes = b"", pax: dict[str, str] | None = None) -> bytes:
+    """The header of a member, of a size that no archiver writes."""
+    member = tarfile.TarInfo(name)
+    if pax:
+        member.pax_headers = pax
+        return member.tobuf(tarfile.PAX_FORMAT)
+    content = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    content[124:136], content[148:156] = size, b" " * 8
+    content[148:156] = b"%06o\0 " % sum(content)
+    return bytes(content)
+
+
+def number(value: int) -> bytes:
+    """A size as archives have those beyond 8 GiB: 12 bytes, the first of which is no digit."""
+    return (value % (1 << 96) if value < 0 else value | (0x80 << 88)).to_bytes(12, "big")
+
+
+HOSTILE_MEMBERS = {
+    "of negative size, which Python reads for ever": header("a/y.png", number(-512)),
+    "of a size beyond all files": header("a/y.png", number(2**70)),
+    "of a size beyond this file": header("a/y.png", number(2**40)),
+    "with a damaged header": header("a/y.png", b"0" * 11 + b"\0").replace(b"a/y", b"a/z"),
+    "with half a header": header("a/y.png", b"0" * 11 + b"\0")[:200],
+    "with holes at no number": header("a/y.png", pax={"GNU.sparse.map": "1,x"}),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE_MEMBERS)
+def test_a_hostile_archive_is_one_line_and_nothing_of_it_is_passed_over(what: str, tmp_path: Path) -> None:
+    picture = jpeg()
+    good = header("a/x.png", b"%011o\0" % len(picture)) + picture + bytes(-len(picture) % 512)
+    end = b"" if "half" in what else bytes(1024)
+    (tmp_path / "train.tar").write_bytes(good + HOSTILE_MEMBERS[what] + end)
+    assert "train.tar: not an uncompressed tar file" in said(tmp_path)
+    (tmp_path / "x.tar").write_bytes((tmp_path / "train.tar").read_bytes())
+    with pytest.raises(InputError, match=r"x\.tar: not an uncompressed tar file \("):
+        list(sources._samples(tmp_path / "x.tar", 0, (".png",), None))
+    assert tarfile.TarFile.tarinfo is tarfile.TarInfo
+
+
+def test_a_compressed_archive_is_not_decompressed(tars: tuple[Path, Path]) -> None:
+    file = tars[1] / "train.tar"
+    file.write_bytes(gzip.compress(file.read_bytes()))
+    assert "train.tar: not an uncompressed tar file of images" in said(tars[1])
+
+
 def test_timm_s_pickled_list_of_a_tar_file_is_not_read(tars: tuple[Path, Path]) -> None:
     cached = tars[1] / "_train_tarinfos.pickle"
     cached.write_bytes(b"no pickle")
@@ -236,6 +283,10 @@ def test_what_is_wrong_with_shards_is_said(shards: tuple[Path, Path], tmp_path: 
     assert f"{one}/0.cls: does not hold an integer" in said(root, **wds)
     pack(one, [("0.jpg", jpeg()), ("0.cls", b"-1")])
     assert "holds the class -1" in said(root, **wds)
+    for value in (b"1e999", b"1.5", b"true", b"NaN", b"[" * 9999):
+        pack(one, [("0.jpg", jpeg()), ("0.json", b'{"answer": %s}' % value)])
+        assert "does not hold an integer under 'answer'" in said(root, target_key="answer", **wds)
+    assert "names over 100,000 shards" in said(root, dataset="wds/", train_split="x-{0..99999999999}.tar")
     one.write_bytes(b"x" * 2000)
     assert f"{one}: not an uncompressed tar file" in said(root, **wds)
     info = json.loads((root / "_info.json").read_text())

@@ -11,7 +11,9 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +35,8 @@ Split = tuple[tuple[str, ...], Images]
 
 _MOST_CLASSES = 10**6
 _LARGEST_SIDECAR_BYTES = 2**20
+_MOST_SHARDS = 100_000
+_SPAN = re.compile(r"\{(-?\d+)\.\.(-?\d+)")
 STREAMS = {
     "hfids": "use hfds/ instead of hfids/: the same images, read by index",
     "tfds": "save its images as class folders (docs/training.md, Data, has the lines), or use its copy on Hugging Face",
@@ -123,7 +127,10 @@ class InTable:
 
     def encoded(self, index: int) -> bytes:
         """The bytes of an image file."""
-        return bytes(self.reader[index][0].read())
+        try:
+            return bytes(self.reader[index][0].read())
+        except Exception as error:  # of three libraries
+            raise InputError(f"{self.where(index)}: holds no image that can be read ({_reason(error)})") from None
 
     def read(self, index: int) -> Image.Image:
         """One image in RGB."""
@@ -146,13 +153,10 @@ def open_beton_split(path: Path) -> Split:
 
 def open_tar(path: Path) -> Split:
     """The images of a tar file by timm's reader: the class is the folder in it, or the tar file in the tar file."""
-    check_regular(path)
-    try:
-        with _all_suffixes():
-            # Without its cache of what is in large files, which is a pickle beside them.
-            reader = create_reader("", root=str(path), cache_tarinfo=False)
-    except (tarfile.TarError, ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: not an uncompressed tar file of images ({_reason(error)})") from None
+    with _archive(path, "tar file of images"), _all_suffixes():
+        tarfile.open(path, "r:").close()  # timm would decompress it, however much comes out
+        # Without its cache of what is in large files, which is a pickle beside them.
+        reader = create_reader("", root=str(path), cache_tarinfo=False)
     kept = [
         (sample, int(target))
         for sample, target in zip(reader.samples, reader.targets, strict=True)
@@ -182,6 +186,7 @@ def open_shards(root: str | None, name: str, split: str, input_key: str | None, 
             check_regular(folder / info)
             if (folder / info).stat().st_size > LARGEST_JSON_BYTES:
                 raise InputError(f"{folder / info}: larger than {LARGEST_JSON_BYTES:,} bytes")
+    _check_count(split)
     keys = {"input_key": input_key, "target_key": target_key}
     reader = _reader("wds/" + name, "webdataset", split, root=str(folder), **keys)
     files = [folder / shard for shard in reader.split_info.filenames]
@@ -202,6 +207,17 @@ def open_shards(root: str | None, name: str, split: str, input_key: str | None, 
     )  # fmt: skip
     numbers = _labels(targets, str(folder))
     return _numbered(numbers), Images(numbers, source=packed)
+
+
+def _check_count(split: str) -> None:
+    """Refuse names of more shards than anybody has: all of them would be listed."""
+    count = 1.0
+    for first, last in _SPAN.findall(split):
+        count *= abs(float(last) - float(first)) + 1
+    if not count <= _MOST_SHARDS:
+        raise InputError(
+            f"the split {split[:80]!r} names more than {_MOST_SHARDS:,} shards; give the first and the last"
+        )
 
 
 def open_table(name: str, split: str, root: str | None, input_key: str | None, target_key: str | None) -> Split:
@@ -240,6 +256,38 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
+class _Strict(tarfile.TarInfo):
+    """Members of which nothing is passed over: Python takes a damaged header for the end of the archive.
+
+    Where a size is negative, Pythons of before August 2025 read the same member for ever (CVE-2025-8194).
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> tarfile.TarInfo:
+        try:
+            found = super().frombuf(buf, encoding, errors)
+        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:
+            raise tarfile.ReadError(f"damaged: {error}") from None
+        if found.size < 0:
+            raise tarfile.ReadError("damaged: a member of negative size")
+        return found
+
+
+@contextmanager
+def _archive(path: Path, what: str) -> Iterator[None]:
+    """Tar files are read to their end; what is wrong with this one becomes one line."""
+    check_regular(path)
+    before, tarfile.TarFile.tarinfo = tarfile.TarFile.tarinfo, _Strict
+    try:
+        yield
+    except InputError:
+        raise
+    except (tarfile.TarError, ValueError, OSError, EOFError, OverflowError) as error:
+        raise InputError(f"{path}: not an uncompressed {what} ({_reason(error)})") from None
+    finally:
+        tarfile.TarFile.tarinfo = before
+
+
 @contextmanager
 def _all_suffixes() -> Iterator[None]:
     """timm's readers look for PNG and JPEG alone."""
@@ -257,7 +305,7 @@ def _check_members(
     if not members:
         raise InputError(f"{path}: a tar file without images ({' '.join(suffixes)})")
     if len(set(names)) != len(names):
-        twice = next(name for number, name in enumerate(names) if name in names[:number])
+        twice = next(name for name, times in Counter(names).items() if times > 1)
         raise InputError(f"{path}/{twice}: stands twice in the archive; make it anew")
     sparse = [name for member, name in zip(members, names, strict=True) if member.issparse()]
     if sparse:
@@ -270,23 +318,19 @@ def _samples(
     """(shard, member, class) of a shard, in its order: a sample is what has the same name before the first dot."""
     images: dict[str, tarfile.TarInfo] = {}
     targets: dict[str, int] = {}
-    check_regular(file)
-    try:
-        with tarfile.open(file, "r:") as archive:
-            for member in archive:
-                folder, _, name = member.name.rpartition("/")
-                key, _, ending = name.partition(".")
-                key = f"{folder}/{key}"
-                if not member.isfile() or name.startswith("."):
-                    continue
-                if f".{ending.lower()}" in suffixes:
-                    if key in images:
-                        raise InputError(f"{file}/{member.name}: a second image of its sample; name one --input-key")
-                    images[key] = member
-                elif ending == ("json" if label else "cls"):
-                    targets[key] = _target(archive, member, label, f"{file}/{member.name}")
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise InputError(f"{file}: not an uncompressed tar file ({_reason(error)})") from None
+    with _archive(file, "tar file"), tarfile.open(file, "r:") as archive:
+        for member in archive:
+            folder, _, name = member.name.rpartition("/")
+            key, _, ending = name.partition(".")
+            key = f"{folder}/{key}"
+            if not member.isfile() or name.startswith("."):
+                continue
+            if f".{ending.lower()}" in suffixes:
+                if key in images:
+                    raise InputError(f"{file}/{member.name}: a second image of its sample; name one --input-key")
+                images[key] = member
+            elif ending == ("json" if label else "cls"):
+                targets[key] = _target(archive, member, label, f"{file}/{member.name}")
     _check_members(file, list(images.values()), [member.name for member in images.values()], suffixes)
     without = [member.name for key, member in images.items() if key not in targets]
     if without:
@@ -300,8 +344,12 @@ def _target(archive: tarfile.TarFile, member: tarfile.TarInfo, label: Any, where
     assert content is not None, "it is a file"
     text = content.read(_LARGEST_SIDECAR_BYTES)
     try:
-        return int(json.loads(text)[label]) if label else int(text)
-    except (ValueError, TypeError, KeyError, RecursionError):
+        found = json.loads(text)[label] if label else int(text)
+        number = int(found)
+        if isinstance(found, bool) or (isinstance(found, float) and found != number):
+            raise ValueError
+        return number
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         wanted = f"an integer under {label!r}" if label else "an integer"
         raise InputError(f"{where}: does not hold {wanted}, the number of a class") from None
 
