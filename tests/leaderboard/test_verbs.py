@@ -112,7 +112,7 @@ def test_several_networks_have_a_panel_each_and_names_where_there_is_room(judged
     file, data = tmp_path / "panels.svg", tmp_path / "panels.csv"
     said("figure", "-o", file, "--board", judged, "--arch", "resnet50", "--arch", "resnet50", "--labels", "--csv", data)
     drawn = file.read_text("utf-8")
-    assert drawn.count("resnet50 on imagenet") == 2
+    assert drawn.count(">resnet50 on imagenet</text>") == 2
     assert ">HRank</text>" in drawn
     rows = data.read_text().splitlines()
     assert rows[0].startswith("arch,what,id")

@@ -42,7 +42,7 @@ def test_labels_of_points_in_one_place_do_not_hide_one_another() -> None:
 
 def test_a_label_without_a_place_is_left_out_and_the_first_have_the_first_choice() -> None:
     points = [(100.0, 70.0)] * 60
-    x = Axis.around([90.0, 110.0], 200, margin=(24, 24))
+    x = Axis.around([90.0, 110.0], 400, margin=(24, 24))
     y = Axis.around([69.0, 71.0], 120, margin=(24, 24), downwards=True)
     placed = labels_placed(points, ["a label of some length"] * 59 + [""], x, y)
     boxes = [box for box in placed if box is not None]
