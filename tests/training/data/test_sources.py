@@ -176,6 +176,7 @@ def test_a_hostile_archive_is_one_line_and_nothing_of_it_is_passed_over(what: st
     good = header("a/x.png", b"%011o\0" % len(picture)) + picture + bytes(-len(picture) % 512)
     end = b"" if "half" in what else bytes(1024)
     (tmp_path / "train.tar").write_bytes(good + HOSTILE_MEMBERS[what] + end)
+    (tmp_path / "val.tar").write_bytes(good + bytes(1024))
     assert "train.tar: not an uncompressed tar file" in said(tmp_path)
     (tmp_path / "x.tar").write_bytes((tmp_path / "train.tar").read_bytes())
     with pytest.raises(InputError, match=r"x\.tar: not an uncompressed tar file \("):
@@ -286,7 +287,7 @@ def test_what_is_wrong_with_shards_is_said(shards: tuple[Path, Path], tmp_path: 
     for value in (b"1e999", b"1.5", b"true", b"NaN", b"[" * 9999):
         pack(one, [("0.jpg", jpeg()), ("0.json", b'{"answer": %s}' % value)])
         assert "does not hold an integer under 'answer'" in said(root, target_key="answer", **wds)
-    assert "names over 100,000 shards" in said(root, dataset="wds/", train_split="x-{0..99999999999}.tar")
+    assert "names more than 100,000 shards" in said(root, dataset="wds/", train_split="x-{0..99999999999}.tar")
     one.write_bytes(b"x" * 2000)
     assert f"{one}: not an uncompressed tar file" in said(root, **wds)
     info = json.loads((root / "_info.json").read_text())

@@ -230,6 +230,8 @@ def open_table(name: str, split: str, root: str | None, input_key: str | None, t
         raise InputError(
             f"{name}: no column {reader.label_key} ({_reason(error)}); name it with --target-key"
         ) from None
+    if reader.image_key not in (columns := reader.dataset.column_names):
+        raise InputError(f"{name}: no column {reader.image_key} ({', '.join(columns)}); name it with --input-key")
     numbers = _labels(column, name)
     classes = tuple(sorted(reader.class_to_idx, key=reader.class_to_idx.__getitem__)) or _numbered(numbers)
     if len(numbers) and numbers.max() >= len(classes):
