@@ -169,7 +169,7 @@ def _accept_verb(words: list[str]) -> None:
     if hasattr(verb, "commands"):
         verb, rest = verb.commands[rest[0]], rest[1:]
     given = verb.make_context(arguments[0], list(rest)).params
-    if arguments[0] == "study":
+    if "file" in given and arguments[0] == "study":
         assert read_studies(Path(str(given["file"])), protocols=tuple(PROTOCOLS))
     if arguments[0] == "prune":
         settings = dict(pair.split("=", 1) for pair in given["settings"] or ())

@@ -40,7 +40,7 @@ RECIPE_DEFAULTS: Mapping[str, Any] = {
     "lr_cycle_limit": 1, "lr_k_decay": 1.0, "no_aug": False, "train_crop_mode": None, "vflip": 0.0,
     "color_jitter_prob": None, "grayscale_prob": None, "gaussian_blur_prob": None, "aug_splits": 0, "resplit": False,
     "cutmix_minmax": None, "bce_sum": False, "bce_pos_weight": None, "jsd_loss": False, "task_loss_weight": None,
-    "distill_loss_weight": None,
+    "distill_loss_weight": None, "input_key": None, "target_key": None,
 }  # fmt: skip
 # Of the facts about a run beside its network and its recipe, those that have a default.
 RUN_DEFAULTS: Mapping[str, Any] = {

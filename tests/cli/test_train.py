@@ -136,6 +136,7 @@ def test_flags_are_spelled_as_timm_spells_them() -> None:
     assert recipe.model_kwargs == {"depths": (1, 1, 2), "shortcut": "B"}
     assert recipe.distill_temperature == 2.0
     assert command.read_flags(["--torchcompile", "eager"])[1].torchcompile == "eager"
+    assert command.read_flags(["--crop-padding", "0", "--no-aug", "--no-no-aug"])[1].no_aug is False
     network, _ = chosen("--model-kwargs", "depths=[1,1,2]")
     assert network.kwargs["depths"] == [1, 1, 2]
 

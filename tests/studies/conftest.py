@@ -178,7 +178,7 @@ protocols: [dense, scaled-public, prune-finetune]
 vary: finetuning
 folder: shared
 seeds: [0, 1]
-measure: {runs: 1}
+measure: {runs: 3}
 """
 
 

@@ -23,10 +23,8 @@ from thinresnet.studies.work import Work
 from thinresnet.training import Result
 
 STUDY: dict[str, Any] = {
-    "study": "tiny", "arch": "resnet20_cifar", "kwargs": {"depths": [1, 1, 1]}, "seeds": [3],
+    "study": "tiny", "arch": "resnet20_cifar", "kwargs": {"depths": [1, 1, 1]}, "seeds": [3], "protocols": ["dense"],
     "recipes": {"short": {"recipe": "digits", "epochs": 1, "warmup_epochs": 0}},
-    "methods": ["l1"], "budgets": [{"macs": "50%"}], "protocols": ["prune-finetune"], "finetune": {"epochs": 1},
-    "measure": {"batch_size": 1, "runs": 1},
 }  # fmt: skip
 
 
@@ -115,20 +113,19 @@ def test_what_one_of_several_processes_refuses_is_said_and_the_others_end() -> N
 
 
 def test_a_training_on_several_gpus_has_the_same_updates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Here two processes of a CPU, that talk by gloo: trainings are shared, pruning and timing are not."""
+    """Here two processes of a CPU, which talk by gloo."""
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(STUDY), encoding="utf-8")
     (graph,) = read_graphs(path)
     pretend(monkeypatch, "0", "1")
     assert api.run(graph, tmp_path / "runs", gpus_per_stage=2, progress=False) == {}
-    for stage in graph.stages.values():
-        if isinstance(stage, Train):
-            result = Result.read(tmp_path / "runs" / "tiny" / stage.folder)
-            batch = stage.recipe.batch_size
-            assert (result.processes, result.batch_size) == (2, batch)
-            assert result.images_seen == stage.images // batch * batch
-            assert result.updates == stage.images // batch
-    # The stages are those that one process would do: nothing of them is done again.
+    (stage,) = graph.stages.values()
+    assert isinstance(stage, Train)
+    result, batch = Result.read(tmp_path / "runs" / "tiny" / stage.folder), stage.recipe.batch_size
+    assert (result.processes, result.batch_size, result.updates) == (2, batch, stage.images // batch)
+    assert result.images_seen == stage.images // batch * batch
+    assert result.training_macs == stage.training_macs
+    # It is the stage that one process would do: nothing is done again.
     assert api.run(graph, tmp_path / "runs", progress=False) == {}
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from scipy import stats
+from typer.testing import CliRunner
 
+from thinresnet import cli
 from thinresnet.errors import InputError
 from thinresnet.result import Result
 from thinresnet.studies.evidence import INDEX, pack
@@ -20,6 +22,8 @@ from thinresnet.studies.paper.documents import stale, write_parts
 from thinresnet.studies.paper.rows import Evidence, Row, read_evidence
 from thinresnet.studies.store import Store
 from thinresnet.studies.summaries import summaries
+
+from .conftest import PUBLIC_STUDY
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -140,3 +144,24 @@ def test_every_printed_accuracy_is_what_the_committed_evidence_says() -> None:
             if len(reached) > 1:
                 known.add((f"{statistics.fmean(reached):.2f}", f"{statistics.stdev(reached):.2f}"))
     assert set(printed) <= known
+
+
+def test_from_runs_to_a_document_by_the_command_line(
+    public: tuple[StudyGraph, Store], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packed into the folder of its tier, written, checked; then stale."""
+    monkeypatch.chdir(tmp_path)
+    Path("study.yaml").write_text(PUBLIC_STUDY)
+    Path("paper.md").write_text("<!-- paper findings: begin -->\n<!-- paper findings: end -->\n")
+    runs = str(public[1].root.parent)
+    call = CliRunner().invoke
+    packed = call(cli.app, ["study", "pack", "study.yaml", "--output", runs])
+    assert "stages in baselines/evidence/laptop/public" in packed.output.replace("\n", " ")
+    options = ["--document", "paper.md", "--figures", "pictures", "--evaluations", "no"]
+    assert call(cli.app, ["study", "paper", *options]).exit_code == 0
+    assert Path("pictures/paper-macs.png").is_file()
+    assert "undecided here" in Path("paper.md").read_text()
+    assert call(cli.app, ["study", "paper", *options, "--check"]).exit_code == 0
+    Path("paper.md").write_text("<!-- paper findings: begin -->\nall holds\n<!-- paper findings: end -->\n")
+    found = call(cli.app, ["study", "paper", *options, "--check"])
+    assert "paper.md: is not what the evidence says" in str(found.exception)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,18 @@ def test_a_file_that_is_not_there_is_said_with_its_address(tmp_path: Path, weigh
     for folder, why in ((tmp_path / "empty", "none of its 0 files"), (tmp_path / "no", "no such folder")):
         failed = api.run(_graph(tmp_path, folder), tmp_path / "runs", progress=False)
         assert any(why in message for message in failed.values())
+
+
+@pytest.mark.real_weights
+def test_the_real_files_are_what_the_paper_s_study_begins_with(tmp_path: Path) -> None:
+    paper = Path(__file__).parents[2] / "baselines" / "paper.yaml"
+    found: dict[str, Import] = {}
+    for graph in read_graphs(paper, weights_dir=os.environ["THINRESNET_WEIGHTS"]):
+        found |= {stage.key: stage for stage in graph.stages.values() if isinstance(stage, Import)}
+    assert {stage.weights.network for stage in found.values()} == {
+        "resnet20_cifar", *(f"thinresnet20-w{width}" for width in (6, 8, 11, 16)),
+    }  # fmt: skip
+    for stage in found.values():
+        if stage.weights.base_width is not None:
+            stage.run({}, tmp_path / stage.folder, quiet=True)
+            assert load(tmp_path / stage.folder)[0] == stage.network

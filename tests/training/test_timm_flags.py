@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +12,12 @@ import pytest
 import timm
 import torch
 from accelerate import Accelerator
+from PIL import Image
 from safetensors.torch import load_file
+from timm.data import create_transform
 from timm.task import LogitDistillationTask
 from torch import nn
+from torchvision.transforms import InterpolationMode, TrivialAugmentWide
 
 from thinresnet import networks
 from thinresnet import recipe as recipes
@@ -105,3 +109,19 @@ def test_batch_norm_statistics_are_the_mean_of_the_processes(monkeypatch: pytest
     assert model.num_batches_tracked.item() == 0  # type: ignore[union-attr]
     average_buffers(Accelerator(cpu=True), model)
     assert model.running_mean.tolist() == [2.0, 2.5]
+
+
+def test_timm_learns_what_recipes_here_say() -> None:
+    """As its train.py does: the module is imported before the transforms are made."""
+    timm_aa = importlib.import_module("thinresnet.training.timm_aa")
+    for interpolation, expected in (("bicubic", InterpolationMode.BICUBIC), ("random", InterpolationMode.BILINEAR)):
+        made = create_transform(16, is_training=True, auto_augment="ta_wide", interpolation=interpolation)
+        (policy,) = [part for part in made.transforms if isinstance(part, TrivialAugmentWide)]
+        assert policy.interpolation == expected
+    image = Image.new("RGB", (4, 4), (200, 100, 50))
+    assert timm_aa.auto_augment.AugmentOp("PosterizeIncreasing", prob=1.0, magnitude=10)(image).getextrema()[0] == (
+        0,
+        0,
+    )
+    made = create_transform(16, is_training=True, auto_augment="rand-m9")
+    assert any(isinstance(part, timm_aa.auto_augment.RandAugment) for part in made.transforms)

@@ -76,31 +76,38 @@ def run_verb(
         raise InputError("--json: it is for --dry-run; thinresnet study show --json prints results")
     if on not in _PLACES:
         raise InputError(f"--on {on}: it is one of {', '.join(_PLACES)}{nearest(on, _PLACES)}")
+    _refuse_elsewhere(context, on)
+    graphs = graphs_of(file, data_dir, dataset, only, weights_dir, tier)
+    if dry_run:
+        _print_costs(graphs, as_json)
+        return
+    if on == "ray":
+        from thinresnet.studies.cluster import Ray
+
+        workers: Workers = Ray(address, cpus=cpus, gpus=gpus)
+    else:
+        workers = _workers_here(jobs, gpus_per_stage)
+    for name, why in (failed := _run(graphs, output, workers, minutes)).items():
+        print(f"thinresnet: {name}: {one_line(why)}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _workers_here(jobs: int, gpus_per_stage: int) -> Workers:
+    from thinresnet.studies.running import Processes, ThisProcess
+
+    alone = jobs == 1 and gpus_per_stage == 1
+    return ThisProcess() if alone else Processes(jobs, gpus_per_stage=gpus_per_stage)
+
+
+def _refuse_elsewhere(context: typer.Context, on: str) -> None:
+    """Options of the other place."""
     if on == "ray":
         why = "--cpus and --gpus of a stage say how many run at a time"
         refuse_idle(context, "on Ray", why, these=("jobs", "gpus_per_stage"))
     else:
         why = "--jobs sets how many stages run at a time here"
         refuse_idle(context, "without --on ray", why, these=("address", "cpus", "gpus"))
-    graphs = graphs_of(file, data_dir, dataset, only, weights_dir, tier)
-    if dry_run:
-        _print_costs(graphs, as_json)
-        return
-    from thinresnet.studies.running import Processes, ThisProcess
-
-    workers: Workers
-    if on == "ray":
-        from thinresnet.studies.cluster import Ray
-
-        workers = Ray(address, cpus=cpus, gpus=gpus)
-    else:
-        alone = jobs == 1 and gpus_per_stage == 1
-        workers = ThisProcess() if alone else Processes(jobs, gpus_per_stage=gpus_per_stage)
-    failed = _run(graphs, output, workers, minutes)
-    for name, why in failed.items():
-        print(f"thinresnet: {name}: {one_line(why)}", file=sys.stderr)
-    if failed:
-        raise typer.Exit(1)
 
 
 @contextmanager

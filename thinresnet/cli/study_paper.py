@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from thinresnet.cli.idle import refuse_idle
 from thinresnet.cli.study_options import DataDir, Dataset, File, Only, Output, TierName, graphs_of
 from thinresnet.cli.terminal import say
 from thinresnet.errors import InputError
@@ -43,6 +44,7 @@ def pack_verb(
 
 @app.command("paper")
 def paper_verb(
+    context: typer.Context,
     evidence: Annotated[
         list[Path] | None, typer.Argument(metavar="[EVIDENCE]...", help="Default: baselines/evidence/TIER.")
     ] = None,
@@ -65,6 +67,8 @@ def paper_verb(
     from thinresnet.studies.paper.documents import has_parts, stale, write_parts
     from thinresnet.studies.paper.rows import read_evidence
 
+    if evidence:
+        refuse_idle(context, f"with {evidence[0]}", "a tier only says which folder is read", these=("tier",))
     folders = evidence or [EVIDENCE / tier]
     for folder in folders:
         if not folder.is_dir():

@@ -43,7 +43,7 @@ DIFFERENT = {
     "cutmix": _MIXED_LAST,
     "cutmix_minmax": _MIXED_LAST,
     "data_dir": "the folder may have splits named val or test too",
-    "dataset": "class folders, digits and torch/cifar…",
+    "dataset": "folders, tar and .beton files, digits, torch/cifar…, hfds/ and wds/; tfds/ and hfids/ are refused",
     "device_modules": "kept for timm's train.py; here all networks are known",
     "distill_loss_weight": "with --teacher; where neither weight is given, distill_alpha weighs (timm: 1 and 1)",
     "initial_checkpoint": "a .safetensors file, a state dict or a run folder; nothing is unpickled",

@@ -121,7 +121,7 @@ class _Measure:
     """`measure`: how inference is timed."""
 
     batch_size: int = setting(1, "images in a timed batch", low=1)
-    runs: int = setting(20, "timed batches", low=1)
+    runs: int = setting(20, "timed batches", low=3)
 
 
 @dataclass(frozen=True, kw_only=True)

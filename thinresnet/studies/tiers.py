@@ -27,8 +27,10 @@ class Tier:
     )
 
 
-def at_tier(document: Mapping[str, Any], tier: str, where: str) -> dict[str, Any]:
+def at_tier(document: Any, tier: str, where: str) -> Any:
     """A document as a tier has it, without the tiers; the usual one is the document as it is."""
+    if not isinstance(document, Mapping):
+        return document  # whoever reads it says what it is not
     given = copy.deepcopy(dict(document))
     tiers = given.pop("tiers", {})
     if not isinstance(tiers, dict) or not all(isinstance(own, dict) for own in tiers.values()):

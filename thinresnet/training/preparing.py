@@ -29,13 +29,13 @@ from thinresnet.runs import SETTINGS_FILE
 BARE = {"crop_pct": 0.875, "mean": IMAGENET_MEAN, "std": IMAGENET_STD, "interpolation": "bicubic"}
 
 
-def with_preprocessing(recipe: Recipe, arch: str) -> Recipe:
+def with_preprocessing(recipe: Recipe, arch: str | None) -> Recipe:
     """The recipe with the model's own crop, mean, deviation and interpolation, as timm resolves them.
 
     What the recipe says stays, and so does what the model has at timm's bare values: so a recipe that says all four,
     and a model that says nothing, are what they were.
     """
-    known = timm.get_pretrained_cfg(arch) if timm.is_model(arch) else None
+    known = timm.get_pretrained_cfg(arch) if arch is not None and timm.is_model(arch) else None
     if known is None:
         return recipe
     said = {key: getattr(recipe, key) for key in BARE}

@@ -13,6 +13,7 @@ from torch import nn
 from thinresnet.errors import InputError
 from thinresnet.recipe import Recipe
 from thinresnet.training.memory import keep_freed_memory
+from thinresnet.training.preparing import check_backend
 from thinresnet.training.tracking import trackers
 
 _PRECISION = {"float16": "fp16", "bfloat16": "bf16"}
@@ -21,6 +22,7 @@ _PRECISION = {"float16": "fp16", "bfloat16": "bf16"}
 def start_accelerator(recipe: Recipe) -> Accelerator:
     """One accelerator for one run; what cannot be started is refused in one line."""
     _check_devices()
+    check_backend(recipe)
     log_with = trackers(recipe)
     # accelerate keeps its state for a whole process; a second run in it may have another precision.
     AcceleratorState._reset_state()

@@ -35,7 +35,7 @@ from thinresnet.training.evaluation import of_recipe
 from thinresnet.training.loop import Training
 from thinresnet.training.masks import Masks, apply_masks, keep_masks, masks_beside
 from thinresnet.training.outcome import Initial, initial_checkpoint, result_of
-from thinresnet.training.preparing import as_kept, check_backend, of_model, prepare, with_preprocessing
+from thinresnet.training.preparing import as_kept, of_model, prepare, with_preprocessing
 from thinresnet.training.processes import from_each, start_accelerator
 from thinresnet.training.run import RunFolder, identity, readable_id
 from thinresnet.training.teachers import open_teacher
@@ -68,11 +68,9 @@ def train(
     Args:
         recipe: How to train, with the dataset, the random seed and the weights to start from (`initial_checkpoint`).
         network: What to train; or a function from the number of classes to it, where the data decide how many there
-            are (then with `arch` and `input_size`).
+            are (then with `arch`, whose model says how images are prepared, and `input_size`).
         recipe_name: What the recipe is called in the run's name.
         shape: What the network's shape is called in the run's name, such as `w0.5`.
-        arch: The architecture, where `network` is a function: images are prepared as its model asks where the recipe
-            does not say how.
         input_size: Channels, height and width of the network's input, where `network` is a function.
         holdout: Share of the training set that is held out, by class, and measured beside the test set.
         loader: `auto`, `memory`, `beton`, `ffcv` or `torch`.
@@ -90,21 +88,11 @@ def train(
         TrainingError: The run cannot continue (a non-finite loss, a full disk); what was saved is whole.
         TrainingInterruptedError: SIGTERM or Ctrl-C; the state is saved, the same call resumes.
     """
-    check_backend(recipe)
     accelerator = start_accelerator(recipe)
-    arch = network.arch if isinstance(network, Network) else arch
-    given, recipe = recipe, recipe if arch is None else with_preprocessing(recipe, arch)
+    given, recipe = recipe, with_preprocessing(recipe, network.arch if isinstance(network, Network) else arch)
     options = _Options(recipe_name, holdout, checkpoint_minutes, command, quiet, teacher, release_masks, measure_only)
-    with open_data(
-        recipe,
-        input_size=network.input_size if isinstance(network, Network) else input_size,
-        holdout=holdout,
-        loader=loader,
-        device=accelerator.device,
-        process_index=accelerator.process_index,
-        process_count=accelerator.num_processes,
-        progress=show_preparation if accelerator.is_main_process and not quiet else silent,
-    ) as data:
+    size = network.input_size if isinstance(network, Network) else input_size
+    with _opened(accelerator, recipe, size, loader, options) as data:
         found = network if isinstance(network, Network) else network(data.num_classes)
         job = _job(accelerator, given, recipe, found, data, shape, options)
         return _completed(job, folder or Path(output) / job.name)
@@ -122,6 +110,21 @@ class _Options:
     teacher: str | None
     release_masks: bool
     measure_only: bool
+
+
+def _opened(
+    accelerator: Accelerator, recipe: Recipe, input_size: tuple[int, int, int] | None, loader: str, options: _Options
+) -> Data:
+    return open_data(
+        recipe,
+        input_size=input_size,
+        holdout=options.holdout,
+        loader=loader,
+        device=accelerator.device,
+        process_index=accelerator.process_index,
+        process_count=accelerator.num_processes,
+        progress=show_preparation if accelerator.is_main_process and not options.quiet else silent,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""`ta_wide` for timm's own train.py: `--device-modules thinresnet.training.timm_aa --aa ta_wide`.
+"""What timm's own train.py lacks for recipes here: `--device-modules thinresnet.training.timm_aa`.
 
-timm has no name for torchvision's TrivialAugment with its wide ranges. Imported before train.py makes its transforms,
-this module teaches its factory the name; every other policy stays timm's.
+timm has no name for torchvision's TrivialAugment with its wide ranges: imported before train.py makes its transforms,
+this module teaches its factory `--aa ta_wide`. And timm's strongest posterize, which strengths with a deviation reach,
+asks for no bits at all, which Pillow 13 refuses: here it is black, as it was.
 """
 
 from __future__ import annotations
@@ -10,22 +11,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from PIL import Image
-from timm.data import transforms_factory
+from timm.data import auto_augment, transforms_factory
 from torchvision.transforms import InterpolationMode, TrivialAugmentWide
+
+from thinresnet.training.data.torch_loader import posterize
 
 _timms = transforms_factory.auto_augment_transform
 
 
-def trivial_augment(bicubic: bool) -> TrivialAugmentWide:
-    """torchvision's policy with one filter for all images; its reference takes the bilinear one."""
+def auto_augment_transform(config: str, hparams: Mapping[str, Any]) -> Any:
+    """timm's policy of that name, or `ta_wide`: one filter for all images, as torchvision has it."""
+    if config != "ta_wide":
+        return _timms(config, hparams)
+    bicubic = hparams.get("interpolation") == Image.Resampling.BICUBIC
     return TrivialAugmentWide(interpolation=InterpolationMode.BICUBIC if bicubic else InterpolationMode.BILINEAR)
 
 
-def auto_augment_transform(config: str, hparams: Mapping[str, Any]) -> Any:
-    """timm's policy of that name, or `ta_wide`."""
-    if config != "ta_wide":
-        return _timms(config, hparams)
-    return trivial_augment(hparams.get("interpolation") == Image.Resampling.BICUBIC)
-
-
 transforms_factory.auto_augment_transform = auto_augment_transform
+for _name in ("Posterize", "PosterizeIncreasing", "PosterizeOriginal"):
+    auto_augment.NAME_TO_OP[_name] = posterize

@@ -288,7 +288,7 @@ def test_what_is_wrong_with_shards_is_said(shards: tuple[Path, Path], tmp_path: 
     for value in (b"1e999", b"1.5", b"true", b"NaN", b"[" * 9999):
         pack(one, [("0.jpg", jpeg()), ("0.json", b'{"answer": %s}' % value)])
         assert "does not hold an integer under 'answer'" in said(root, target_key="answer", **wds)
-    assert "names over 100,000 shards" in said(root, dataset="wds/", train_split="x-{0..99999999999}.tar")
+    assert "names more than 100,000 shards" in said(root, dataset="wds/", train_split="x-{0..99999999999}.tar")
     one.write_bytes(b"x" * 2000)
     assert f"{one}: not an uncompressed tar file" in said(root, **wds)
     info = json.loads((root / "_info.json").read_text())

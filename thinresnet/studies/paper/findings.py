@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from thinresnet.studies.paper.rows import BETTER, SAME, UNDECIDED, WORSE, Evidence, Row, difference
+from thinresnet.studies.paper.rows import BETTER, SAME, UNDECIDED, WORSE, Difference, Evidence, Row, difference
 from thinresnet.studies.protocols.public import SCALED_PUBLIC
 
+_MORE = 1.05  # times the MACs: less than this is no more
 HOLDS, FAILS, OPEN = "holds here", "fails here", "undecided here"
 
 
@@ -97,7 +98,7 @@ def pruned_cost_more_macs_a_parameter(evidence: Evidence) -> Finding:
             ratios.append(row.macs / row.params / (other.macs / other.params))
     if not ratios:
         return Finding(OPEN, "No pruned network has been measured.")
-    answer = HOLDS if min(ratios) > 1 else FAILS if max(ratios) < 1 else OPEN
+    answer = HOLDS if min(ratios) > _MORE else FAILS if max(ratios) < 1 else OPEN
     said = (
         f"{len(ratios)} pruned networks have {min(ratios):.2f} to {max(ratios):.2f} times the MACs a parameter of the"
     )
@@ -105,19 +106,26 @@ def pruned_cost_more_macs_a_parameter(evidence: Evidence) -> Finding:
 
 
 def longer_finetuning_turns_it(evidence: Evidence) -> Finding:
-    """Whether more fine-tuning brings pruned networks above thin ones."""
-    gaps: dict[int, list[float]] = {}
+    """Whether the longest fine-tuning brings pruned networks above thin ones that were below after the shortest."""
+    found: dict[int, list[Difference]] = {}
     for row in _pruned(evidence):
-        found = evidence.difference(row)
-        if found is not None and found.half is not None and row.epochs is not None and row.method != "random":
-            gaps.setdefault(row.epochs, []).append(found.gap)
-    if len(gaps) < 2:
+        own = evidence.difference(row)
+        if own is not None and own.half is not None and row.epochs is not None and row.method != "random":
+            found.setdefault(row.epochs, []).append(own)
+    if len(found) < 2:
         return Finding(OPEN, "Fine-tuning of two lengths with three seeds has not been measured.")
     said = "; ".join(
-        f"{epochs} epochs: {sum(own) / len(own):+.2f} (mean of {len(own)})" for epochs, own in sorted(gaps.items())
+        f"{epochs} epochs: worse in {_count(own, WORSE)}, better in {_count(own, BETTER)} of {len(own)}"
+        for epochs, own in sorted(found.items())
     )
-    turned = max(max(own) for own in gaps.values()) > 0
-    return Finding(OPEN if turned else FAILS, f"Pruned minus thin, points, by length of fine-tuning: {said}.")
+    first, last = found[min(found)], found[max(found)]
+    turned = _count(last, BETTER) == len(last) and _count(first, WORSE) == len(first)
+    answer = HOLDS if turned else FAILS if _count(last, WORSE) == len(last) else OPEN
+    return Finding(answer, f"Pruned against thin, by length of fine-tuning: {said}.")
+
+
+def _count(found: Sequence[Difference], outcome: str) -> int:
+    return sum(own.outcome == outcome for own in found)
 
 
 CLAIMS = (
@@ -175,13 +183,12 @@ CLAIMS = (
 
 
 def as_markdown(evidence: Evidence) -> str:
-    """A part for each claim."""
-    parts = ["| claim | source | here |\n| --- | --- | --- |"]
-    found = [(claim, claim.judge(evidence)) for claim in CLAIMS]
-    parts[0] += "".join(f"\n| {claim.claim} | {claim.source} | **{finding.answer}** |" for claim, finding in found)
-    for claim, finding in found:
-        parts.append(f"**{claim.claim}** ({claim.source}): *{finding.answer}*. {finding.run}")
-    return "\n\n".join(parts)
+    """A line for each claim: what was run, n and interval, and the answer."""
+    lines = ["| claim | source | here | what was run |", "| --- | --- | --- | --- |"]
+    for claim in CLAIMS:
+        found = claim.judge(evidence)
+        lines.append(f"| {claim.claim} | {claim.source} | **{found.answer}** | {found.run} |")
+    return "\n".join([*lines, "", f"{measured(evidence)} rows have three random seeds or more."])
 
 
 def measured(evidence: Evidence) -> int:

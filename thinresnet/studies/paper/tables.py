@@ -51,7 +51,10 @@ def pruning_against_thin(evidence: Evidence, recipe: str = ADAPTED) -> str:
         at = [row for row in own if row.budget == budget]
         for key in dict.fromkeys((row.distilled, row.finetuning) for row in at):
             same = [row for row in at if (row.distilled, row.finetuning) == key]
-            lines += [_line(_cells(evidence, row)) for row in sorted(same, key=_place)]
+            if any(row.n for row in same):
+                lines += [_line(_cells(evidence, row)) for row in sorted(same, key=_place)]
+            else:
+                lines.append(_line(_nothing_of(same)))
     return "\n".join(lines)
 
 
@@ -60,9 +63,16 @@ def _place(row: Row) -> tuple[bool, float]:
     return row.protocol != SCALED_PUBLIC, -row.mean if row.n else 0.0
 
 
+def _nothing_of(rows: Sequence[Row]) -> list[str]:
+    """One line for rows of which none has a finished seed."""
+    way = f"{rows[0].finetuning}, distilled" if rows[0].distilled else rows[0].finetuning
+    return [f"all {len(rows)} rows ({way})", "", "0", rows[0].accuracy, *[""] * 6]
+
+
 def _cells(evidence: Evidence, row: Row) -> list[str]:
     if not row.n:
-        return [f"{name_of(row)} ({row.finetuning})", "", "0", row.accuracy, *[""] * 6]
+        way = f" ({row.finetuning})" if row.finetuning else ""
+        return [f"{name_of(row)}{way}", "", "0", row.accuracy, *[""] * 6]
     found = evidence.difference(row)
     verdict = "" if found is None else found.outcome
     if found is not None and verdict == UNDECIDED:
@@ -87,6 +97,8 @@ def whose_recipe(evidence: Evidence) -> str:
         "thin - modern pruned",
     )
     lines = [_line(head), _line(["---"] + ["---:"] * (len(head) - 1))]
+    if not any(row.n for row in classic):
+        return f"Not measured (n = 0 of {classic[0].planned})." if classic else "Not in the evidence."
     for row in classic:
         modern = next((each for each in evidence.rows if _is_modern(each, row)), None)
         lines.append(_line(_side_by_side(evidence, row, modern)))

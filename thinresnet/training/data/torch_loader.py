@@ -227,10 +227,11 @@ def _mend_posterize(policy: Any) -> None:
     operations = getattr(policy, "ops", None) or [op for pair in getattr(policy, "policy", ()) for op in pair]
     for operation in operations:
         if operation.name.startswith("Posterize"):
-            operation.aug_fn = _posterize
+            operation.aug_fn = posterize
 
 
-def _posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
+def posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
+    """Only the upper bits of each value; none of them are black, which Pillow refuses to say."""
     if bits == 0:
         return Image.new(image.mode, image.size)
     return image if bits >= 8 else ImageOps.posterize(image, bits)
