@@ -258,6 +258,9 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
+<<<<<<< HEAD
+def _strict(largest_bytes: int) -> type[tarfile.TarInfo]:
+=======
 # What tarfile raises for them, and its type stubs do not have.
 _DAMAGED: tuple[type[Exception], ...] = (
     tarfile.InvalidHeaderError,  # type: ignore[attr-defined]
@@ -266,11 +269,28 @@ _DAMAGED: tuple[type[Exception], ...] = (
 
 
 class _Strict(tarfile.TarInfo):
+>>>>>>> main
     """Members of which nothing is passed over: Python takes a damaged header for the end of the archive.
 
-    Where a size is negative, Pythons of before August 2025 read the same member for ever (CVE-2025-8194).
+    At a negative size it reads the same member for ever (CVE-2025-8194), and far beyond the end of a stream as long.
     """
 
+<<<<<<< HEAD
+    class Strict(tarfile.TarInfo):
+        @classmethod
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> tarfile.TarInfo:
+            try:
+                return super().frombuf(buf, encoding, errors)
+            except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:
+                raise tarfile.ReadError(f"damaged: {error}") from None
+
+        def _block(self, count: int) -> int:  # asked for the place of the next member, wherever the size stands
+            if not 0 <= count <= largest_bytes:
+                raise tarfile.ReadError(f"damaged: a member of {count:,} bytes")
+            return int(super()._block(count))  # type: ignore[misc]
+
+    return Strict
+=======
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> tarfile.TarInfo:  # type: ignore[override]
         try:
@@ -280,13 +300,15 @@ class _Strict(tarfile.TarInfo):
         if found.size < 0:
             raise tarfile.ReadError("damaged: a member of negative size")
         return found
+>>>>>>> main
 
 
 @contextmanager
 def _archive(path: Path, what: str) -> Iterator[None]:
     """Tar files are read to their end; what is wrong with this one becomes one line."""
     check_regular(path)
-    before, tarfile.TarFile.tarinfo = tarfile.TarFile.tarinfo, _Strict
+    before = tarfile.TarFile.tarinfo
+    tarfile.TarFile.tarinfo = _strict(path.stat().st_size if path.is_file() else 0)
     try:
         yield
     except InputError:
