@@ -256,9 +256,6 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-<<<<<<< HEAD
-def _strict(largest_bytes: int) -> type[tarfile.TarInfo]:
-=======
 # What tarfile raises for them, and its type stubs do not have.
 _DAMAGED: tuple[type[Exception], ...] = (
     tarfile.InvalidHeaderError,  # type: ignore[attr-defined]
@@ -266,20 +263,18 @@ _DAMAGED: tuple[type[Exception], ...] = (
 )
 
 
-class _Strict(tarfile.TarInfo):
->>>>>>> main
+def _strict(largest_bytes: int) -> type[tarfile.TarInfo]:
     """Members of which nothing is passed over: Python takes a damaged header for the end of the archive.
 
     At a negative size it reads the same member for ever (CVE-2025-8194), and far beyond the end of a stream as long.
     """
 
-<<<<<<< HEAD
     class Strict(tarfile.TarInfo):
         @classmethod
-        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> tarfile.TarInfo:
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> tarfile.TarInfo:  # type: ignore[override]
             try:
                 return super().frombuf(buf, encoding, errors)
-            except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:
+            except _DAMAGED as error:
                 raise tarfile.ReadError(f"damaged: {error}") from None
 
         def _block(self, count: int) -> int:  # asked for the place of the next member, wherever the size stands
@@ -288,17 +283,6 @@ class _Strict(tarfile.TarInfo):
             return int(super()._block(count))  # type: ignore[misc]
 
     return Strict
-=======
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> tarfile.TarInfo:  # type: ignore[override]
-        try:
-            found = super().frombuf(buf, encoding, errors)
-        except _DAMAGED as error:
-            raise tarfile.ReadError(f"damaged: {error}") from None
-        if found.size < 0:
-            raise tarfile.ReadError("damaged: a member of negative size")
-        return found
->>>>>>> main
 
 
 @contextmanager
