@@ -28,6 +28,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from thinresnet.training.data.transfer import constant
+
 CPU = torch.device("cpu")
 # What reads a number of elements or a value of the device, beside `_local_scalar_dense` (item, bool, float, int).
 _WAITS = {
@@ -68,6 +70,7 @@ class Pretend:
         found.operations, found.waits = self.operations - before[0], self.waits - before[1]
 
     def __enter__(self) -> Pretend:
+        constant.cache_clear()  # those of another pretended device
         self._stack = contextlib.ExitStack()
         for stand_in in _stand_ins(self):
             self._stack.enter_context(stand_in)
@@ -150,7 +153,7 @@ class _Functions(TorchFunctionMode):
                 return torch.autograd.backward(
                     args[0], kwargs.get("gradient"), kwargs.get("retain_graph"), kwargs.get("create_graph", False)
                 )
-        if name in ("to", "cpu", "cuda", "numpy", "__array__", "tolist", "pin_memory", "is_pinned", "record_stream"):
+        if name in ("to", "cpu", "cuda", "numpy", "__array__", "tolist", "pin_memory", "is_pinned"):
             handled = getattr(self, f"_{name.strip('_')}")(func, *args, **kwargs)
             if handled is not NotImplemented:
                 return handled
@@ -238,9 +241,6 @@ class _Functions(TorchFunctionMode):
 
     def _is_pinned(self, func: Any, tensor: Tensor, *args: Any) -> bool:
         return self.pretend.pinned(tensor)
-
-    def _record_stream(self, func: Any, tensor: Tensor, stream: object) -> None:
-        assert self.pretend.there(self.pretend.place(tensor)), "record_stream is for tensors of the device"
 
 
 class _Dispatch(TorchDispatchMode):
@@ -369,8 +369,12 @@ def _stand_ins(pretend: Pretend) -> Iterator[Any]:
         with torch._C.DisableTorchFunction(), torch.utils._python_dispatch._disable_current_modes():
             return trace(*args, **kwargs)
 
+    def record_stream(tensor: Tensor, stream: object) -> None:
+        assert pretend.there(pretend.place(tensor)), "record_stream is for tensors of the device"
+
     trace, stream = torch.jit._get_trace_graph, _Stream()
     yield mock.patch("fvcore.nn.jit_analysis._get_trace_graph", traced)
+    yield mock.patch.object(Tensor, "record_stream", record_stream)
     yield mock.patch.object(torch, "Generator", _Generator)
     for owner in (torch, torch.amp, torch.amp.autocast_mode):
         yield mock.patch.object(owner, "autocast", Autocast)

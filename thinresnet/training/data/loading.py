@@ -27,8 +27,9 @@ from thinresnet.training.data.augment import Augment, Normalise, on_device
 from thinresnet.training.data.datasets import Dataset, Images, open_dataset
 from thinresnet.training.data.ffcv_loader import FfcvLoader
 from thinresnet.training.data.memory import MemoryLoader, UnevenError
-from thinresnet.training.data.plan import Plan, share
+from thinresnet.training.data.plan import Draws, Plan, share
 from thinresnet.training.data.torch_loader import TorchLoader
+from thinresnet.training.data.transfer import ahead, moved
 
 DEFAULT_CROP_PCT = 0.875  # timm's
 # Held on the training device by every process: CIFAR takes 0.2 GB, ImageNet at 64 pixels would take 16.
@@ -37,6 +38,8 @@ _LARGEST_IN_MEMORY = 2 * 2**30
 # (benchmarks/training.py, part 3).
 _LARGEST_SIDE_ON_CPU = 64
 _PEEKED = 32
+# What a GPU prepares at once: small images would take longer to ask for than to prepare. A processor has no such cost.
+_MOST_PIXELS, _MOST_STEPS = 2**21, 16
 
 
 class Loader(Protocol):
@@ -44,8 +47,8 @@ class Loader(Protocol):
 
     def train_batches(
         self, plan: Plan, steps: Iterator[tuple[int, int, Tensor]], epoch: int
-    ) -> Iterator[tuple[Tensor, torch.Generator]]:
-        """For each (step, size, image indices): the cropped, flipped images and the step's generator after them."""
+    ) -> Iterator[tuple[Tensor, Draws]]:
+        """For each (step, size, image indices): the cropped, flipped images and the step's draws after them."""
 
     def eval_batches(self, split: str, batches: Iterator[Tensor], size: int, crop_pct: float) -> Iterator[Tensor]:
         """The images of those indices (of `split`: train or test) as a test sees them."""
@@ -83,15 +86,26 @@ class TrainSplit:
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """(images, targets) of each step from `start_step` on: a pure function of seed, epoch, step and process."""
-        order = self.plan.order(epoch)
+        return ahead(self._batches(epoch, start_step), self.targets.device)
+
+    def _batches(self, epoch: int, start_step: int) -> Iterator[tuple[Tensor, Tensor]]:
+        order, together = self.plan.order(epoch), self.plan.together
         kept = torch.from_numpy(self.images)
-        chosen = {step: kept[order[self.plan.positions(step)]] for step in range(start_step, self.steps_per_epoch)}
+        groups = range(start_step // together, self.plan.groups)
+        chosen = {group: kept[order[self.plan.positions(group)]] for group in groups}
         sizes = self._sizes(epoch)
-        asked = ((step, sizes[step], indices) for step, indices in chosen.items())
+        asked = ((group, sizes[group * together], indices) for group, indices in chosen.items())
         batches = self.loader.train_batches(self.plan, asked, epoch)
-        for (step, indices), (images, generator) in zip(chosen.items(), batches, strict=True):
-            targets = self.targets[indices.to(self.targets.device)]
-            yield self.augment(images, epoch, step, generator), targets
+        for (group, indices), (images, draws) in zip(chosen.items(), batches, strict=True):
+            (there,) = moved(self.targets.device, indices)
+            targets = self.targets[there]
+            found = self.augment(images, epoch, group, draws)
+            if together == 1:
+                yield found, targets
+                continue
+            size, first = self.plan.batch_size, group * together
+            for start in range(max(0, start_step - first) * size, len(found), size):
+                yield found[start : start + size], targets[start : start + size]
 
     def scheduled(self, recipe: Recipe) -> TrainSplit:
         """The same images, with their sizes over the epochs of another recipe."""
@@ -135,7 +149,8 @@ class EvalSplit:
         batches = self._share.split(self.batch_size) if len(self._share) else ()
         loaded = self.loader.eval_batches(self.split, iter(batches), self.size, self.crop_pct)
         for indices, images in zip(batches, loaded, strict=True):
-            yield self.normalise(images), self.targets[indices.to(self.targets.device)]
+            (there,) = moved(self.targets.device, indices)
+            yield self.normalise(images), self.targets[there]
 
 
 @dataclass(frozen=True)
@@ -203,6 +218,8 @@ def open_data(
     _check_crops(recipe, dataset.train, sizes)
     request = Request(recipe, dataset, sizes, device, process_count, progress, cache_dir or cache_folder())
     name, opened = _open(loader, request)
+    if name == "memory" and device.type != "cpu" and len(sizes) == 1:
+        plan = replace(plan, together=_together(plan, sizes[0]))
 
     normalise = Normalise.of(recipe)
     # timm's transforms did the policy and the jitter already, image by image.
@@ -240,6 +257,11 @@ def size_schedule(recipe: Recipe, plan: Plan, sizes: tuple[int, ...]) -> Schedul
         schedule_spread=recipe.train_size_schedule_spread,
         schedule_random_mix=recipe.train_size_random_mix,
     )
+
+
+def _together(plan: Plan, side: int) -> int:
+    """For how many steps images are prepared at once."""
+    return max(1, min(_MOST_STEPS, plan.steps_per_epoch, _MOST_PIXELS // (plan.batch_size * side * side)))
 
 
 def _check_crops(recipe: Recipe, images: Images, sizes: tuple[int, ...]) -> None:
