@@ -224,12 +224,14 @@ def _cubic(images: Tensor, across: Tensor, down: Tensor) -> Tensor:
     """Pillow's cubic for transforms (a = -1), another one than for resizing and than torch's."""
     height, width = images.shape[2:]
     left, top = torch.floor(across - 0.5), torch.floor(down - 0.5)
+    columns = [(left + number).clamp(0, width - 1).long() for number in range(-1, 3)]
+    rows = [(top + number).clamp(0, height - 1).long() * width for number in range(-1, 3)]
+    column_weights, row_weights = _cubic_weights(across - 0.5 - left), _cubic_weights(down - 0.5 - top)
     flat = images.flatten(2)
     total = torch.zeros_like(images)
-    for row, row_weight in enumerate(_cubic_weights(down - 0.5 - top), -1):
-        rows = (top + row).clamp(0, height - 1) * width
-        for column, column_weight in enumerate(_cubic_weights(across - 0.5 - left), -1):
-            place = (rows + (left + column).clamp(0, width - 1)).long().flatten(1)
+    for row, row_weight in zip(rows, row_weights, strict=True):
+        for column, column_weight in zip(columns, column_weights, strict=True):
+            place = (row + column).flatten(1)
             value = flat.gather(2, place[:, None].expand(-1, 3, -1)).view_as(images)
             total += value * (row_weight * column_weight)[:, None]
     return total
