@@ -36,6 +36,9 @@ class Black:
         pass
 '''
 PROTOCOL = '''
+from thinresnet.studies.builder import Builder
+from thinresnet.studies.protocol import DENSE, protocol
+
 
 @protocol("nothing", DENSE, "nothing at all")
 def _nothing(to: Builder) -> None:
@@ -83,8 +86,7 @@ def test_a_flag_a_loader_a_column_and_a_protocol(tmp_path: Path) -> None:
         loading, "from thinresnet.training.data import beton\n", "from thinresnet.training.data.black import Black\n"
     )
     _after(loading, "OPENERS: dict[str, Callable[[Request], Loader]] = {\n", '    "black": Black,\n')
-    with (package / "studies" / "protocols.py").open("a", encoding="utf-8") as protocols:
-        protocols.write(PROTOCOL)
+    (package / "studies" / "protocols" / "nothing.py").write_text(PROTOCOL, encoding="utf-8")
     _after(
         package / "leaderboard" / "schema.py",
         '    evidence: str = _text("run folder of a measured row", pattern=_EVIDENCE)\n',

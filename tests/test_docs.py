@@ -2,7 +2,8 @@
 
 Each command of a block is run here, in a folder with small files in place of the reader's, where it takes a moment
 (`RUN`); otherwise its own parser and what reads its files (a recipe, a study, a method's settings) have to accept it. A
-first word that is in neither list fails, so that no block is left out.
+first word that is in neither list fails, so that no block is left out. What stands below a `$` is what the command
+prints, line by line; `…` alone on a line stands for any others.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
-from thinresnet import cli, networks
+from thinresnet import cli, leaderboard, networks
 from thinresnet.cli import reference, train
+from thinresnet.cli.catalogue import method_rows
 from thinresnet.errors import InputError
 from thinresnet.pruning.registry import asked_for, configured, method
 from thinresnet.recipe import load
@@ -30,6 +32,7 @@ from thinresnet.studies.protocols import PROTOCOLS
 from thinresnet.studies.reading import read_studies
 
 ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHELL = ("bash", "sh", "shell")
 # What stands for something of the reader's, and what it is here.
@@ -189,6 +192,41 @@ def _accept_script(words: list[str]) -> None:
         assert f'"{flag}"' in text, f"{path.name} has no {flag}"
 
 
+CONSOLE = [
+    (f"{block}, {said[1][:40]}", said[1], said[2])
+    for block in BLOCKS
+    for said in re.finditer(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block.text, re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize(("command", "printed"), [said[1:] for said in CONSOLE], ids=[said[0] for said in CONSOLE])
+def test_what_stands_below_a_command_is_what_it_prints(
+    command: str, printed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    program, *arguments = shlex.split(command)
+    assert program == "thinresnet"
+    done = CliRunner().invoke(cli.app, arguments)
+    assert done.exit_code == 0, done.output
+    parts = [re.escape(part.strip("\n")) for part in re.split(r"^…$", printed, flags=re.MULTILINE)]
+    found = "\n".join(line.rstrip() for line in done.stdout.splitlines())
+    assert re.fullmatch(r"(?:\n.*)*\n?".join(parts), found), found
+
+
+def test_readme_is_two_screens_with_figures_of_today() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 100
+    assert sum(1 for said in CONSOLE if said[0].startswith("README.md")) == 2
+    board = leaderboard.read_board()
+    first = leaderboard.compare("resnet50", board=board).cells[0]
+    flat = " ".join(text.split())
+    assert f"{len(board):,} results" in flat
+    assert f"all {len(method_rows())} [pruning methods]" in flat
+    assert f"the {first.results} published results" in flat
+    assert f"{first.loses} lose, {first.ties} tie and {first.clears} clear" in flat
+
+
 def test_the_first_command_of_the_documents_trains(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`thinresnet train --width 0.5`, scaled down to an epoch of a thinner network; again, it trains nothing."""
     small = ["--width", "0.125", "--epochs", "1", "--warmup-epochs", "0", "--output", "first"]
@@ -251,7 +289,7 @@ def test_every_document_is_in_the_index() -> None:
     }
     missing = [
         str(page.relative_to(ROOT))
-        for page in PAGES
+        for page in [*PAGES, *NOTEBOOKS]
         if "docs" in page.parts[-3:] and page != index and page not in listed
     ]
     assert not missing

@@ -49,13 +49,15 @@ def test_cells_are_escaped_and_tags_closed() -> None:
 
 def test_a_network() -> None:
     assert repr(NETWORK) == (
-        "<Network resnet20_cifar, num_classes=10, input 3×32×32, 12 groups of 8 to 32 channels, "
+        "<Network resnet20_cifar, num_classes=10, input 3×32×32, 10.25M MACs, 68.05k parameters, "
+        "12 groups of 8 to 32 channels, "
         f"sha256 {NETWORK.sha256[:6]}>"
     )
     shown = Balanced(NETWORK._repr_html_()).text
-    assert {"resnet20_cifar", "3×32×32", "layer1.0.conv1", "32"} <= set(shown)
+    assert {"resnet20_cifar", "3×32×32", "68.05k", "layer1.0.conv1", "32"} <= set(shown)
     stranger = dataclasses.replace(NETWORK, arch=NASTY, kwargs={NASTY: NASTY}, channels={NASTY: 3})
     assert NASTY in Balanced(stranger._repr_html_()).text
+    assert "MACs" not in repr(stranger)  # it cannot be built
 
 
 def test_a_cost() -> None:

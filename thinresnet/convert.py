@@ -397,6 +397,7 @@ def _is_of(hint: Any, value: object, exact: bool) -> bool:
     return type(value) is origin or (not exact and origin is float and type(value) is int)
 
 
+@functools.cache
 def _alternatives(hint: Any) -> tuple[Any, ...]:
     return typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
 

@@ -35,7 +35,10 @@ RECIPE_DEFAULTS: Mapping[str, Any] = {
     "distill_alpha": 0.9, "distill_temperature": 4.0, "log_tensorboard": False,
 }  # fmt: skip
 # Of the facts about a run beside its network and its recipe, those that have a default.
-RUN_DEFAULTS: Mapping[str, Any] = {"holdout": 0.0, "initial_checkpoint": None, "holding": None, "teacher": None}
+RUN_DEFAULTS: Mapping[str, Any] = {
+    "holdout": 0.0, "initial_checkpoint": None, "holding": None, "teacher": None,
+    "measure_only": False,
+}  # fmt: skip
 
 # Fields of a recipe that may differ between two sessions of one run without changing a bit of its weights.
 FREE_IN_A_RUN = frozenset({

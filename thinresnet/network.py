@@ -7,14 +7,16 @@ architecture before anything is built from it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from thinresnet.budget import short
 from thinresnet.convert import brief, convert, setting
 from thinresnet.errors import InputError
 from thinresnet.files import parse_object, read_bytes
@@ -24,6 +26,9 @@ from thinresnet.runs import NETWORK_FILE
 FORMAT = 1
 LARGEST_JSON_BYTES = 4 << 20
 LARGEST_SIDE_PX = 4096
+
+# MACs and parameters of a network, for its repr. Counting takes torch, so networks/cost.py adds what does it.
+counters: list[Callable[[Network], tuple[int, int]]] = []
 
 
 def _check_sides(size: Sequence[int]) -> None:
@@ -60,13 +65,23 @@ class Network:
         counts = self.channels.values()
         widths = f"{len(counts)} groups of {min(counts)} to {max(counts)} channels" if counts else "no groups"
         given = "".join(f", {name}={value!r}" for name, value in sorted(self.kwargs.items()))
-        return f"<Network {self.arch}{given}, input {sides(self.input_size)}, {widths}, sha256 {self.sha256[:6]}>"
+        cost = "".join(f", {figure} {unit}" for unit, figure in self._cost.items())
+        return f"<Network {self.arch}{given}, input {sides(self.input_size)}{cost}, {widths}, sha256 {self.sha256[:6]}>"
 
     def _repr_html_(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in sorted(self.kwargs.items()))
-        facts = {"input": sides(self.input_size), "arguments": arguments or None, "sha256": self.sha256[:12]}
+        facts = {"input": sides(self.input_size), "arguments": arguments or None, **self._cost}
+        facts["sha256"] = self.sha256[:12]
         channels = html_table(("group", "channels"), self.channels.items())
         return html_facts(self.arch, facts) + html_details(f"channels of {len(self.channels)} groups", channels)
+
+    @property
+    def _cost(self) -> dict[str, str]:
+        """MACs and parameters in words; empty before torch is there to count, and of what cannot be built."""
+        for counter in counters:
+            with contextlib.suppress(Exception):  # a repr says what it can; `networks.count` says what is wrong
+                return {unit: short(figure) for unit, figure in zip(("MACs", "parameters"), counter(self), strict=True)}
+        return {}
 
     @property
     def sha256(self) -> str:

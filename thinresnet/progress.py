@@ -1,4 +1,7 @@
-"""How long work tells how far it is: one callable, `progress(what, done, total)`. Standard library only."""
+"""How long work tells how far it is: one callable, `progress(what, done, total)`. Standard library only.
+
+A total of 0 says what begins, where nobody can say how much of it there is.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,9 @@ class Bar:
         now = self._clock()
         if what != self._what:
             self._what, self._begun, self._drawn = what, now, now + self._FIRST_SECONDS - self._SECONDS_BETWEEN
-        if done >= total:
+        if not total:
+            self._draw(f"{what}…")
+        elif done >= total:
             self._draw("")
             self._what = None
         elif now - self._drawn >= self._SECONDS_BETWEEN:
@@ -68,6 +73,8 @@ class Tenths:
         self._said: dict[str, int] = {}
 
     def __call__(self, what: str, done: int, total: int) -> None:
+        if not total:
+            return
         now = time.monotonic()
         begun = self._begun.setdefault(what, now)
         tenth = 10 * done // max(1, total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ from thinresnet.errors import InputError
 from thinresnet.files import read_bytes
 
 LARGEST_BYTES = 262_144
+# What this package's own recipes look like: comments, `key: value` and `- value` of plain words and numbers. On such a
+# text the parser in C, ten times as fast, says what the one in Python says; of others it takes what that one refuses.
+_VALUE = r"(?:''|\{\}|\[\]|(?:-(?=[0-9.]))?[A-Za-z0-9_.][A-Za-z0-9_.%+/-]*)"
+_SIMPLE = re.compile(rf"(?:(?:#[ -~]*| *[A-Za-z_][A-Za-z0-9_]*:(?: {_VALUE})?| *- {_VALUE})?\n)*", re.ASCII)
 MOST_DOCUMENTS = 1_000
 
 
@@ -37,6 +42,14 @@ class StringLoader(yaml.BaseLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         _refuse_twins(node)
         return super().construct_mapping(node, deep=deep)
+
+
+class _SimpleLoader(yaml.CSafeLoader if yaml.__with_libyaml__ else PlainLoader):  # type: ignore[misc]
+    """`PlainLoader` for simple texts, which have no aliases; what it refuses is for `PlainLoader` to say."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        _refuse_twins(node)
+        return dict(super().construct_mapping(node, deep=deep))
 
 
 def _refuse_alias(loader: Any) -> None:
@@ -67,6 +80,11 @@ def _refuse_surrogates(value: Any) -> None:
 
 def parse_documents(text: str, where: str, *, strings: bool = False) -> list[Any]:
     """The documents of a YAML text; with `strings` no value becomes a number, a date or null."""
+    if not strings and _SIMPLE.fullmatch(text):
+        try:
+            return list(yaml.load_all(text, Loader=_SimpleLoader))
+        except (yaml.YAMLError, ValueError):
+            pass
     found = []
     try:
         for document in yaml.load_all(text, Loader=StringLoader if strings else PlainLoader):

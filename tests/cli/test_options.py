@@ -117,6 +117,7 @@ VALUES: dict[str, str | None] = {
     "--ema": None, "--classes": "cat,dog", "--per-class": None, "--confusion": None, "--mode": "raw", "--to": "R56-A",
     "--scope": "global", "--stream": None, "--preconfig": None, "--set": "images=3", "--method": "own.py:last",
     "--weights": "w3.pt", "--recipe": "digits", "--holdout": "0.2", "--seed": "9", "--list": None, "--only": "two",
+    "--gpus-per-stage": "3",
     "--jobs": "2", "--on": "ray", "--address": "host:1", "--cpus": "3", "--gpus": "1", "--dry-run": None,
     "--board": "other.csv", "leaderboard diff --board": "whole.csv", "--against": "any", "--recipes": "classical",
     "--resolution": "own", "--sort": "macs", "--limit": "1", "--columns": "id,top1", "--csv": None,

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from thinresnet.leaderboard.check import check, papers_missing, tidy
+from thinresnet.leaderboard.check import check, papers_missing
 from thinresnet.leaderboard.schema import NAMES, Entry
 from thinresnet.leaderboard.store import read_board, render
+from thinresnet.leaderboard.tidying import tidy
 
 ERRORS = {"top1_printed": "25.02", "dense_top1_printed": "23.85", "accuracy_unit": "error"}
 DENSE = {"family": "dense", "dense_cost_printed_g": "", "cost_printed_g": "4.09"}

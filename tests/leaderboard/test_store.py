@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 from thinresnet.errors import InputError
 from thinresnet.leaderboard import store
 from thinresnet.leaderboard.adding import Proposal, add
-from thinresnet.leaderboard.check import check, tidy
+from thinresnet.leaderboard.check import check
 from thinresnet.leaderboard.schema import COLUMNS, NAMES, Column, Entry, order, text_fault
 from thinresnet.leaderboard.store import default_board, merge, read_board, read_lines, render
+from thinresnet.leaderboard.tidying import tidy
 
 HEADER = ",".join(NAMES)
 

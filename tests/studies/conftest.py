@@ -15,7 +15,7 @@ from thinresnet.pruning.record import PruningRecord
 from thinresnet.result import Result, Score
 from thinresnet.studies.graph import StudyGraph
 from thinresnet.studies.graphs import read_graphs
-from thinresnet.studies.stages import Guide, Prune, Source, Stage, Train
+from thinresnet.studies.stages import Guide, Measure, Prune, Source, Stage, Train
 from thinresnet.studies.store import Store
 
 IMAGES = 1437 - 144  # of the embedded data, a tenth held out
@@ -40,6 +40,7 @@ CORRECT = {
     "finetuned": (300, 302),
     "scratch-e": (326, 329),
     "guided": (334, 338),
+    "measured": (310, 312),
 }
 TEACHER = {"name": "resnet20_cifar dense", "alpha": 0.9, "temperature": 4.0}
 Made = tuple[StudyGraph, Store]
@@ -71,7 +72,7 @@ def finish(graph: StudyGraph, tmp_path: Path) -> Callable[..., Made]:
 
 def _do(store: Store, stage: Stage, kept: int) -> dict[str, str]:
     folder = store.folder(stage)
-    if isinstance(stage, Train):
+    if isinstance(stage, (Train, Measure)):
         given = stage.network
         network = read_network(store.path(given)) if isinstance(given, Source) else given
         right = next(counts for name, counts in CORRECT.items() if name in stage.name)[stage.seed - 1]
@@ -112,7 +113,7 @@ def _write_pruning(folder: Path, stage: Prune) -> None:
         seed=stage.seed, parent={}, dataset="digits", recipe_hash=None, holdout=0.1, macs=1, params=1, parent_macs=1,
         parent_params=1, dense_macs=1, dense_params=1, masked=False, channels={}, kept={}, locked={}, layers={},
         groups={}, notes={}, images_at={"8": 500 * stage.seed}, images_seen=500 * stage.seed, updates=0,
-        training_macs=7_000 * stage.seed, seconds=1.0, holdout_before=None, holdout_pruned=None, parent_run=None,
+        training_macs=7_000_000 * stage.seed, seconds=1.0, holdout_before=None, holdout_pruned=None, parent_run=None,
         device="a machine", git_commit=None, git_clean=None, versions={}, command=None, finished="2020-01-01T00:01",
     ).write(folder)  # fmt: skip
 
@@ -126,17 +127,18 @@ def _counted(text: str) -> Cost:
     return count(parse_network(text))
 
 
-def _write_run(folder: Path, stage: Train, network: Network, right: int) -> None:
+def _write_run(folder: Path, stage: Train | Measure, network: Network, right: int) -> None:
     cost, dense = _cost(network), _cost(scale(network.arch, input_size=network.input_size, **network.kwargs))
-    tuned = "weights" in stage.inputs
-    epochs = 1 if tuned else 2
+    measured = isinstance(stage, Measure)
+    tuned = "weights" in stage.inputs or measured
+    epochs = 0 if measured else 1 if tuned else 2
     recipe = recipes.load("digits", {"seed": stage.seed, "epochs": 2, "warmup_epochs": 0})
     result = Result(
         run=folder.name, folder=folder, arch=network.arch, arch_kwargs=dict(network.kwargs), shape=stage.shape,
         network_sha256=network.sha256, dataset="digits", classes=10, images_train=IMAGES, images_holdout=144,
         images_test=360, train_resolution=8, test_resolution=8, macs=cost.macs, params=cost.params,
         activations=cost.activations, macs_train=cost.macs, dense_macs=dense.macs, dense_params=dense.params,
-        training_macs=3 * cost.macs * IMAGES * epochs, epochs=epochs, updates=1, images_seen=IMAGES * epochs,
+        training_macs=3 * cost.macs * IMAGES * epochs, epochs=epochs, updates=epochs, images_seen=IMAGES * epochs,
         batch_size=128, test=Score(360, right, 355, 0.5), test_ema=None, holdout=Score(144, 129, 144, 0.5),
         holdout_ema=None, seed=stage.seed, recipe=stage.recipe_name, recipe_hash=recipe.hash,
         initial_checkpoint={"path": "x", "sha256": "y"} if tuned else None, weights_sha256="ab" * 32,

@@ -20,7 +20,8 @@ from thinresnet.leaderboard.papers import render_bib
 from thinresnet.leaderboard.store import read_board, render
 from thinresnet.studies.export import export
 from thinresnet.studies.graphs import read_graphs
-from thinresnet.studies.summaries import summaries
+from thinresnet.studies.report import markdown, tables, write_report
+from thinresnet.studies.summaries import distinct, summaries
 from thinresnet.studies.verdicts import MACS, bar_of, verdict
 
 Finish = Callable[..., Any]
@@ -113,6 +114,34 @@ def test_a_row_without_a_dense_parent_states_no_epochs_of_one(finish: Finish, bo
     cost = found["slimming, trained sparsely from scratch"].training_macs_with_search
     assert sparse.training_macs == pytest.approx(cost, rel=1e-6)
     assert check(board) == []
+
+
+def test_a_row_that_was_not_finetuned_states_no_epochs_of_it(finish: Finish, board: Path, tmp_path: Path) -> None:
+    path = tmp_path / "measured.yaml"
+    changed = re.sub("protocols: .*\n", "protocols: [sparse-train, sparse-train-equal-total]\n", STUDY)
+    path.write_text(changed.replace("[l1]", "[sfp]"), encoding="utf-8")
+    (made,) = read_graphs(path)
+    graph, store = finish(of=made)
+    export(graph, store, add_runs, board=board)
+    rows = read_board(board)
+    assert [(row.family, row.dense_epochs, row.prune_epochs, row.tune_epochs) for row in rows] == [
+        ("pruned", None, 1, 0),
+        ("pruned", None, 1, 0),
+    ]
+    # All that was trained is the sparse training, as its records say.
+    assert [row.training_macs for row in rows] == [pytest.approx((7_000_000 + 14_000_000) / 2)] * 2
+    assert check(board) == []
+    found = distinct(summaries(graph, store))
+    (table,) = tables(found)
+    total, spent = found[1].experiment.total_macs, found[1].training_macs_with_search
+    assert total is not None
+    by_name = {cells[0]: dict(zip(table.columns, cells, strict=True)) for cells in table.points["macs 50%"]}
+    plain, equal = (by_name[name] for name in (own.name for own in found))
+    assert (plain["last training"], plain["unspent %"]) == ("none", "")
+    assert equal["unspent %"] == f"{100 * (total - spent) / total:.1f}" == "100.0"
+    assert "unspent %: of an equal total" in markdown("measured", found)
+    assert (tmp_path / "report").mkdir() is None
+    assert all(file.stat().st_size for file in write_report(graph, found, tmp_path / "report"))
 
 
 def test_again_adds_nothing(finish: Finish, board: Path) -> None:

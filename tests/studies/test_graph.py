@@ -29,7 +29,7 @@ from thinresnet.studies.protocol import DENSE as DENSE_KIND
 from thinresnet.studies.protocol import protocol
 from thinresnet.studies.protocols import PROTOCOLS
 from thinresnet.studies.reading import read_studies
-from thinresnet.studies.stages import Prune, Stage, Train
+from thinresnet.studies.stages import Measure, Prune, Stage, Train
 from thinresnet.studies.store import Store
 
 IMAGES = 1280  # of the 1,438 of the embedded data, a tenth held out: whole batches of 64
@@ -217,6 +217,45 @@ def test_equal_totals_are_equal_to_within_an_epoch(tmp_path: Path) -> None:
         own.key for own in graph_from(tmp_path, **given | {"protocols": ["scaled-width", "scratch-e"]}).stages.values()
         if own.kind == "train" and "-dense-" not in own.name
     )  # fmt: skip
+
+
+def test_what_its_authors_do_not_finetune_is_measured_as_it_is(tmp_path: Path) -> None:
+    given: dict[str, Any] = {
+        "protocols": ["sparse-train", "sparse-train-equal-total"], "seeds": [1], "budgets": [{"macs": "50%"}],
+        "total_training": "2.55x dense", "finetune": ["recipe", "full"],
+    }  # fmt: skip
+    tuned = {"method": "sss", "label": "sss-tuned", "finetune": True}
+    graph = graph_from(tmp_path, methods=["slimming", "sss", "sfp", tuned], **given)
+    # One row however many ways of fine-tuning there are, and one a way where something is fine-tuned.
+    rows = [(found.protocol, found.method) for found in graph.experiments]
+    for name in given["protocols"]:
+        assert [rows.count((name, own)) for own in ("sss", "sfp", "sss-tuned", "slimming")] == [1, 1, 2, 2]
+    for method_name in ("sss", "sfp"):
+        final = row(graph, "sparse-train", method_name, "macs50pct").finals[0]
+        assert isinstance(final, Measure)
+        assert (final.epochs, final.training_macs, final.inputs["network"].output) == (0, 0, "macs50pct")
+        # Blocks that nothing is trained after are whole, or gone.
+        assert final.inputs["network"].stage.identity.get("settings") == (
+            {"fill": False} if method_name == "sss" else None
+        )
+        total = row(graph, "sparse-train-equal-total", method_name, "macs50pct")
+        (before,) = total.finals[0].before()
+        assert isinstance(before, Prune)
+        # All of the total is sparse training, in whole epochs.
+        assert before.recipe is not None
+        assert before.recipe.total_epochs == 25
+        assert total.total_macs == int(25.5 * 3 * DENSE * IMAGES)
+        assert total.training_macs_with_search == 25 * 3 * DENSE * IMAGES
+    own = [found for found in graph.experiments if (found.protocol, found.method) == ("sparse-train", "sss-tuned")]
+    assert all(isinstance(found.finals[0], Train) for found in own)
+    # A method that is fine-tuned is as it was before there was another way: its stages keep their keys.
+    alone = graph_from(tmp_path, methods=["slimming"], **given)
+    assert {stage.folder for stage in alone.stages.values()} <= {stage.folder for stage in graph.stages.values()}
+    distilled = graph_from(tmp_path, methods=["slimming", "sfp"], **given, distill="dense")
+    assert {found.method for found in distilled.experiments} == {"slimming"}
+    assert "sfp takes no part in sparse-train: nothing is trained after the cut that could have a teacher" in (
+        distilled.notes
+    )
 
 
 def test_an_equal_total_counts_the_teacher(tmp_path: Path) -> None:
@@ -488,7 +527,9 @@ def test_a_method_that_trains_towards_each_budget_is_counted_once_for_each(tmp_p
     # A row is charged for the training towards its own budget.
     for point, part in (("macs50pct", 2), ("macs25pct", 4)):
         tuning = 3 * 3 * (DENSE // part) * IMAGES
-        assert cost_of(row(graph, "sparse-train", "sfp", point)) == (training + tuning, tuning)
+        assert cost_of(row(graph, "sparse-train", "slimming", point)) == (training + tuning, tuning)
+        # The authors of SFP do not fine-tune: what was cut is measured.
+        assert cost_of(row(graph, "sparse-train", "sfp", point)) == (training, 0)
     # The scales of slimming start from scratch where its authors have them, unless the study says otherwise.
     (sparse,) = stages(graph, "prune", "slimming")
     assert sparse.identity["settings"] == {"start": 0.5}

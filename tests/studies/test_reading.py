@@ -90,6 +90,10 @@ def test_a_file_may_hold_several(tmp_path: Path) -> None:
         ({"methods": [{"method": "l1", "stream": "yes"}]}, "stream: takes true or false, or null, got 'yes'"),
         ({"budgets": [{"macs": None}]}, "macs: takes a string, an integer or a number, got None"),
         ({"methods": [{"method": "synexp", "preconfig": 1}]}, "preconfig: takes true or false, got 1"),
+        (
+            {"methods": [{"method": "l1", "finetune": False}]},
+            "finetune: is about sparse training from scratch",
+        ),
         ({"methods": [{"method": "snip", "preconfig": True}]}, "preconfig: snip cannot give"),
         ({"methods": [{"method": "snip", "protocols": ["at-int"]}]}, "unknown protocol 'at-int'"),
         ({"methods": ["synexp", {"method": "synexp"}]}, "'synexp' is given twice"),

@@ -57,12 +57,14 @@ def test_training_costs_by_hand(finish: Finish) -> None:
     assert found["plain width"].costs_with_search == (3 * found["plain width"].macs * 1293 * 2,) * 2
     for name, epochs in (("l1, fine-tuned", 1), ("l1, Scratch-E", 2)):
         own = [3 * result.macs * 1293 * epochs for result in found[name].results]
-        assert found[name].costs_with_search == (dense + 7_000 + own[0], dense + 14_000 + own[1])
+        assert found[name].costs_with_search == (dense + 7_000_000 + own[0], dense + 14_000_000 + own[1])
         assert found[name].training_macs == sum(own) / 2
     # A shape out of both seeds' prunings needs both parents, each once.
     guided = found["l1, guided (our rule)"]
     own = 3 * guided.macs * 1293 * 2
-    assert guided.costs_with_search == ((2 * dense + 7_000 + 14_000) // 2 + own,) * 2  # of the search its half each
+    assert (
+        guided.costs_with_search == ((2 * dense + 7_000_000 + 14_000_000) // 2 + own,) * 2
+    )  # of the search its half each
 
 
 def test_nothing_is_cut_off_and_no_column_is_lost_where_there_is_little_width(

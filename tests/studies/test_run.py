@@ -26,6 +26,7 @@ from thinresnet import networks
 from thinresnet.cli import app
 from thinresnet.errors import InputError
 from thinresnet.files import read_object
+from thinresnet.leaderboard.evidence import check_evidence
 from thinresnet.networks import count, read_network
 from thinresnet.networks.store import read_weights
 from thinresnet.pruning.record import read_pruning
@@ -333,6 +334,35 @@ def test_several_processes_that_are_killed_go_on(long_study: Path, tmp_path: Pat
     results = [Result.read(stage(root, f"-s{seed}-")) for seed in (1, 2)]
     assert [result.epochs for result in results] == [12, 12]
     assert max(result.sessions for result in results) == 2
+
+
+def test_what_is_not_finetuned_is_the_cut_network(tmp_path: Path) -> None:
+    """Sparse training of an equal total, and then nothing: the result is that of the pruned folder's own weights."""
+    path = write(
+        tmp_path, methods=["sss", "sfp"], protocols=["sparse-train-equal-total"], total_training="2x dense",
+        kwargs={"depths": [2, 1, 1]}, budgets=[{"macs": "80%"}],
+    )  # fmt: skip
+    done = study("run", path, "-o", tmp_path / "runs")
+    assert done.exit_code == 0, done.stderr
+    root = tmp_path / "runs" / "tiny"
+    for method in ("sss", "sfp"):
+        (pruned,) = [
+            own for own in stage(root, f"-{method}-macs80pct-sparse-equal-total-digits").iterdir() if own.is_dir()
+        ]
+        result = Result.read(stage(root, f"-{method}-macs80pct-sparse-equal-total-measured"))
+        record = read_pruning(pruned)
+        assert (result.epochs, result.training_macs, record.images_seen) == (0, 0, 2 * (result.images_train // 64 * 64))
+        before, after = (read_weights(folder / "model.safetensors") for folder in (pruned, result.folder))
+        assert all(torch.equal(before[name], after[name]) for name in before)
+        assert result.holdout is not None
+        assert record.holdout_pruned is not None
+        assert result.holdout.correct1 == record.holdout_pruned["correct1"]
+        check_evidence(result.folder, result)
+    shown = json.loads(study("show", path, "-o", tmp_path / "runs", "--json").stdout)
+    assert {row["method"]: (row["training_macs"], row["total_training_macs_left"]) for row in shown} == {
+        "sss": (0, 0),
+        "sfp": (0, 0),
+    }
 
 
 def test_a_stage_that_cannot_be_done_leaves_the_others_be(tmp_path: Path) -> None:

@@ -17,11 +17,23 @@ from thinresnet.errors import InputError
 from thinresnet.networks import count, scale
 from thinresnet.recipe import Recipe
 from thinresnet.studies.graph import StudyGraph
-from thinresnet.studies.stages import CostPoint, Guide, Mask, Prune, Rescale, Rewind, Source, Stage, Timing, Train
+from thinresnet.studies.stages import (
+    CostPoint,
+    Guide,
+    Mask,
+    Measure,
+    Prune,
+    Rescale,
+    Rewind,
+    Source,
+    Stage,
+    Timing,
+    Train,
+)
 from thinresnet.studies.stages import train as train_module
 from thinresnet.studies.stages.defaults import DEFAULTS
 
-KINDS = (Train, Prune, Rescale, Guide, Rewind, Mask, Timing)
+KINDS = (Train, Measure, Prune, Rescale, Guide, Rewind, Mask, Timing)
 
 
 def trained(kind: type[Train] = Train, **changes: Any) -> Train:

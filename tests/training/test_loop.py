@@ -25,6 +25,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from thinresnet import networks
 from thinresnet import recipe as recipes
 from thinresnet.errors import InputError
+from thinresnet.leaderboard.evidence import check_evidence
 from thinresnet.networks.hub import read_config
 from thinresnet.recipe import Recipe
 from thinresnet.result import Result
@@ -195,6 +196,27 @@ def test_a_run_may_start_from_the_weights_of_another(finished: Result, tmp_path:
     assert tuned.initial_checkpoint["sha256"] == finished.weights_sha256
     before, after = (load_file(f.folder / "model.safetensors") for f in (finished, tuned))
     assert torch.equal(before["conv1.weight"], after["conv1.weight"])
+
+
+def test_weights_may_be_measured_as_they_are(finished: Result, tmp_path: Path) -> None:
+    recipe = digits(model_ema=True, initial_checkpoint=str(finished.folder))
+    measured = train(recipe, NETWORK, output=tmp_path, holdout=0.1, measure_only=True)
+    assert (measured.test, measured.holdout, measured.test_ema) == (finished.test, finished.holdout, None)
+    counts = (measured.epochs, measured.updates, measured.images_seen, measured.training_macs)
+    assert counts == (0, 0, 0, 0)
+    before, after = (load_file(own.folder / "model.safetensors") for own in (finished, measured))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    (row,) = rows(measured.folder, "metrics.csv")
+    assert (row["epoch"], row["lr"], row["train_loss"]) == ("0", "", "")
+    assert float(row["test_top1"]) == finished.test.top1
+    check_evidence(measured.folder, measured)
+    assert not (measured.folder / "checkpoints").exists()
+    # Once; and a training from the same weights is another run.
+    assert train(recipe, NETWORK, output=tmp_path, holdout=0.1, measure_only=True) == measured
+    with pytest.raises(InputError, match="belongs to another run: its measure_only is True"):
+        train(recipe, NETWORK, folder=measured.folder, holdout=0.1)
+    with pytest.raises(InputError, match="there are no weights to measure"):
+        train(digits(), NETWORK, output=tmp_path, measure_only=True)
 
 
 def test_two_seeds_give_two_networks_and_one_seed_gives_one(tmp_path: Path) -> None:

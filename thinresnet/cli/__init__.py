@@ -7,15 +7,15 @@ the keyboard are answered without torch. What a user got wrong becomes one line 
 
 from __future__ import annotations
 
-import importlib
+import gc
 import io
 import sys
 from typing import Any, NoReturn
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 import thinresnet
+from thinresnet.cli.on_demand import OnDemand, Verbs
 from thinresnet.cli.slow_imports import imports_told
 from thinresnet.errors import FAILED_EXIT_CODE, INPUT_EXIT_CODE, InputError, check_utf8, one_line, os_error_line
 from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingError, TrainingInterruptedError, end_on_signals
@@ -67,34 +67,19 @@ VERBS = {
 _GROUPS = frozenset({"data", "study", "baseline", "leaderboard"})
 
 
-class _OnDemand(TyperGroup):
-    """Verbs whose files are imported when they are asked for."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.commands = dict.fromkeys(VERBS)  # type: ignore[assignment]  # names, to suggest from
-        self._lists = False
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        self._lists = True
-        super().format_help(ctx, formatter)
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return list(VERBS)
+class _Groups(OnDemand):
+    verbs = Verbs(VERBS, _GROUPS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in VERBS:
-            return None
-        file, says = VERBS[cmd_name]
-        if self._lists:
-            return TyperCommand(cmd_name, help=says)
-        group = typer.main.get_group(importlib.import_module(f"{__name__}.{file}").app)
-        return group if cmd_name in _GROUPS else group.commands[cmd_name]
+        found = super().get_command(ctx, cmd_name)
+        if cmd_name != "leaderboard":
+            gc.enable()  # what a verb makes from now on may be garbage; what was imported is none
+        return found
 
 
 app = typer.Typer(
     name="thinresnet",
-    cls=_OnDemand,
+    cls=_Groups,
     help="The bar that a structured-pruning paper must clear: scaled networks, trained the modern way.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -119,6 +104,7 @@ def _options(
 
 def main() -> None:
     """The console script."""
+    gc.disable()  # nothing that is imported is garbage, nor is any row of a board
     # Where nothing catches a signal to save its state, the verb is over.
     with end_on_signals(_STOPPED, STOPPED_EXIT_CODE), imports_told(sys.stderr):
         try:

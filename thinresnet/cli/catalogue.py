@@ -49,9 +49,10 @@ def rows_of_methods() -> list[Row]:
 
 def rows_of_protocols() -> list[Row]:
     """The rows, from the protocols themselves."""
-    from thinresnet.studies import protocols
+    from thinresnet.studies import protocol, protocols
 
-    return [{"protocol": one.name, "kind": one.kind, "does": one.does} for one in protocols.PROTOCOLS.values()]
+    found = sorted(protocols.PROTOCOLS.values(), key=lambda one: protocol.KINDS.index(one.kind))
+    return [{"protocol": one.name, "kind": one.kind, "does": one.does} for one in found]
 
 
 def settings_rows(methods: Iterable[Row]) -> list[Row]:

@@ -31,7 +31,7 @@ def write(
     from thinresnet.recipe import Recipe
     from thinresnet.training.data.info import write_betons
 
-    with progress() as shown:
+    with progress("looking at images") as shown:
         written = write_betons(Recipe(data_dir=str(data_dir)), mode=mode, progress=shown)
     print_written(written, as_json=as_json)
 
@@ -58,7 +58,7 @@ def info(
     else:
         refuse_folder_of_digits(context, dataset)
         recipe = Recipe(data_dir=str(data_dir) if data_dir else None, dataset=dataset)
-        with progress() as shown:
+        with progress("looking at images") as shown:
             found = describe(recipe, check=check, progress=shown)
     if as_json:
         print_json(found)

@@ -11,7 +11,7 @@ import typer
 from thinresnet import base_width, public_weights
 from thinresnet.budget import short
 from thinresnet.cli.idle import refuse_folder_of_digits, refuse_idle
-from thinresnet.cli.terminal import JsonFlag, note, print_json, print_table, progress, say
+from thinresnet.cli.terminal import JsonFlag, note, print_json, print_table, progress, say, status
 from thinresnet.errors import InputError
 from thinresnet.runs import EVALUATION_FILE, WEIGHTS_SUFFIXES
 
@@ -76,7 +76,7 @@ def import_verb(
 
     prepared = preprocessing_given(mean, std, resize, crop, interpolation, resize_on)
     wanted = Wanted(arch, _kwargs(model_kwargs), dataset, num_classes, None, key, trust, licence, prepared)
-    with progress() as show:
+    with progress("reading weights") as show:
         opened = open_weights(source, wanted, progress=show)
     _accept(opened, source, yes=yes)
     folder = output or Path("runs") / name_of(source)
@@ -147,7 +147,7 @@ def evaluate_verb(
     test = TestImages.open(data_dir, dataset, split)
     prepared = preprocessing_given(mean, std, resize, crop, interpolation, resize_on)
     home = output or Path("evaluations")
-    with tempfile.TemporaryDirectory(prefix="thinresnet-") as staging, progress() as show:
+    with tempfile.TemporaryDirectory(prefix="thinresnet-") as staging, progress("reading images") as show:
         subjects, opened = _subjects(_chosen(what), test, arch, ema, prepared, yes, Path(staging), show)
         found = evaluate(
             subjects, test, classes=_classes(classes), batch_size=batch_size, device=device_given(device), progress=show
@@ -203,6 +203,7 @@ def _subjects(
     subjects: list[Subject] = []
     opened: dict[str, Opened] = {}
     for one in what:
+        show(f"reading {one}", 0, 0)
         if Path(one).is_dir():
             if arch is not None:
                 raise InputError(f"--arch {arch}: it says what a file of weights is of; {one} says its network itself")
@@ -322,7 +323,10 @@ def _report(
     from thinresnet.training.evaluation_table import draw, imported_of, row, write_table
 
     rows = [row(one, imported_of(folder)) for one, folder in zip(found, folders, strict=True)]
-    written = [] if home is None else [write_table(rows, home), *draw(rows, home)]
+    written = []
+    if home is not None:
+        with status("drawing"):
+            written = [write_table(rows, home), *draw(rows, home)]
     if as_json:
         files = {
             "evaluations": [str(folder / EVALUATION_FILE) for folder in folders],

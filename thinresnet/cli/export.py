@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from thinresnet.cli.terminal import JsonFlag, note, print_json, say
+from thinresnet.cli.terminal import JsonFlag, print_json, say, status
 
 app = typer.Typer()
 
@@ -33,7 +33,8 @@ def export_verb(
     from thinresnet.networks.export import METADATA_KEY, export
     from thinresnet.training.evaluation import open_subject
 
-    subject = open_subject(run, ema=ema)
+    with status(f"reading {run}"):
+        subject = open_subject(run, ema=ema)
     network, how = subject.network, subject.preprocessing
     side = how.crop_px
     size = (network.input_size[0], side or network.input_size[1], side or network.input_size[2])
@@ -45,8 +46,8 @@ def export_verb(
         "preprocessing": how.to_json(),
         "classes": None if subject.class_names is None else list(subject.class_names),
     }
-    note(f"exporting to {to}, and running what comes out ...")
-    made = export(subject.model, size, to, metadata=metadata, tolerance=tolerance)
+    with status(f"exporting to {to}, and running what comes out"):
+        made = export(subject.model, size, to, metadata=metadata, tolerance=tolerance)
     write_atomically(output, made.content)
     if as_json:
         record = {"file": str(output), "format": to, "bytes": len(made.content)}

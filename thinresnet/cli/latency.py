@@ -47,7 +47,7 @@ def latency_table_of(network: Network, given: Path | None) -> LatencyTable:
     """The table given, or that of this machine, which is measured the first time."""
     from thinresnet.networks.latency_measuring import table_of
 
-    with progress() as show:
+    with progress("reading the latency table") as show:
         return table_of(network, given, progress=show)
 
 
@@ -58,7 +58,7 @@ def write_latency_table(
     from thinresnet.networks.latency import NANOSECONDS, write_table
     from thinresnet.networks.latency_measuring import measured_table
 
-    with progress() as show:
+    with progress("timing layers") as show:
         table = measured_table(network, batch_size=batch_size, runs=runs, device=device, progress=show)
     write_table(path, table)
     if as_json:

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import typer
-from rich.console import Console
 
 from thinresnet.cli.leaderboard_output import BoardOption, print_words, read, table, text
-from thinresnet.cli.leaderboard_verdicts import usual_verdict
 from thinresnet.cli.terminal import console
 from thinresnet.errors import InputError
 from thinresnet.leaderboard import tables
@@ -21,12 +19,16 @@ from thinresnet.leaderboard.bar import Bar
 from thinresnet.leaderboard.boards import writable_board
 from thinresnet.leaderboard.files import read_text
 from thinresnet.leaderboard.papers import Paper
-from thinresnet.leaderboard.references import may_be_the_bar
+from thinresnet.leaderboard.references import Assumptions, may_be_the_bar, usual_references
 from thinresnet.leaderboard.schema import COLUMNS, Entry
+from thinresnet.leaderboard.verdicts import judge
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from thinresnet.leaderboard.adding import Proposal
 
+app = typer.Typer()
 _ROWS_SHOWN_WHOLE = 1
 
 
@@ -176,7 +178,11 @@ def _show(proposals: Sequence[Proposal], bar: Bar) -> None:
 
 
 def _verdict(bar: Bar, row: Entry) -> str:
-    said = "It serves as a reference." if may_be_the_bar(row) else usual_verdict(bar, row).says
+    said = (
+        "It serves as a reference."
+        if may_be_the_bar(row)
+        else judge(bar, row, Assumptions(usual_references(row.arch))).says
+    )
     return said[:1].upper() + said[1:]
 
 
@@ -194,3 +200,6 @@ def _confirm(proposals: Sequence[Proposal], *, always: bool, yes: bool) -> None:
         raise InputError("nothing added: look at the doubts, then say --yes to add what there is with them")
     if not typer.confirm("Add it nevertheless?" if doubts else "Add it?"):
         raise typer.Abort
+
+
+app.command()(with_columns(add))

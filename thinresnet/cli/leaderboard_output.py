@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from thinresnet.cli.terminal import note
 from thinresnet.errors import InputError, nearest
@@ -21,12 +17,19 @@ from thinresnet.leaderboard.references import (
     RECIPES,
     REFERENCES,
     RESOLUTIONS,
+    RULES,
     Assumptions,
     references_named,
 )
 from thinresnet.leaderboard.schema import Entry
 from thinresnet.leaderboard.store import read_board
 
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+RULE = f"Rules {RULES}: docs/leaderboard-rules.md."
 _REFERENCE_NAMES = ", ".join(name.lower().replace(" ", "-") for name in REFERENCES)
 
 BoardOption = Annotated[
@@ -77,6 +80,9 @@ def cells_asked(against: str, recipes: str, resolution: str, on: str) -> list[As
 
 def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
     """An empty table, two spaces between its columns; `right` names those that hold figures, which are never cut."""
+    from rich import box
+    from rich.table import Table
+
     made = Table(
         title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False,
         padding=(0, 1, 0, 0),
@@ -89,9 +95,13 @@ def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
 
 def text(words: str) -> Text:
     """Text from the board as text: rich would read brackets in it as markup."""
+    from rich.text import Text
+
     return Text(words)
 
 
 def print_words(to: Console, words: str, style: str = "") -> None:
     """Print one paragraph of plain words."""
-    to.print(Text(words, style=style))
+    made = text(words)
+    made.stylize(style)
+    to.print(made)

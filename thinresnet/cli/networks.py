@@ -98,7 +98,7 @@ def _check_networks(pattern: str, as_json: bool) -> None:
     if not names:
         raise InputError(f"networks: timm has no architecture named {pattern!r}{nearest(pattern, timm.list_models())}")
     found: dict[str, str] = {}
-    with progress() as show:
+    with progress("building networks") as show:
         for done, name in enumerate(names, start=1):
             try:
                 build(scale(name, width=0.5))
@@ -270,7 +270,7 @@ def time_verb(
     with status(f"tracing {what}"):
         network, dense = _network_and_dense(what, arch, width, interior, round_to, input_px, num_classes)
     pair = [dense] if network == dense else [dense, network]
-    with progress() as show:
+    with progress("timing") as show:
         timings = measure(
             pair,
             batch_size=batch_size,

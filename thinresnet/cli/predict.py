@@ -17,7 +17,7 @@ from thinresnet.cli.evaluate import (
     device_given,
     preprocessing_given,
 )
-from thinresnet.cli.terminal import JsonFlag, note, print_json, print_table, progress
+from thinresnet.cli.terminal import JsonFlag, note, print_json, print_table, progress, status
 from thinresnet.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,12 +51,13 @@ def predict_verb(
 
     prepared = preprocessing_given(mean, std, resize, crop, interpolation, resize_on)
     files = images_of(images)
-    subject = open_subject(run, ema=ema, preprocessing=prepared)
+    with status(f"reading {run}"):
+        subject = open_subject(run, ema=ema, preprocessing=prepared)
     how = subject.preprocessing
     if how.resize_px is None and (interpolation or resize_on):
         raise InputError("--interpolation, --resize-on: no effect on images that are not resized; give --resize PX too")
     note(f"images are prepared by: {how.in_words}")
-    with progress() as show:
+    with progress("predicting") as show:
         found = list(
             predict(
                 subject, files, top=top, batch_size=batch_size, device=device_given(device), progress=show

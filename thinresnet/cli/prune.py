@@ -16,7 +16,7 @@ from thinresnet.cli.catalogue import COLUMNS, Row, as_markdown, cells, method_ro
 from thinresnet.cli.idle import refuse_idle
 from thinresnet.cli.latency import LatencyTableFile, latency_row, say_latency
 from thinresnet.cli.next_steps import training_line
-from thinresnet.cli.terminal import JsonFlag, note, print_json, print_table, progress, say
+from thinresnet.cli.terminal import JsonFlag, note, print_json, print_table, progress, say, status
 from thinresnet.errors import InputError
 
 Params = Annotated[list[str] | None, typer.Option(help="At most this many parameters: 12M or 50%.")]
@@ -250,7 +250,8 @@ def _prune(kind: Any, settings: dict[str, str], source: _Source, given: _Given, 
     from thinresnet.pruning.session import How, recalibrates
 
     method = configured(kind, settings)
-    parent = source.parent()
+    with status(f"reading {source.what}"):
+        parent = source.parent()
     to = given.to
     is_file = to is not None and (Path(to).exists() or to.endswith(".json"))
     how = How(
@@ -269,7 +270,7 @@ def _prune(kind: Any, settings: dict[str, str], source: _Source, given: _Given, 
         flag = "--pretrained" if source.pretrained else "--weights"
         raise InputError(f"{flag}: {method.name} acts at initialisation, on weights drawn from --seed; leave it out")
     command = ["thinresnet", *sys.argv[1:]]
-    with progress() as shown:
+    with progress(f"pruning by {method.name}") as shown:
         done = list(prune_to_folders(method, parent, how, output=output, command=command, progress=shown))
     if method.when != INITIALISATION and parent.weights is None:
         note(_no_weights(source.what))

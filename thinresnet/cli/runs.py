@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from thinresnet.cli.terminal import JsonFlag, print_json, print_table, print_written
+from thinresnet.cli.terminal import JsonFlag, print_json, print_table, print_written, status
 
 app = typer.Typer()
 
@@ -30,7 +30,9 @@ def plot(
     from thinresnet.training.plot import plot as draw
 
     target = output or (runs[0] / "curves" if len(runs) == 1 else Path("curves"))
-    print_written(draw(runs, target), as_json=as_json)
+    with status("drawing"):
+        written = draw(runs, target)
+    print_written(written, as_json=as_json)
 
 
 @app.command()

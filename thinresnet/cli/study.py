@@ -11,7 +11,7 @@ import typer
 
 from thinresnet.cli.catalogue import protocol_rows
 from thinresnet.cli.idle import refuse_idle
-from thinresnet.cli.terminal import console, print_json, print_table, say
+from thinresnet.cli.terminal import console, print_json, print_table, say, status
 from thinresnet.errors import InputError, nearest, one_line
 
 if TYPE_CHECKING:
@@ -39,13 +39,20 @@ def run_verb(
     data_dir: DataDir = None,
     dataset: Dataset = None,
     only: Only = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Stages at a time, on this machine.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Stages at a time, on this machine; its GPUs take turns, and are shared.")
+    ] = 1,
+    gpus_per_stage: Annotated[
+        int, typer.Option(min=1, help="GPUs of a training, on this machine; as many processes split its batch.")
+    ] = 1,
     on: Annotated[str, typer.Option(help="Where: here, or ray (a cluster).")] = "here",
     address: Annotated[
         str | None, typer.Option(help="HOST:PORT of the Ray cluster; default: RAY_ADDRESS.", envvar="RAY_ADDRESS")
     ] = None,
     cpus: Annotated[float, typer.Option(min=0, help="Cores of a stage, on Ray.")] = 1,
-    gpus: Annotated[float, typer.Option(min=0, help="GPUs of a stage, on Ray.")] = 0,
+    gpus: Annotated[
+        float, typer.Option(min=0, help="GPUs of a stage, on Ray; 0.25 shares one, from 2 on trainings use them all.")
+    ] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the stages and the training cost, do nothing.")
     ] = False,
@@ -60,7 +67,8 @@ def run_verb(
     if on not in _PLACES:
         raise InputError(f"--on {on}: it is one of {', '.join(_PLACES)}{nearest(on, _PLACES)}")
     if on == "ray":
-        refuse_idle(context, "on Ray", "--cpus and --gpus of a stage say how many run at a time", these=("jobs",))
+        why = "--cpus and --gpus of a stage say how many run at a time"
+        refuse_idle(context, "on Ray", why, these=("jobs", "gpus_per_stage"))
     else:
         why = "--jobs sets how many stages run at a time here"
         refuse_idle(context, "without --on ray", why, these=("address", "cpus", "gpus"))
@@ -77,7 +85,8 @@ def run_verb(
 
         workers = Ray(address, cpus=cpus, gpus=gpus)
     else:
-        workers = ThisProcess() if jobs == 1 else Processes(jobs)
+        alone = jobs == 1 and gpus_per_stage == 1
+        workers = ThisProcess() if alone else Processes(jobs, gpus_per_stage=gpus_per_stage)
     failed: dict[str, str] = {}
     stopped = "thinresnet: stopped; finished stages stay: the same command goes on"
     with closing(workers), end_on_signals(stopped, REQUEUE_EXIT_CODE):
@@ -117,7 +126,8 @@ def show_verb(
         raise InputError(f"--json: {file} holds {len(graphs)} studies; choose one with --only")
     for graph in graphs:
         root = output / graph.study.name
-        found = distinct(summaries(graph, Store(root)))
+        with status("reading results"):
+            found = distinct(summaries(graph, Store(root)))
         if not any(summary.results for summary in found):
             raise InputError(
                 f"study {graph.study.name}: nothing is finished in {root}; `thinresnet study run` it first"
@@ -126,7 +136,9 @@ def show_verb(
             print_json(as_records(found))
             return
         print_tables(found, console())
-        say(f"Written: {', '.join(str(path) for path in write_report(graph, found, root / 'report'))}")
+        with status("drawing"):
+            written = write_report(graph, found, root / "report")
+        say(f"Written: {', '.join(map(str, written))}")
 
 
 @app.command("export")
@@ -171,7 +183,8 @@ def _graphs(file: Path, data_dir: str | None, dataset: str | None, only: str | N
     from thinresnet.studies.graphs import read_graphs
 
     given = {"data_dir": data_dir, "dataset": dataset}
-    return read_graphs(file, changes={key: value for key, value in given.items() if value is not None}, only=only)
+    with status(f"reading {file}"):
+        return read_graphs(file, changes={key: value for key, value in given.items() if value is not None}, only=only)
 
 
 def _print_costs(graphs: list[StudyGraph], as_json: bool) -> None:
@@ -182,7 +195,8 @@ def _print_costs(graphs: list[StudyGraph], as_json: bool) -> None:
     for graph in graphs:
         dense = graph.network(graph.study.setups[0])
         if dense.sha256 not in rates:
-            rates[dense.sha256] = training_cost.seconds_per_mac(dense)
+            with status(f"timing a training step of {dense.arch}"):
+                rates[dense.sha256] = training_cost.seconds_per_mac(dense)
         if as_json:
             records.append(training_cost.as_json(graph, rates[dense.sha256]))
         else:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
-from rich.table import Table
 
 from thinresnet.progress import Progress, Tenths
+
+if TYPE_CHECKING:  # rich is imported when something is drawn: JSON and plain lines do not wait for it
+    from rich.console import Console
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -34,11 +34,13 @@ def say(text: str = "", *, style: str | None = None) -> None:
 
 def note(text: str) -> None:
     """Print a line to standard error: what a program that reads the output must not meet."""
-    console(stderr=True).print(text, markup=False, soft_wrap=True)
+    print(text, file=sys.stderr)
 
 
 def console(*, stderr: bool = False) -> Console:
     """The terminal; a file or a pipe, which has no width of its own, is wide enough for any table (COLUMNS decides)."""
+    from rich.console import Console
+
     found = Console(stderr=stderr, highlight=False)
     if not found.is_terminal and "COLUMNS" not in os.environ:
         found.width = _COLUMNS_OF_A_FILE
@@ -49,6 +51,8 @@ def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None, left: int = 1
 ) -> None:
     """Print rows under their columns: the first `left` columns hold words, the others figures, which are never cut."""
+    from rich.table import Table
+
     table = Table(box=None, padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
         words = index < left
@@ -81,19 +85,17 @@ def status(text: str) -> Iterator[None]:
 
 
 @contextmanager
-def progress() -> Iterator[Progress]:
-    """Shows how far work is, told as (what, done, total): bars in a terminal, a line every tenth elsewhere."""
+def progress(begins: str) -> Iterator[Progress]:
+    """Shows how far work is, told as (what, done, total): bars in a terminal, a line every tenth elsewhere.
+
+    `begins` is shown at once, beside a spinner, until something else is told; so is what has a total of 0.
+    """
     errors = console(stderr=True)
     if not errors.is_terminal:
         yield Tenths(note)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=errors, transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
+    from thinresnet.cli.bars import bars
 
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
-
+    with bars(errors) as show:
+        show(begins, 0, 0)
         yield show

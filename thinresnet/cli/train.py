@@ -69,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with end_on_signals("train.py: stopped; the same command goes on", REQUEUE_EXIT_CODE):
             with imports_told(sys.stderr if visible else None):
                 result, embedded = _train(arguments, visible=visible)
+            _end_processes()
             if visible:
                 _close(result, embedded=embedded)
     except InputError as error:
@@ -82,6 +83,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         line, code = os_error_line(error)
         return _end(f"train.py: {line}", code, visible=visible)
     return 0
+
+
+def _end_processes() -> None:
+    from thinresnet.training.processes import end_processes
+
+    end_processes()
 
 
 def _end(line: str, code: int, *, visible: bool) -> int:

@@ -25,6 +25,7 @@ NEAR_COST = 0.03
 SAME_PARAMS = Decimal("0.01")
 
 Row = tuple[Entry, Fault]
+_COARSEST = Decimal("0.5")  # half a point: accuracies without decimals
 
 
 def faults_between(entries: Sequence[Entry]) -> Iterator[Row]:
@@ -103,12 +104,13 @@ def _near_copies(entries: Iterable[Entry]) -> Iterator[Row]:
 
 def _equally_accurate(ordered: Sequence[Entry]) -> Iterator[tuple[Entry, Entry]]:
     """Pairs of one top-1 on the coarser printed precision, from rows sorted by top-1."""
-    for start, first in enumerate(ordered):
-        for second in ordered[start + 1 :]:
-            if _top1(second) - _top1(first) > Decimal("0.5"):
+    figures = [(entry.top1 or Decimal(0), entry) for entry in ordered]
+    rounded = [(top1, half_digit(top1), entry) for top1, entry in figures]
+    for start, (top1, half, first) in enumerate(rounded):
+        for other_top1, other_half, second in rounded[start + 1 :]:
+            if other_top1 - top1 > _COARSEST:
                 break
-            coarser = max(half_digit(_top1(first)), half_digit(_top1(second)))
-            if _top1(second) - _top1(first) < coarser:
+            if other_top1 - top1 < max(half, other_half):
                 yield first, second
 
 
@@ -157,7 +159,3 @@ def _named(entry: Entry, others: Iterable[Entry]) -> bool:
 
 def _network(entry: Entry) -> tuple[str, str, int]:
     return (entry.dataset, entry.arch, entry.resolution)
-
-
-def _top1(entry: Entry) -> Decimal:
-    return entry.top1 if entry.top1 is not None else Decimal(0)

@@ -10,17 +10,15 @@ from itertools import pairwise
 from operator import attrgetter
 from pathlib import Path
 
-from thinresnet.errors import InputError, nearest
-from thinresnet.files import write_atomically
+from thinresnet.errors import nearest
 from thinresnet.leaderboard import dense
 from thinresnet.leaderboard.between import faults_between
 from thinresnet.leaderboard.figures import contradictions, half_digit, implausible
 from thinresnet.leaderboard.files import FormError, read_text
-from thinresnet.leaderboard.locking import locked
 from thinresnet.leaderboard.measured import evidence_faults
 from thinresnet.leaderboard.papers import bib_beside, missing, parse_bib, read_bib, render_bib
 from thinresnet.leaderboard.schema import DATASETS, NAMES, SAME_NETWORK, Entry, Fault, order
-from thinresnet.leaderboard.store import Line, merge, read_board, read_lines, render, write_board
+from thinresnet.leaderboard.store import Line, read_lines, render
 
 TRAINED_ALONE = ("train_epochs",)
 TRAINED_IN_STAGES = ("dense_epochs", "prune_epochs", "tune_epochs")
@@ -79,23 +77,6 @@ def papers_missing(board: str | os.PathLike[str]) -> dict[str, list[str]]:
     """What is not known of which paper of a board: authors, year or link, by citation key."""
     papers = read_bib(bib_beside(board))
     return {key: unknown for key, paper in papers.items() if (unknown := missing(paper))}
-
-
-def tidy(board: str | os.PathLike[str]) -> bool:
-    """Rewrite a board and its .bib in canonical form and order; True if anything changed. A broken one is refused."""
-    bib = bib_beside(board)
-    with locked(board):
-        before = Path(board).read_bytes(), bib.read_bytes()
-        papers, faults = parse_bib(read_text(bib))
-        if faults:
-            raise InputError(f"{bib}, line {faults[0].line}, {faults[0]}")
-        entries = merge(read_board(board))
-        after = render(entries).encode(), render_bib(papers.values()).encode()
-        if before == after:
-            return False
-        write_atomically(bib, after[1])
-        write_board(board, entries)
-        return True
 
 
 def entry_faults(entry: Entry) -> Iterator[Fault]:

@@ -51,6 +51,22 @@ def read_cell(column: Column, text: str) -> object:
     return _READERS[column.kind](column, text)
 
 
+class Values(dict[str, object]):
+    """The values of one column by their texts, each read once: most cells stand on a board many times."""
+
+    _MOST = 1 << 15
+
+    def __init__(self, column: Column, empty: object) -> None:
+        super().__init__({"": empty})
+        self._column = column
+
+    def __missing__(self, text: str) -> object:
+        value = read_cell(self._column, text)
+        if len(self) < self._MOST:
+            self[text] = value
+        return value
+
+
 def format_cell(value: object) -> str:
     """A value as the text of its cell; `read_cell` reads it back."""
     if value is None:

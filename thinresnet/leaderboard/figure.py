@@ -92,6 +92,13 @@ class Figure:
         made = vl_convert.vegalite_to_png(spec, scale=3) if suffix == ".png" else vl_convert.vegalite_to_pdf(spec)
         return bytes(made)
 
+    def __repr__(self) -> str:
+        own = "".join(f", {each.name} {each.verdict.outcome}" for each in self.mine)
+        return f"<Figure of {self.arch} on {self.dataset}: {len(self.published)} results{own}>"
+
+    def _repr_svg_(self) -> str:
+        return str(self.rendered(".svg"))
+
     @cached_property
     def chart(self) -> alt.LayerChart:
         """The figure as an Altair chart, to be changed further or shown in a notebook."""

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from statistics import median
 
 from thinresnet.leaderboard.bar import Bar
 from thinresnet.leaderboard.references import ALL_ASSUMPTIONS, ANY, CLASSICAL, RULES, Assumptions
@@ -158,6 +157,12 @@ def matrix_of(dataset: str, arch: str, verdicts: Sequence[Sequence[Verdict]]) ->
         for number, assumptions in enumerate(ALL_ASSUMPTIONS)
     )
     return Matrix(arch, dataset, cells)
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle value, or the mean of the two in the middle: what `statistics.median` says, which imports a lot."""
+    ranked, middle = sorted(values), len(values) // 2
+    return ranked[middle] if len(ranked) % 2 else (ranked[middle - 1] + ranked[middle]) / 2
 
 
 def _part(under_any: Cell, under_classical: Cell) -> Part:

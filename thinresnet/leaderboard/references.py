@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from thinresnet.errors import InputError, nearest
 from thinresnet.leaderboard.schema import REFERENCE_FLAGS, Entry
@@ -102,6 +103,7 @@ def references_named(text: str, arch: str) -> str:
     return names[slug]
 
 
+@lru_cache(maxsize=4096)
 def serves_as(arch: str, references: str, judged_arch: str) -> bool:
     """Whether a network of `arch` belongs to the reference set for a row of `judged_arch`."""
     if references == SAME_ARCHITECTURE:

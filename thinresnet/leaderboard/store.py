@@ -17,7 +17,7 @@ from thinresnet.errors import InputError, nearest
 from thinresnet.files import write_atomically
 from thinresnet.leaderboard.boards import find_board
 from thinresnet.leaderboard.files import FormError, read_text
-from thinresnet.leaderboard.schema import NAMES, REQUIRED, Entry, Fault, format_row, order, parse
+from thinresnet.leaderboard.schema import NAMES, REQUIRED, Entry, Fault, format_row, order, reader
 
 MAX_CELL = 100_000
 
@@ -46,12 +46,13 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[Line]:
     records = _records(path, read_text(path))
     header = next(records, (1, []))[1]
     _check_header(path, header)
+    read = reader(tuple(header))
     for number, cells in records:
         if len(cells) != len(header):
             fault = Fault("row", f"{len(cells)} cells", f"a row of {len(header)} cells, as in the header")
             yield Line(number, None, (fault,))
             continue
-        entry, faults = parse(dict(zip(header, cells, strict=True)))
+        entry, faults = read(cells)
         yield Line(number, entry, tuple(faults))
 
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from thinresnet.leaderboard.bar import SAME_COST, Bar, BarPoint, Candidates, Figures, Held, Reading, Tie
 from thinresnet.leaderboard.describing import reference_in_words, why_not
@@ -42,8 +42,7 @@ _CONTROL = re.compile(r"\Arandom\b|\brandom\Z", re.IGNORECASE)
 _DECIMALS = 9
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """One row under one set of assumptions."""
 
     entry: Entry
@@ -164,19 +163,21 @@ def _judge(bar: Bar, row: Entry, held: Held, own: Figures | None, assumptions: A
     for other in readings[1:]:
         low, high = min(low, other.low), min(high, other.high)
     if low == high:
-        return _on_the_curve(own, assumptions, candidates, readings, tie)
+        return _on_the_curve(own, assumptions, candidates, [each for each in readings if each.exact], tie)
     return _beyond(own, assumptions, readings, low, high)
 
 
 def _on_the_curve(
-    own: Figures, assumptions: Assumptions, candidates: Candidates, readings: list[Reading], tie: Tie
+    own: Figures, assumptions: Assumptions, candidates: Candidates, exact: list[Reading], tie: Tie
 ) -> Verdict:
-    exact = [reading for reading in readings if reading.exact]
-    lowest = min(exact, key=lambda reading: reading.low)
+    # A board is judged some ten thousand times for its matrix, nearly always on one curve.
+    lowest, lower, upper = exact[0], exact[0].lower_edge, exact[0].upper_edge
+    for other in exact[1:]:
+        lowest = other if other.low < lowest.low else lowest
+        lower, upper = min(lower, other.lower_edge), min(upper, other.upper_edge)
     gap = round(own.top1 - lowest.low, _DECIMALS)
-    entries = tuple(figures.entry for figures in lowest.neighbours)
+    entries = tuple([figures.entry for figures in lowest.neighbours])
     few = _too_few_seeds(own, lowest)
-    lower, upper = min(reading.lower_edge for reading in exact), min(reading.upper_edge for reading in exact)
     better = None if few or gap >= 0 else _outright_better(own, candidates, tie)
     if few:
         outcome, standing, decider = UNJUDGED, None, None
@@ -234,7 +235,7 @@ def _outright_better(own: Figures, candidates: Candidates, tie: Tie) -> Figures 
         ahead = round(other.top1 - own.top1, _DECIMALS)
         if ahead <= 0:
             return None
-        if ahead > tie.half(other) and all(other.costs[each] <= own.costs[each] for each in candidates.quantities):
+        if ahead > tie.half(other) and not own.costs_less(other, candidates.quantities):
             return other
     return None
 
@@ -242,8 +243,7 @@ def _outright_better(own: Figures, candidates: Candidates, tie: Tie) -> Figures 
 def _outright_worse(own: Figures, candidates: Candidates) -> Figures | None:
     """The best actual reference on the front that is dearer (or costs the same) and no better."""
     for other in candidates.undominated:
-        dearer = all(own.costs[each] <= other.costs[each] * (1 + SAME_COST) for each in candidates.quantities)
-        if other.top1 <= own.top1 and dearer:
+        if other.top1 <= own.top1 and not own.costs_more(other, candidates.quantities):
             return other
     return None
 

@@ -22,7 +22,7 @@ from torch.utils.hooks import RemovableHandle
 
 from thinresnet.budget import Costs, short
 from thinresnet.errors import InputError
-from thinresnet.network import Network
+from thinresnet.network import Network, counters
 from thinresnet.networks.blueprint import construct
 from thinresnet.networks.tracer import shapes_only
 from thinresnet.notebook import html_details, html_table, sides
@@ -90,6 +90,14 @@ def count(what: Network | nn.Module, input_size: tuple[int, int, int] | None = N
     if size is None:
         raise InputError(f"count: say the input size of this {type(model).__name__} (channels, height, width)")
     return _count(model, size)
+
+
+def _totals(network: Network) -> tuple[int, int]:
+    cost = count(network)
+    return cost.macs, cost.params
+
+
+counters.append(_totals)
 
 
 def _hollow(network: Network) -> nn.Module:

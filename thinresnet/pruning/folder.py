@@ -115,6 +115,8 @@ def prune_to_folders(
         with ExitStack() as stack:
             parts = [stack.enter_context(building(folder)) for folder in folders]
             model = parent.model(how.seed, accelerator.device) if "weights" in method.needs else None
+            if measures:
+                progress("measuring on the hold-out", 0, 0)
             before = _holdout(work, model)
             outcomes = _pruned(work, model, progress)
             for folder, part, own, outcome in zip(folders, parts, known, outcomes, strict=True):
@@ -127,6 +129,7 @@ def prune_to_folders(
                     holdout_pruned=_holdout(work, outcome.pruned.model),
                     **_provenance(work),
                 )
+                progress("drawing and writing", 0, 0)
                 _write(part, work, outcome, record)
                 publish(part, folder)
                 yield folder, record

@@ -46,6 +46,12 @@ def finetuned(theirs: str, source: str) -> Published:
     return Published(theirs, source, why, ours="as the study says")
 
 
+def not_finetuned(source: str) -> Published:
+    """That the authors train no more after pruning, and a study that trains with their method from scratch neither."""
+    why = "a study fine-tunes after `sparse-train` only where its method says `finetune: true`"
+    return Published("none", source, why, ours="none; after pruning a dense parent as the study says")
+
+
 class Method:
     """A pruning method; subclasses are frozen dataclasses, found by their name."""
 
@@ -61,7 +67,9 @@ class Method:
     removes: ClassVar[str] = "channels"  # or blocks, or weights (masks)
     rewinds: ClassVar[bool] = False  # whether the weights that come out are those that training began with
     from_scratch: ClassVar[bool] = False  # whether its authors train with it from scratch, without a dense parent
+    finetunes: ClassVar[bool] = True  # whether its authors train on after the cut; else it is measured as it is
     at_scratch: ClassVar[Mapping[str, Any]] = {}  # settings that are for training from scratch, where none are given
+    as_cut: ClassVar[Mapping[str, Any]] = {}  # settings for what is not fine-tuned, where none are given
     anew: ClassVar[bool] = False  # whether it trains for each budget from the start
     grows: ClassVar[bool] = False  # at initialisation: whether a layer may become wider than it is (PreConfig)
     ranks_weights: ClassVar[bool] = False  # at initialisation: whether it also says which single weights stay

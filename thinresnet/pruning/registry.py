@@ -111,6 +111,7 @@ def facts(kind: type[Method]) -> dict[str, Any]:
         "needs": sorted(kind.needs, key=NEEDS.index),
         "scope": kind.scope,
         "stream": kind.stream,
+        "finetunes": kind.finetunes,
         "serves": kind.serves,
         "preconfig": kind.grows,
         "settings": {name: one.default for name, one in fields_of(kind).items()},

@@ -49,9 +49,14 @@ class Lasso(Reconstruction):
     paper: ClassVar[str] = "He et al. 2017, Channel Pruning for Accelerating Very Deep Networks, arXiv:1707.06168"
     published: ClassVar[Mapping[str, Published]] = {
         "images": Published(
-            "as many as 400 positions a layer need", _CODE, "a number that serves every layer; --set images"
+            5000,
+            _CODE,
+            "50,000 positions of up to 4,608 inputs are 2 GB, and more in the fit; --set images=5000 for theirs",
         ),
-        "locations": Published(None, NOT_READ),
+        "locations": Published(10, _CODE),
+        "positions of the LASSO": Published(
+            "at most 400 of them, drawn at random", _CODE, "sums of products hold all of them", ours="all"
+        ),
         "mode": Published(None, NOT_READ, ours="eval"),
         "scope": Published("layer", _CODE),
         "channels kept": Published(

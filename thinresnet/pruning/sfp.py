@@ -13,9 +13,10 @@ from thinresnet.convert import setting
 from thinresnet.networks.cutting import STAYS, Channels, Kept
 from thinresnet.pruning.job import Job, Pruned
 from thinresnet.pruning.measures import makers, of_first_makers
-from thinresnet.pruning.method import TRAINING, Method, Published
+from thinresnet.pruning.method import TRAINING, Method, Published, not_finetuned
 from thinresnet.pruning.selection import Scores, Target
 
+_CODE = "code: he-y/soft-filter-pruning"
 _RT = "code: Eric-mingjie/rethinking-network-pruning"
 
 
@@ -36,6 +37,7 @@ class SoftFilterPruning(Method):
     )
     when: ClassVar[str] = TRAINING
     from_scratch: ClassVar[bool] = True
+    finetunes: ClassVar[bool] = False
     anew: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
     published: ClassVar[Mapping[str, Published]] = {
@@ -53,6 +55,7 @@ class SoftFilterPruning(Method):
             "no dense network puts channels back; the stream with --stream",
             ours="inside blocks",
         ),
+        "fine-tuning": not_finetuned(_CODE),
     }
 
     epochs: int | None = setting(None, "of training; none: the recipe's", low=1, high=10**6)

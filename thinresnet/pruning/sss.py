@@ -18,7 +18,7 @@ from thinresnet.networks.depth import Blocks, block_costs, blocks_of, scaled, sh
 from thinresnet.networks.search import Limits
 from thinresnet.pruning.job import Job, Pruned
 from thinresnet.pruning.measures import of_first_makers
-from thinresnet.pruning.method import TRAINING, Method, Published
+from thinresnet.pruning.method import TRAINING, Method, Published, not_finetuned
 from thinresnet.pruning.selection import Target, cost_of, smallest_counts
 
 _CODE = "code: TuSimple/sparse-structure-selection"
@@ -44,6 +44,8 @@ class SparseStructureSelection(Method):
     )
     when: ClassVar[str] = TRAINING
     from_scratch: ClassVar[bool] = True
+    finetunes: ClassVar[bool] = False
+    as_cut: ClassVar[Mapping[str, Any]] = {"fill": False}  # narrower blocks would have to be fine-tuned
     needs: ClassVar[frozenset[str]] = frozenset({"weights", "data", "gradients", "training"})
     scope: ClassVar[str] = "global"
     serves: ClassVar[str] = "ResNets (wide and pre-activation ones too) and ConvNeXts"
@@ -57,7 +59,9 @@ class SparseStructureSelection(Method):
             "the recipe that the study names decides",
             ours="the recipe's",
         ),
-        "fill": Published(False, _CODE, "budgets are to be met within 2 % here, so that rows compare"),
+        "fill": Published(
+            False, _CODE, "budgets are to be met within 2 % here, so that rows compare; no in `sparse-train`"
+        ),
         "scope": Published("global", _CODE),
         "what leaves": Published(
             "any block of scale zero",
@@ -65,7 +69,7 @@ class SparseStructureSelection(Method):
             "the first block of a stage stays: the rest would need another shortcut",
             ours="any but the first of a stage",
         ),
-        "fine-tuning": Published("none", _CODE, "a study may train on", ours="as the study says"),
+        "fine-tuning": not_finetuned(_CODE),
     }
 
     gamma: float = setting(0.01, "of the penalty", low=0, high=100)

@@ -68,26 +68,37 @@ def read(
 
 
 def run(
-    study: StudyGraph, output: str | os.PathLike[str] = "runs", *, jobs: int = 1, progress: bool = True
+    study: StudyGraph,
+    output: str | os.PathLike[str] = "runs",
+    *,
+    jobs: int = 1,
+    gpus_per_stage: int = 1,
+    progress: bool = True,
 ) -> dict[str, str]:
     """Do every stage that is not finished; returns what could not be done and why, by the stage's name.
 
     Args:
         study: One that `read` returned.
         output: The folder of runs, in which the study has a folder of its name.
-        jobs: Stages at a time, in processes of this machine.
+        jobs: Stages at a time, in processes of this machine; its GPUs take turns.
+        gpus_per_stage: GPUs of a training, which then has as many processes; they split its batch.
         progress: Print a line when a stage begins and ends, where there is a terminal or a notebook.
 
     Raises:
         InputError: The images are not here, or the folder is in use.
         TrainingInterruptedError: Asked to stop; the same call resumes.
     """
-    if jobs < 1:
-        raise InputError(f"studies.run: jobs: takes 1 or more, got {jobs}")
+    for name, count in (("jobs", jobs), ("gpus_per_stage", gpus_per_stage)):
+        if count < 1:
+            raise InputError(f"studies.run: {name}: takes 1 or more, got {count}")
     shows = progress and watched()
-    workers: running.Workers = running.ThisProcess(quiet=not shows) if jobs == 1 else running.Processes(jobs)
+    workers: running.Workers = running.ThisProcess(quiet=not shows)
+    if jobs > 1 or gpus_per_stage > 1:
+        workers = running.Processes(jobs, gpus_per_stage=gpus_per_stage)
     with closing(workers):
-        return running.run(study, _root(study, output), workers, Console(stderr=True, quiet=not shows))
+        # In a notebook every line of a Jupyter console would be an output of its own.
+        told = Console(stderr=True, quiet=not shows, force_jupyter=False)
+        return running.run(study, _root(study, output), workers, told)
 
 
 def table(study: StudyGraph, output: str | os.PathLike[str] = "runs") -> StudyTable:

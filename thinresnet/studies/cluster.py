@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -46,6 +47,7 @@ class Ray:
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise InputError(f"--address {address}: {' '.join(str(error).split())[:160]}") from None
         self._cpus, self._gpus = cpus, gpus
+        self.processes = max(1, int(gpus))
         self._do = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=_LOST_AT_MOST)(_do)
         if not self.count:
             has = ray.cluster_resources()
@@ -78,7 +80,7 @@ class Ray:
             else:
                 done.set_exception(TrainingError(f"no worker could finish it: {' '.join(str(error).split())[:200]}"))
 
-        self._do.remote(work).future().add_done_callback(end)
+        self._do.remote(replace(work, processes=self.processes)).future().add_done_callback(end)
         return done
 
     def close(self) -> None:

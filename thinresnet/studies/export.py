@@ -15,7 +15,7 @@ from thinresnet.errors import InputError
 from thinresnet.pruning.record import read_pruning
 from thinresnet.result import Result
 from thinresnet.studies.graph import StudyGraph
-from thinresnet.studies.protocol import DENSE, FINETUNED, INITIAL, MASKED, OURS, REWOUND, SCALED, SCRATCH
+from thinresnet.studies.protocol import DENSE, FINETUNED, INITIAL, MASKED, OURS, REWOUND, SCALED, SCRATCH, SPARSE
 from thinresnet.studies.stages import Prune, Source, Train
 from thinresnet.studies.store import Store
 from thinresnet.studies.summaries import Summary, summaries
@@ -24,7 +24,7 @@ from thinresnet.studies.summaries import Summary, summaries
 AddRuns = Callable[[Path | None, Sequence[tuple[Sequence[Path], Mapping[str, str]]]], Sequence[Any]]
 _FAMILIES = {
     DENSE: "dense", SCALED: "scaled", FINETUNED: "pruned", REWOUND: "pruned", SCRATCH: "scratch", OURS: "scratch",
-    INITIAL: "init", MASKED: "init",
+    INITIAL: "init", MASKED: "init", SPARSE: "pruned",
 }  # fmt: skip
 _LONGEST_NOTE = 400
 

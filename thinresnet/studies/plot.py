@@ -21,7 +21,18 @@ AXES = {
     "accuracy-params": ("params", "parameters"),
     "accuracy-training": ("training", "training MACs, dense parent and pruning included"),
 }
-_SHAPES = ["triangle-down", "square", "circle", "diamond", "cross", "triangle-up", "triangle-right", "triangle-left"]
+_STAR = "M0,-1L.23,-.31L.95,-.31L.36,.12L.59,.81L0,.38L-.59,.81L-.36,.12L-.95,-.31L-.23,-.31Z"
+_SHAPES = [
+    "triangle-down",
+    "square",
+    "circle",
+    "diamond",
+    "cross",
+    "triangle-up",
+    "triangle-right",
+    "triangle-left",
+    _STAR,
+]
 _WIDTH, _HEIGHT, _STEP = 620, 420, 19
 _MARGIN = 24.0  # pixels around the data
 _PLAIN, _PLAIN_COLOUR = "plain scaling", "#555555"  # of the legend: what no method found

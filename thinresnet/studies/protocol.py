@@ -12,11 +12,12 @@ from thinresnet.studies.builder import Builder
 Add = Callable[[Builder], None]
 
 # What a protocol makes; charts give each a colour and a shape.
-DENSE, SCALED, FINETUNED, SCRATCH, REWOUND, OURS, INITIAL, MASKED = (
+DENSE, SCALED, FINETUNED, SCRATCH, REWOUND, OURS, INITIAL, MASKED, SPARSE = (
     "dense", "scaled", "pruned and fine-tuned", "pruned shape, from scratch", "pruned shape, rewound",
     "pruned shape, by our rules", "pruned at initialisation", "masked at initialisation",
+    "trained sparsely from scratch",
 )  # fmt: skip
-KINDS = (DENSE, SCALED, FINETUNED, SCRATCH, REWOUND, OURS, INITIAL, MASKED)
+KINDS = (DENSE, SCALED, FINETUNED, SCRATCH, REWOUND, OURS, INITIAL, MASKED, SPARSE)
 
 
 @dataclass(frozen=True)

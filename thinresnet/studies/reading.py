@@ -66,6 +66,9 @@ class _Method:
         None, "the same share of every layer, or one ranking of all channels; the method's if not given", choices=SCOPES
     )
     stream: bool | None = setting(None, "prune the residual stream too; as the method's authors do if not given")
+    finetune: bool | None = setting(
+        None, "after sparse training from scratch: fine-tune too; as the method's authors do if not given"
+    )
     preconfig: bool = setting(False, "at initialisation: layers may also grow")
     label: str | None = setting(None, "what tables call it", pattern=NAME)
     protocols: tuple[str, ...] = setting(
@@ -79,7 +82,10 @@ class _Method:
             raise InputError(f"preconfig: {self.method} cannot give a layer more channels; leave it out")
         label = self.label or (f"{self.method}-preconfig" if self.preconfig else self.method)
         stream = found.stream if self.stream is None else self.stream
-        return Pruner(label, found, differing(found), self.scope, stream, self.preconfig, self.protocols)
+        if self.finetune is not None and not found.from_scratch:
+            raise InputError(f"finetune: is about sparse training from scratch, not for {self.method}; leave it out")
+        finetunes = found.finetunes if self.finetune is None else self.finetune
+        return Pruner(label, found, differing(found), self.scope, stream, self.preconfig, self.protocols, finetunes)
 
 
 @dataclass(frozen=True)

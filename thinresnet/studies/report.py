@@ -96,7 +96,8 @@ def _notes(found: Sequence[Summary]) -> list[str]:
     """How to read the tables."""
     ours = [_OURS] if any(summary.kind == OURS for summary in found) else []
     same = [_SAME] if any(" = " in summary.names for summary in found if summary.results) else []
-    return [_HOW, _VERDICTS, *same, *ours]
+    totals = [_TOTALS] if any(summary.experiment.total_macs for summary in found if summary.results) else []
+    return [_HOW, _VERDICTS, *totals, *same, *ours]
 
 
 _HOW = (
@@ -110,6 +111,10 @@ _VERDICTS = (
     "or more, loses if it is worse than one that costs as much or less, ties within Welch's 95 % interval; all "
     "three need 3 random seeds on both sides, else it is undecided. not judged: better than all that cost less, or "
     "worse than all that cost more, and nothing costs the same. over budget: more than the budget allows."
+)
+_TOTALS = (
+    "unspent %: of an equal total, what was left over, because epochs are integers: less than one epoch of the last "
+    "training."
 )
 _SAME = (
     "A = B: one network with two names, the same channels trained alike from scratch (costs are those of the first); "
@@ -155,7 +160,7 @@ def cells(summary: Summary, found: Sequence[Summary]) -> dict[str, str]:
     bar, done = bar_of(summary, found), len(summary.results)
     dense_training = dense_training_macs(summary, found)
     training = summary.training_macs_with_search
-    said = verdicts(summary, found)
+    said, total = verdicts(summary, found), summary.experiment.total_macs
     return {
         _NAME: summary.names,
         "top-1 %": str(summary.top1),
@@ -167,7 +172,8 @@ def cells(summary: Summary, found: Sequence[Summary]) -> dict[str, str]:
         "MACs": short(summary.macs),
         "params": short(summary.params),
         "training MACs": scientific(training),
-        "last training": scientific(summary.training_macs),
+        "last training": scientific(summary.training_macs) if summary.training_macs else "none",
+        "unspent %": "" if total is None else f"{100 * (total - training) / total:.1f}",
         "of the bar's": f"{training / bar.training_macs_with_search:.1f}x" if bar else "",
         "EMA": str(summary.top1_ema or ""),
         "hold-out": str(summary.holdout or ""),

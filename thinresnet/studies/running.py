@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Protocol
 
 import filelock
 from rich.console import Console
 
+from thinresnet import child_process
 from thinresnet.errors import InputError
 from thinresnet.progress import duration
-from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingError, stop_with_parent
+from thinresnet.stopping import TrainingError
+from thinresnet.studies.devices import environments
 from thinresnet.studies.graph import StudyGraph
 from thinresnet.studies.stages import Stage, Timing
 from thinresnet.studies.store import Store
@@ -30,6 +33,7 @@ class Workers(Protocol):
     def count(self) -> int: ...  # how many at a time
 
     one_machine: bool  # then timing waits until the others rest
+    processes: int  # that do a stage together, where it is a training
     quiet: bool  # whether a stage keeps to itself how far it is
 
     def submit(self, work: Work) -> Future[Answer]: ...
@@ -40,7 +44,7 @@ class Workers(Protocol):
 class ThisProcess:
     """One stage after another, here."""
 
-    count, one_machine = 1, True
+    count, one_machine, processes = 1, True, 1
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
@@ -59,20 +63,32 @@ class ThisProcess:
 
 
 class Processes:
-    """Several processes of this machine, each with a stage at a time; they stop when this one does."""
+    """Several processes of this machine, each with a stage at a time and its GPUs; they stop when this one does."""
 
     one_machine, quiet = True, True
 
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self._pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin_with_parent)
+    def __init__(self, count: int, *, gpus_per_stage: int = 1) -> None:
+        self.count, self.processes = count, gpus_per_stage
+        context, begin = get_context("spawn"), child_process.begin
+        self._pools = [
+            ProcessPoolExecutor(1, mp_context=context, initializer=begin, initargs=(environment,))
+            for environment in environments(count, gpus_per_stage)
+        ]
+        self._free: SimpleQueue[int] = SimpleQueue()
+        for number in range(count):
+            self._free.put(number)
 
     def submit(self, work: Work) -> Future[Answer]:
-        return self._pool.submit(_do_for_parent, work)
+        """Give it to a process that has none; there is one, since `count` are busy at most."""
+        number = self._free.get()
+        done = self._pools[number].submit(_do_for_parent, replace(work, processes=self.processes))
+        done.add_done_callback(lambda _: self._free.put(number))
+        return done
 
     def close(self) -> None:
-        """End them; left to the interpreter, their pool trips over itself as it goes."""
-        self._pool.shutdown()
+        """End them; left to the interpreter, their pools trip over themselves as they go."""
+        for pool in self._pools:
+            pool.shutdown()
 
 
 def _do_for_parent(work: Work) -> Answer:
@@ -80,18 +96,7 @@ def _do_for_parent(work: Work) -> Answer:
     try:
         return work.do()
     finally:
-        _end_if_alone()
-
-
-def _begin_with_parent() -> None:
-    stop_with_parent()
-    _end_if_alone()  # it may have ended before that
-
-
-def _end_if_alone() -> None:
-    parent = parent_process()
-    if parent is None or not parent.is_alive():
-        os._exit(REQUEUE_EXIT_CODE)
+        child_process.end_if_alone()
 
 
 def run(graph: StudyGraph, root: Path, workers: Workers, console: Console) -> dict[str, str]:
@@ -103,6 +108,8 @@ def run(graph: StudyGraph, root: Path, workers: Workers, console: Console) -> di
     """
     if missing := next((images.missing for images in graph.data() if images.missing), None):
         raise InputError(f"study {graph.study.name}: {missing}")
+    for stage in graph.stages.values() if workers.processes > 1 else ():
+        stage.shared_by(workers.processes)
     with _locked(root):
         return _Running(graph, Store(root), workers, console).go()
 

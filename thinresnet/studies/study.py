@@ -25,6 +25,7 @@ class Pruner:
     stream: bool
     grow: bool  # PreConfig: layers may have more channels than they have
     protocols: tuple[str, ...]  # that it takes part in; none: all
+    finetunes: bool = True  # after sparse training from scratch; else what is cut is measured as it is
 
 
 @dataclass(frozen=True)

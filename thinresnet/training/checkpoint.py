@@ -8,6 +8,7 @@ checksum of each part, so that a truncated or damaged file is noticed before a n
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ from thinresnet.files import write_atomically
 from thinresnet.identity import FREE_IN_A_RUN, RECIPE_DEFAULTS, RUN_DEFAULTS, differing
 
 _PATTERN = "epoch*-step*.pt"
+# What an update's images are made of: their product says how many, however many processes there are.
+_BATCH = ("recipe: batch_size", "recipe: grad_accum_steps", "processes")
 
 
 def save(
@@ -40,7 +43,10 @@ def newest(folder: Path) -> Path | None:
 
 
 def load_newest(folder: Path, identity: Mapping[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
-    """The newest whole state of this run (None where there is none), and a line for each file that was passed over."""
+    """The newest whole state of this run (None where there is none), and a line for each file that was passed over.
+
+    The state's `batch` is that of the session that wrote it: images a process, accumulated batches, processes.
+    """
     notes: list[str] = []
     for path in sorted(folder.glob(_PATTERN), reverse=True):
         content = _read(path)
@@ -48,7 +54,7 @@ def load_newest(folder: Path, identity: Mapping[str, Any]) -> tuple[dict[str, An
             notes.append(f"{path}: truncated or damaged; falling back to the checkpoint before it")
             continue
         check_identity(path, content["identity"], identity)
-        return content["state"], notes
+        return {**content["state"], "batch": batch_of(content["identity"])}, notes
     if notes:
         notes.append(f"{folder}: no whole checkpoint is left; starting from the beginning")
     return None, notes
@@ -75,9 +81,18 @@ def _read(path: Path) -> dict[str, Any] | None:
 def check_identity(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Refuse what belongs to another run and name what differs.
 
-    What is at its default may stand in an identity or not: an older version wrote it, or did not know it yet.
+    What is at its default may stand in an identity or not: an older version wrote it, or did not know it yet. Another
+    number of processes is the same run where its updates have as many images.
     """
     theirs, ours = _flat(found), _flat(wanted)
+    then, now = batch_of(found), batch_of(wanted)
+    if then is not None and now is not None and theirs["processes"] != ours["processes"]:
+        if math.prod(then) != math.prod(now):
+            raise InputError(
+                f"{path}: was trained with {math.prod(then)} images an update {_product(then)}, here there are "
+                f"{math.prod(now)} {_product(now)}; resume with --batch-size and --grad-accum-steps that make as many"
+            )
+        theirs, ours = ({key: own for key, own in each.items() if key not in _BATCH} for each in (theirs, ours))
     for key in [*ours, *theirs]:
         if ours.get(key) != theirs.get(key):
             default = {**RUN_DEFAULTS, **{f"recipe: {name}": value for name, value in RECIPE_DEFAULTS.items()}}.get(key)
@@ -85,6 +100,19 @@ def check_identity(path: Path, found: Mapping[str, Any], wanted: Mapping[str, An
                 f"{path}: belongs to another run: its {key} is {brief(theirs.get(key, default))}, here it is "
                 f"{brief(ours.get(key, default))}; move it away, or train into another folder"
             )
+
+
+def batch_of(identity: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    """Images of a process, accumulated batches and processes that an identity tells; None where it tells none."""
+    recipe, processes = identity.get("recipe", {}), identity.get("processes")
+    if not isinstance(recipe, Mapping):
+        return None
+    found = (*(recipe.get(name, RECIPE_DEFAULTS[name]) for name in ("batch_size", "grad_accum_steps")), processes)
+    return found if all(isinstance(own, int) and own > 0 for own in found) else None
+
+
+def _product(batch: tuple[int, int, int]) -> str:
+    return f"(batch_size {batch[0]} x grad_accum_steps {batch[1]} x {batch[2]} process{'es' if batch[2] > 1 else ''})"
 
 
 def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,8 @@ class Display:
     """Shows how far a run is. `visible` is false in all processes but the main one, and for quiet library calls."""
 
     def __init__(self, *, visible: bool, epochs: int, updates_per_epoch: int) -> None:
-        self._console = Console(stderr=True, highlight=False, quiet=not visible)
+        # A notebook shows standard error as it is; lines of a Jupyter console would be outputs of their own.
+        self._console = Console(stderr=True, highlight=False, quiet=not visible, force_jupyter=False)
         self._live = self._console.is_terminal and visible
         self._epochs = epochs
         self._updates_per_epoch = updates_per_epoch
@@ -75,7 +76,7 @@ class Display:
 
 
 def _note(line: str) -> None:
-    Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)
+    Console(stderr=True, highlight=False, force_jupyter=False).print(line, markup=False, soft_wrap=True)
 
 
 # What goes before training and takes time (decoding, writing, fetching).

@@ -11,7 +11,7 @@ import itertools
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -112,6 +112,14 @@ class Training:
             self.save()
             if stop and progress.epoch < self.epochs:
                 raise TrainingInterruptedError(f"stopped after epoch {progress.epoch} of {self.epochs}")
+        self._check_scores()
+
+    def measure_only(self) -> None:
+        """Measure the network as it is, untrained: the only row of metrics.csv is of epoch 0."""
+        self.progress.sessions += 1
+        self.ema = None  # there are no updates to average over
+        self._measure(None)
+        self.write_tables()
         self._check_scores()
 
     def _check_scores(self) -> None:
@@ -234,14 +242,14 @@ class Training:
         progress.epoch_loss = progress.epoch_seconds = 0.0
         return rate, loss / images
 
-    def _measure(self, train_loss: float) -> None:
+    def _measure(self, train_loss: float | None) -> None:
         """Measure the network and its moving average on the test set and the hold-out: a row of metrics.csv."""
         progress = self.progress
         row: dict[str, Any] = {
             "epoch": progress.epoch,
             "updates": progress.updates,
             "images_seen": progress.images_seen,
-            "lr": self._rate(),
+            "lr": self._rate() if progress.updates else None,
             "train_loss": train_loss,
         }
         for part in PARTS:
@@ -295,15 +303,38 @@ class Training:
                 self.ema.module.load_state_dict(state["ema"])
             if self.accelerator.scaler is not None:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
-            losses, images = state["of_each_process"]
-            here = self.accelerator.process_index
-            saved = {**state["progress"], "epoch_loss": losses[here], "epoch_images": round(images[here])}
-            self.progress = Progress(**{**saved, "images_at": Counter(saved["images_at"])})
+            self.progress = self._progress_of(state)
             epoch = min(self.progress.epoch + 1, self.epochs)
             notes.append(f"resuming in epoch {epoch} of {self.epochs}, after update {self.progress.updates}")
         if len(set(from_each(self.accelerator, self.progress.updates))) > 1:
             raise InputError(f"{self.run.path}: not the same on all machines; put --output on a disk that they share")
         return notes
+
+    def _progress_of(self, state: Mapping[str, Any]) -> Progress:
+        """The progress of a checkpoint, which another number of processes may have written."""
+        saved, sums, here = state["progress"], state["of_each_process"], self.accelerator.process_index
+        if len(sums[0]) != self.accelerator.num_processes:  # what all had summed is the main process's to go on with
+            sums = [[sum(own) if here == 0 else 0.0] * (here + 1) for own in sums]
+        loss, images = (own[here] for own in sums)
+        step = self._step_of(int(saved["step"]), state["batch"])
+        return Progress(
+            **{**saved, "step": step, "epoch_loss": loss, "epoch_images": round(images),
+               "images_at": Counter(saved["images_at"])}
+        )  # fmt: skip
+
+    def _step_of(self, step: int, batch: tuple[int, int, int] | None) -> int:
+        """The batches of an epoch that are done, in batches of now; an epoch must be of as many images as before."""
+        now = self.recipe.batch_size * self.accelerator.num_processes
+        then = now if batch is None else batch[0] * batch[2]
+        count, steps = self.data.train.count, self.data.train.steps_per_epoch
+        if then == now:
+            return step
+        if count // then * then != steps * now:
+            raise InputError(
+                f"{self.run.path}: an epoch was {count // then * then} images in batches of {then}, here it is "
+                f"{steps * now} in batches of {now}; resume with another --batch-size and --grad-accum-steps"
+            )
+        return int(step * then // now)
 
     def _fail_at(self, update: int, what: str) -> None:
         epoch = self.progress.epoch + bool(self.progress.step)

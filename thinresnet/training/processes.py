@@ -6,7 +6,7 @@ import os
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
+from accelerate.state import AcceleratorState, GradientState, PartialState
 from accelerate.utils import broadcast
 from torch import nn
 
@@ -58,6 +58,13 @@ def _check_devices() -> None:
             f"{local} processes on this machine, which has {devices} GPU{'s' if devices > 1 else ''}: "
             f"use accelerate launch --num_processes {devices}, or --cpu"
         )
+
+
+def end_processes() -> None:
+    """Let go of the other processes, once there is nothing more to say to them."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+        PartialState._reset_state()  # what is started next in this process meets anew
 
 
 def largest(accelerator: Accelerator, values: list[int]) -> list[int]:

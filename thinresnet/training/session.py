@@ -59,6 +59,7 @@ def train(
     quiet: bool = True,
     teacher: str | None = None,
     release_masks: bool = False,
+    measure_only: bool = False,
 ) -> Result:
     """Train `network` by `recipe` and return its result; the same call again resumes, or returns the result.
 
@@ -78,6 +79,7 @@ def train(
         quiet: Show no progress.
         teacher: What the network learns from beside the labels: a run folder, a file of weights, or a name.
         release_masks: Train all weights; otherwise those that the initial checkpoint's masks set to zero stay zero.
+        measure_only: Train nothing: the result, of 0 epochs, is that of the initial checkpoint's weights as they are.
 
     Raises:
         InputError: What was asked for cannot be done; nothing was changed.
@@ -85,7 +87,7 @@ def train(
         TrainingInterruptedError: SIGTERM or Ctrl-C; the state is saved, the same call resumes.
     """
     accelerator = start_accelerator(recipe)
-    options = _Options(recipe_name, holdout, checkpoint_minutes, command, quiet, teacher, release_masks)
+    options = _Options(recipe_name, holdout, checkpoint_minutes, command, quiet, teacher, release_masks, measure_only)
     with open_data(
         recipe,
         input_size=network.input_size if isinstance(network, Network) else input_size,
@@ -112,6 +114,7 @@ class _Options:
     quiet: bool
     teacher: str | None
     release_masks: bool
+    measure_only: bool
 
 
 @dataclass(frozen=True)
@@ -145,8 +148,10 @@ class _Job:
 def _job(
     accelerator: Accelerator, recipe: Recipe, network: Network, data: Data, shape: str | None, options: _Options
 ) -> _Job:
-    recipe = _compiled_if_long(recipe, network, data, accelerator)
     initial = initial_checkpoint(recipe.initial_checkpoint)
+    if options.measure_only and initial is None:
+        raise InputError("measure_only: there are no weights to measure; name them in initial_checkpoint")
+    recipe = recipe if options.measure_only else _compiled_if_long(recipe, network, data, accelerator)
     masks = masks_beside(initial.path) if initial and not options.release_masks else None
     distillation = _distillation(accelerator, recipe, data, options)
     settings: dict[str, Any] = {
@@ -160,6 +165,7 @@ def _job(
         "initial_checkpoint": initial.sha256 if initial else None,
         "holding": masks.sha256 if masks else None,
         "teacher": distillation.teacher.sha256 if distillation else None,
+        "measure_only": options.measure_only,
     }
     known = identity(recipe, network, settings)
     shape = shape or f"net_{network.sha256[:6]}"
@@ -218,12 +224,15 @@ def _trained(job: _Job, run: RunFolder, stack: ExitStack) -> Training:
         checkpoint_minutes=options.checkpoint_minutes,
         distillation=job.distillation,
     )
-    notes = [*_started_from(job), *training.load()]
+    notes = [*_started_from(job), *([] if options.measure_only else training.load())]
     if job.masks:
         stack.enter_context(keep_masks(training.raw, job.masks.kept))
     if accelerator.is_main_process:
         run.begin(recipe, job.network, _kept(job))
         training.write_tables()
+    if options.measure_only:
+        training.measure_only()
+        return training
     display = Display(visible=job.visible, epochs=training.epochs, updates_per_epoch=training.updates_per_epoch)
     for note in notes:
         display.note(note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from thinresnet.studies.stages.mask import Mask
+from thinresnet.studies.stages.measure import Measure
 from thinresnet.studies.stages.prune import Prune
 from thinresnet.studies.stages.shape import Guide, Rescale, Rewind
 from thinresnet.studies.stages.stage import CostPoint, Source, Stage
@@ -13,6 +14,7 @@ __all__ = [
     "CostPoint",
     "Guide",
     "Mask",
+    "Measure",
     "Prune",
     "Rescale",
     "Rewind",

@@ -23,5 +23,6 @@ DEFAULTS: dict[str, Mapping[str, Any]] = {
     "guide": {},
     "rewind": {},
     "mask": {},
+    "measure": {"holdout": 0.0, "total_macs": None},
     "time": {"batch_size": 1, "runs": 20},
 }  # fmt: skip

@@ -72,6 +72,7 @@ class Stage(ABC):
     """One piece of work; subclasses are frozen dataclasses. Fields that hold a `Source` are what it depends on."""
 
     kind: ClassVar[str]
+    is_shared: ClassVar[bool] = False  # whether several processes can do it together
     name: str = undecided()
 
     @abstractmethod
@@ -80,6 +81,10 @@ class Stage(ABC):
 
         What was begun and stopped is resumed from what is there.
         """
+
+    def shared_by(self, processes: int) -> Stage:
+        """What each of so many processes does of it; what cannot be shared is refused."""
+        return self
 
     @property
     def epochs(self) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
 
+from thinresnet.errors import InputError
 from thinresnet.network import Network
 from thinresnet.networks import count, read_network
 from thinresnet.pruning.record import read_pruning
@@ -25,6 +26,7 @@ class Train(Stage):
     """A training. With masks among the weights that it begins with, what they set to zero stays zero."""
 
     kind: ClassVar[str] = "train"
+    is_shared: ClassVar[bool] = True
 
     recipe: Recipe
     recipe_name: str
@@ -69,6 +71,13 @@ class Train(Stage):
         if self.teacher is not None and isinstance(self.teacher.stage, Train):
             passes += self.teacher.stage.macs
         return passes * size_share * images_an_epoch(self.recipe, self.images, self.holdout)
+
+    def shared_by(self, processes: int) -> Train:
+        """The same training with the batch split: its updates have as many images, and its rates are the same."""
+        batch = self.recipe.batch_size
+        if batch % processes:
+            raise InputError(f"{self.name}: batches of {batch} images cannot be split over {processes} processes")
+        return replace(self, recipe=self.recipe.replace(batch_size=batch // processes))
 
     def spent(self, folder: Path) -> int:
         """What the run's result says."""

@@ -1,15 +1,14 @@
-"""`thinresnet leaderboard show | compare | holes`: rows and their verdicts."""
+"""`thinresnet leaderboard compare`: results, a claim, a row or a paper against the bar, under every assumption."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
-from rich.table import Table
 
 from thinresnet.cli.leaderboard_output import (
+    RULE,
     AgainstOption,
     BoardOption,
     OnOption,
@@ -17,14 +16,12 @@ from thinresnet.cli.leaderboard_output import (
     ResolutionOption,
     cells_asked,
     print_words,
-    read,
     read_rows,
     table,
     text,
 )
-from thinresnet.cli.terminal import JsonFlag, console, print_json, say
+from thinresnet.cli.terminal import JsonFlag, console, print_json
 from thinresnet.errors import InputError, nearest
-from thinresnet.leaderboard import show as choosing
 from thinresnet.leaderboard import tables
 from thinresnet.leaderboard.api import known_arch
 from thinresnet.leaderboard.bar import Bar
@@ -32,113 +29,21 @@ from thinresnet.leaderboard.claims import in_percent, typed_in
 from thinresnet.leaderboard.describing import caveats, reference_in_words, uncertainty_of
 from thinresnet.leaderboard.matrix import Cell, Matrix, Part, matrix
 from thinresnet.leaderboard.records import claim_record, matrix_record, plain, verdict_record
-from thinresnet.leaderboard.references import (
-    ANY,
-    BUDGET_NAMES,
-    RULES,
-    UNITS,
-    Assumptions,
-    usual_references,
-)
-from thinresnet.leaderboard.schema import FAMILIES, Entry
+from thinresnet.leaderboard.references import ANY, BUDGET_NAMES, RULES, UNITS, Assumptions
+from thinresnet.leaderboard.schema import Entry
 from thinresnet.leaderboard.verdicts import Verdict, all_verdicts, judge
 
 if TYPE_CHECKING:
-    from thinresnet.leaderboard.holes import Hole
+    from rich.table import Table
 
-_SHOWN_AT_ONCE = 40
+app = typer.Typer()
 # From this share of the results on, one paper is named.
 _LARGE_SHARE = 0.1
 _ASSUMED = ("references", "recipe", "pixels")
 _Assumed = TypeVar("_Assumed", Verdict, Cell, Part)
-_RULE = f"Rules {RULES}: docs/leaderboard-rules.md."
 
 
-def show(
-    dataset: Annotated[str, typer.Option(help="Dataset, such as imagenet.")] = "",
-    arch: Annotated[str, typer.Option(help="Dense architecture, such as resnet50.")] = "",
-    method: Annotated[str, typer.Option(help="Words in the method's name, in any case.")] = "",
-    family: Annotated[str, typer.Option(help=f"One of {', '.join(FAMILIES)}.")] = "",
-    source: Annotated[str, typer.Option(help="published or measured.")] = "",
-    paper: Annotated[str, typer.Option(help="Citation key.")] = "",
-    year: Annotated[str, typer.Option(help="A year or a span: 2019, 2019-2022, 2020-.")] = "",
-    verdict: Annotated[str, typer.Option(help=f"One of {', '.join(choosing.VERDICTS)}.")] = "",
-    macs: Annotated[str, typer.Option(help="At most this: 2.05G, or 50% of the dense network.")] = "",
-    params: Annotated[str, typer.Option(help="At most this: 12M, or 50% of the dense network.")] = "",
-    search: Annotated[str, typer.Option(help="Words that the row must hold.")] = "",
-    against: AgainstOption = "",
-    recipes: RecipesOption = "any",
-    resolution: ResolutionOption = "any",
-    on: OnOption = "macs",
-    sort: Annotated[str, typer.Option(help=f"Sort by {', '.join(choosing.SORTS)}.")] = "",
-    limit: Annotated[
-        int | None, typer.Option(min=0, help=f"Rows at most, 0 for all; {_SHOWN_AT_ONCE} where a person reads.")
-    ] = None,
-    columns: Annotated[str, typer.Option(help=f"Columns, by comma: {', '.join(tables.SHOWN)}.")] = "",
-    as_json: JsonFlag = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
-    as_latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX table with booktabs.")] = False,
-    board: BoardOption = None,
-) -> None:
-    """Print rows of the board with their verdicts under one set of assumptions.
-
-    Example: thinresnet leaderboard show --arch resnet50 --family pruned --macs 50% --sort gap
-    """
-    formats = {
-        "--json": (as_json, tables.as_json),
-        "--csv": (as_csv, tables.as_csv),
-        "--markdown": (as_markdown, tables.as_markdown),
-        "--latex": (as_latex, tables.as_latex),
-    }
-    asked = [name for name, (wanted, _) in formats.items() if wanted]
-    if len(asked) > 1:
-        raise InputError(f"{' and '.join(asked)}: one format at a time")
-    names = tables.columns_named(columns)
-    first = cells_asked(against, recipes, resolution, on)[0]
-    under = choosing.Under(first.references if against else "", first.recipes, first.resolution, first.budget)
-    entries, papers = read(board)
-    choice = choosing.Choice(dataset, arch, family, source, paper, year, macs, params, search, method)
-    chosen = choosing.choose(entries, papers, choice)
-    # How many there are in all is said where a person reads; only a filter by verdict needs every verdict for it.
-    shown = choosing.rows(chosen, Bar(entries), papers, under=under, verdict=verdict, sort=sort) if verdict else None
-    total = len(chosen) if shown is None else len(shown)
-    most = (0 if asked else _SHOWN_AT_ONCE) if limit is None else limit
-    if shown is None:
-        shown = choosing.rows(chosen, Bar(entries), papers, under=under, sort=sort, limit=most)
-    shown = shown[:most] if most else shown
-    if asked:
-        sys.stdout.write(formats[asked[0]][1](shown, under, names))
-        return
-    _print_rows(shown, names)
-    to = console()
-    rest = "" if len(shown) == total else "; --limit 0 shows all"
-    print_words(to, f"{len(shown)} of {total} rows{rest}. Verdicts against {under.says}. {_RULE}")
-
-
-def _print_rows(shown: Sequence[choosing.Row], names: Sequence[str]) -> None:
-    to = console()
-    if not shown:
-        return
-    # What is the same in every row is said once.
-    same = [name for name in ("arch", "dataset") if len({tables.SHOWN[name].text(row) for row in shown}) == 1]
-    title = ", ".join(tables.SHOWN[name].text(shown[0]) for name in same if name not in names)
-    columns = names or tables.columns_that_fit(shown, to.width)
-    below = not names and "id" not in columns
-    made = table(title)
-    for name in columns:
-        column = tables.SHOWN[name]
-        whole = column.number or name in ("id", "verdict")
-        header = "method, id" if below and name == "method" else column.header
-        made.add_column(header, justify="right" if column.number else "left", no_wrap=whole, overflow="fold")
-    for row in shown:
-        texts = {name: tables.SHOWN[name].text(row) for name in columns}
-        if below:
-            texts["method"] += f"\n{row.entry.id}"
-        made.add_row(*map(text, texts.values()))
-    to.print(made)
-
-
+@app.command()
 def compare(
     name: Annotated[str, typer.Argument(help="A row's id or a paper's citation key.", show_default=False)] = "",
     arch: Annotated[str, typer.Option(help="Architecture: alone for the matrix, with figures for a claim.")] = "",
@@ -216,7 +121,7 @@ def _print_paper(name: str, of_paper: Sequence[Entry], bar: Bar, cells: Sequence
         )
     to = console()
     to.print(made)
-    print_words(to, f"`compare ROW` prints a row under every set of assumptions. {_RULE}")
+    print_words(to, f"`compare ROW` prints a row under every set of assumptions. {RULE}")
 
 
 def _but_references(assumptions: Assumptions) -> str:
@@ -244,7 +149,7 @@ def _print_verdicts(entry: Entry, figures: dict[str, object], verdicts: Sequence
         f"On {BUDGET_NAMES[each.assumptions.budget]}: {each.why}." for each in verdicts if each not in judged
     ):
         print_words(to, words)
-    print_words(to, _RULE)
+    print_words(to, RULE)
 
 
 def _verdict_table(title: str, verdicts: Sequence[Verdict]) -> Table:
@@ -316,86 +221,8 @@ def _print_matrix(found: Matrix, as_json: bool) -> None:
             figures = (_points(part.median_gap), _points(part.shape), _points(part.recipe))
             made.add_row(labels[0], labels[2], str(part.results), *figures)
         to.print(made)
-    print_words(to, f"Gaps in points, medians: the parts of a line add up nearly. {_RULE}")
+    print_words(to, f"Gaps in points, medians: the parts of a line add up nearly. {RULE}")
 
 
 def _points(value: float | None) -> str:
     return "" if value is None else f"{value:+.2f}"
-
-
-def holes(
-    dataset: Annotated[str, typer.Option(help="Dataset; all without it.")] = "",
-    arch: Annotated[str, typer.Option(help="Architecture; all without it.")] = "",
-    against: AgainstOption = "",
-    recipes: RecipesOption = "any",
-    resolution: ResolutionOption = "any",
-    on: OnOption = "macs",
-    limit: Annotated[int, typer.Option(min=0, help="Lines at most; 0 for all.")] = 20,
-    as_json: JsonFlag = False,
-    board: BoardOption = None,
-) -> None:
-    """List the costs at which one run of a scaled network is missing: wide gaps first, then what nothing judges.
-
-    Example: thinresnet leaderboard holes --dataset imagenet
-    """
-    from thinresnet.leaderboard import weights
-    from thinresnet.leaderboard.holes import holes as find_holes
-
-    first = cells_asked(against, recipes, resolution, on)[0]
-    entries = read_rows(board)
-    choosing.choose(entries, {}, choosing.Choice(dataset=dataset, arch=arch))
-    found = find_holes(
-        entries, Bar(entries), dataset=dataset, arch=arch, references=first.references if against else "",
-        recipes=first.recipes, resolution=first.resolution, budget=first.budget,
-    )  # fmt: skip
-    shown = found[:limit] if limit else found
-    if as_json:
-        records = [{**_hole_record(hole), "public_weights": weights.record_for(hole)} for hole in shown]
-        print_json({"rules": RULES, "holes": records})
-        return
-    numbers = (f"{UNITS[on].split()[0]} {UNITS[on].split()[1]}", "dense", "results", "top-1 %")
-    made = table("Runs that the bar misses", "what", "networks", *numbers, right=numbers)
-    for hole in shown:
-        share = f"{hole.share:.1%}" if hole.share is not None else ""
-        what = f"{hole.kind} {hole.factor:.1f}x" if hole.factor else hole.kind
-        low, high = hole.top1
-        figures = (f"{hole.cost:.4g}", share, str(len(hole.verdicts)), f"{low:.1f} to {high:.1f}")
-        made.add_row(*map(text, (what, f"{', '.join(hole.archs)} on {hole.dataset}", *figures)))
-    to = console()
-    to.print(made)
-    _print_weights(shown)
-    under = choosing.Under(first.references if against else "", first.recipes, first.resolution, first.budget)
-    flag = "--params" if on == "params" else "--macs"
-    print_words(
-        to, f"{len(shown)} of {len(found)} missing runs against {under.says}; `train.py {flag}` trains one. {_RULE}"
-    )
-
-
-def _print_weights(holes: Sequence[Hole]) -> None:
-    """Which of these holes public weights would fill: the file, and the command that measures it."""
-    from thinresnet.leaderboard import weights
-
-    if not (found := weights.fills(holes)):
-        return
-    say("Public weights would serve some of them; evaluating takes minutes, and no training:")
-    for fill in found:
-        one = fill.weights
-        say(f"  {one.network} on {one.dataset}, {fill.cost:.4g}: {len(fill.serves)} results")
-        say(f"    file     {one.url}")
-        say(f"    measure  {weights.command_for(one)}")
-        say(f"    add      {weights.add_command_for(one)}")
-
-
-def _hole_record(hole: Hole) -> dict[str, object]:
-    under = hole.assumptions
-    return {
-        "kind": hole.kind, "dataset": hole.dataset, "archs": list(hole.archs), "references": under.references,
-        "recipes": under.recipes, "resolution": under.resolution, "budget": under.budget, "cost": plain(hole.cost),
-        "of_dense": plain(hole.share), "factor": plain(hole.factor),
-        "results": [verdict.entry.id for verdict in hole.verdicts], "top1": [plain(figure) for figure in hole.top1],
-    }  # fmt: skip
-
-
-def usual_verdict(bar: Bar, row: Entry) -> Verdict:
-    """The verdict to show where only one fits: on MACs, against the row's usual references."""
-    return judge(bar, row, Assumptions(usual_references(row.arch)))

@@ -1,0 +1,38 @@
+"""The beginning of a child process: its environment, before anything that reads it is imported. Standard library only.
+
+CUDA reads which GPUs there are once, so a child must know its own before torch is asked for any.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
+
+from thinresnet.stopping import REQUEUE_EXIT_CODE, stop_with_parent
+
+
+def begin(environment: Mapping[str, str]) -> None:
+    """Take the environment on, and stop when the parent does."""
+    os.environ.update(environment)
+    stop_with_parent()
+    end_if_alone()  # it may have ended before that
+
+
+def end_if_alone() -> None:
+    """End where the parent has: a worker without one would wait for the next piece of work for ever."""
+    parent = parent_process()
+    if parent is None or not parent.is_alive():
+        os._exit(REQUEUE_EXIT_CODE)
+
+
+def answer(environment: Mapping[str, str], call: bytes, answers: Connection) -> None:
+    """Send what a pickled function returns for its pickled arguments, or the error that it raised."""
+    begin(environment)
+    function, *arguments = pickle.loads(call)
+    try:
+        answers.send((function(*arguments), None))
+    except Exception as error:
+        answers.send((None, error))
