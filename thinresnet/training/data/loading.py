@@ -30,6 +30,7 @@ from thinresnet.training.data.memory import MemoryLoader, UnevenError
 from thinresnet.training.data.plan import Draws, Plan, share
 from thinresnet.training.data.torch_loader import TorchLoader
 from thinresnet.training.data.transfer import ahead, moved
+from thinresnet.training.processes import processes_here
 
 DEFAULT_CROP_PCT = 0.875  # timm's
 # Held on the training device by every process: CIFAR takes 0.2 GB, ImageNet at 64 pixels would take 16.
@@ -289,7 +290,7 @@ class Request:
     @property
     def workers(self) -> int:
         """Loader processes or threads of this process: no more than its share of the cores."""
-        return min(self.recipe.workers, max(1, (os.cpu_count() or 1) // self.process_count))
+        return min(self.recipe.workers, max(1, (os.cpu_count() or 1) // processes_here(self.process_count)))
 
     @property
     def batched(self) -> bool:

@@ -19,6 +19,9 @@ from torch import Tensor
 
 from thinresnet.errors import InputError
 
+# The revision of what is drawn: a run that began with another one cannot be resumed, its other half would be another
+# run's. Checkpoints have it; runs that are complete stay what they are.
+DATA_ORDER = 2
 _ORDER, _BATCH, _SAMPLE = range(3)
 # Philox4x32-10: Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3.
 _ROUNDS, _WORDS = 10, 4
