@@ -175,7 +175,9 @@ class _Functions(TorchFunctionMode):
 
     def _called(self, func: Any, args: Any, kwargs: Any, wanted: torch.device | None, quick: bool = False) -> Any:
         tensors = itertools.chain(_tensors(args), _tensors(kwargs))
-        there = next((place for place in map(self.pretend.place, tensors) if place.type == self.pretend.device.type), None)
+        there = next(
+            (place for place in map(self.pretend.place, tensors) if place.type == self.pretend.device.type), None
+        )
         self.pretend.calls.append(_Call(wanted, there, quick or bool(kwargs.get("non_blocking"))))
         try:
             return func(*args, **kwargs)

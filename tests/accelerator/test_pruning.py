@@ -18,7 +18,16 @@ from thinresnet.training.data import open_data
 
 NETWORK = scale("resnet20_cifar", width=0.125, input_size=(3, 8, 8), num_classes=10)
 # What makes a method short, wherever it has a setting of that name.
-SHORT = {"updates": 1, "channels": 100, "images": 32, "epochs": 1, "rounds": 2, "lr": 0.01, "locations": 2, "per_class": 2}
+SHORT = {
+    "updates": 1,
+    "channels": 100,
+    "images": 32,
+    "epochs": 1,
+    "rounds": 2,
+    "lr": 0.01,
+    "locations": 2,
+    "per_class": 2,
+}
 MOST_MACS = round(0.8 * count(NETWORK).macs)
 RECIPE = {"epochs": 1, "warmup_epochs": 0, "lr": 0.05, "batch_size": 360}
 

@@ -90,10 +90,13 @@ class Training:
             self.raw = self.raw.to(memory_format=torch.channels_last)
         # Copied before it is wrapped: the copy of a wrapped network would call the network it was copied from.
         self.ema = optim.build_ema(recipe, self.raw)
-        if recipe.torchcompile not in (None, "eager"):
+        if recipe.torchcompile is not None:
             self.raw.compile(backend=recipe.torchcompile, mode=recipe.torchcompile_mode)
         bare = optim.build_optimizer(
-            recipe, self.raw, accelerator.num_processes, fused=accelerator.device.type == "cuda"
+            recipe,
+            self.raw,
+            accelerator.num_processes,
+            fused=accelerator.device.type == "cuda" and accelerator.scaler is None,
         )
         self.schedule, self.epochs = optim.build_schedule(recipe, bare, self.updates_per_epoch)
         self.loss, self.distillation = optim.build_loss(recipe), distillation

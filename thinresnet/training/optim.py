@@ -28,9 +28,7 @@ from thinresnet.recipe import Recipe
 _FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 
 
-def build_optimizer(
-    recipe: Recipe, model: nn.Module, processes: int, *, fused: bool = False
-) -> torch.optim.Optimizer:
+def build_optimizer(recipe: Recipe, model: nn.Module, processes: int, *, fused: bool = False) -> torch.optim.Optimizer:
     """timm's optimizer; biases and norms are not decayed unless `opt_kwargs` has `filter_bias_and_bn: false`.
 
     `fused`: in one kernel, where torch has one for it and `opt_kwargs` says nothing of it.
@@ -41,9 +39,12 @@ def build_optimizer(
     return _build_optimizer(recipe.replace(opt_kwargs={**recipe.opt_kwargs, "fused": True}), model, processes)
 
 
-def is_fused(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether the optimizer updates all weights in one kernel."""
-    return any(group.get("fused") for group in optimizer.param_groups)
+def fuses(recipe: Recipe, device: torch.device) -> bool:
+    """Whether training on this device updates all weights in one kernel."""
+    if device.type != "cuda":
+        return False
+    tried = build_optimizer(recipe, nn.Linear(1, 1), 1, fused=True)
+    return any(group.get("fused") for group in tried.param_groups)
 
 
 def _build_optimizer(recipe: Recipe, model: nn.Module, processes: int) -> torch.optim.Optimizer:

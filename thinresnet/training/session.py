@@ -28,6 +28,7 @@ from thinresnet.recipe import Recipe
 from thinresnet.result import FORWARD_AND_BACKWARD, Result, without_folders
 from thinresnet.runs import EMA_WEIGHTS_FILE, RESULT_FILE
 from thinresnet.stopping import full_disk_as_one_line, stop_on_signals
+from thinresnet.training import optim
 from thinresnet.training.data import Data, open_data
 from thinresnet.training.display import Display, show_preparation
 from thinresnet.training.distillation import Distillation
@@ -168,6 +169,7 @@ def _job(
         "loader": data.loader,
         "precision": str(accelerator.mixed_precision),
         "processes": accelerator.num_processes,
+        "fused": accelerator.scaler is None and optim.fuses(recipe, accelerator.device),
         "initial_checkpoint": initial.sha256 if initial else None,
         "holding": masks.sha256 if masks else None,
         "teacher": distillation.teacher.sha256 if distillation else None,

@@ -20,9 +20,7 @@ def moved(device: torch.device, *tensors: Tensor) -> list[Tensor]:
         starts.append(total)
         total += -(-tensor.numel() * tensor.element_size() // _ALIGNED) * _ALIGNED
     parcel = torch.empty(total, dtype=torch.uint8, pin_memory=device.type == "cuda")
-    spans = [
-        slice(start, start + one.numel() * one.element_size()) for start, one in zip(starts, tensors, strict=True)
-    ]
+    spans = [slice(start, start + one.numel() * one.element_size()) for start, one in zip(starts, tensors, strict=True)]
     for span, tensor in zip(spans, tensors, strict=True):
         parcel[span] = tensor.contiguous().flatten().view(torch.uint8)
     there = parcel.to(device, non_blocking=True)
