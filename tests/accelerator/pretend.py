@@ -42,7 +42,7 @@ _NO_KERNEL = {
 }  # fmt: skip
 _INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index", "_unsafe_index_put"}
 # These take values, or a result that is written to, from another device.
-_COPIES = {"_to_copy", "copy_", "copy", "set_"}
+_COPIES = {"_to_copy", "to", "copy_", "copy", "set_"}
 _GETTERS = {getattr(Tensor, name).__get__: name for name in ("device", "is_cuda", "is_cpu", "is_mps")}
 
 
@@ -267,7 +267,7 @@ class _Dispatch(TorchDispatchMode):
             pretend.wait(name)
         if name in _COPIES:
             self._copied(name, args, inputs, device, kwargs, call)
-        if name in _COPIES and not name.startswith("_to") and name != "copy":
+        if name in ("copy_", "set_"):
             return result
         for one in _tensors(result):
             pretend.put(one, device)
@@ -279,7 +279,7 @@ class _Dispatch(TorchDispatchMode):
         inputs = [*_tensors(args), *_tensors(kwargs)]
         if not inputs:
             return call.wanted or call.inferred or CPU, inputs
-        if call.wanted is not None and (name == "_to_copy" or _takes_device(func) or name == "clone"):
+        if call.wanted is not None and (name in ("_to_copy", "to", "clone") or _takes_device(func)):
             return call.wanted, inputs
         if name in _COPIES:
             return pretend.place(inputs[0]), inputs

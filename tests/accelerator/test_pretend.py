@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-
 from torch import Tensor, nn
 
 from tests.accelerator.pretend import MixedDevicesError, Pretend
@@ -18,7 +17,8 @@ HERE, THERE = torch.device("cpu"), torch.device("cuda:0")
 def test_tensors_say_where_they_are() -> None:
     with Pretend():
         there, here = torch.zeros(3, device="cuda"), torch.ones(3)
-        assert [one.device for one in (there, here, there + 1, there[1:], here.to("cuda"), here.cuda(), there.cpu())] == [
+        found = (there, here, there + 1, there[1:], here.to("cuda"), here.cuda(), there.cpu())
+        assert [one.device for one in found] == [
             THERE, HERE, THERE, THERE, THERE, THERE, HERE,
         ]  # fmt: skip
         assert torch.zeros_like(there).is_cuda

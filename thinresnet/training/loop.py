@@ -427,7 +427,8 @@ def grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
 
 def evaluate(accelerator: Accelerator, model: nn.Module, split: Iterable[Batch], classes: int) -> Score:
     """Measure a network: whole counts over all processes, each image once."""
-    return evaluate_all(accelerator, [model], split, classes)[0]
+    (score,) = evaluate_all(accelerator, [model], split, classes)
+    return score  # type: ignore[no-any-return]  # inference_mode is untyped here
 
 
 @torch.inference_mode()

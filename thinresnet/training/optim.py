@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from thinresnet.errors import InputError
 from thinresnet.recipe import Recipe
 
-
 # Of these torch has a kernel that updates all weights at once, with the same arithmetic up to rounding.
 _FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 import uuid
@@ -36,7 +37,7 @@ _NOT_OURS = {
 }  # fmt: skip
 _LEFT_OUT = ("", "0", "1", "no", "none", "false")
 _SECONDS_TO_BE_SEEN, _SECONDS_BETWEEN_LOOKS = 20.0, 0.1
-_rounds = 0
+_rounds = itertools.count(1)
 
 
 def start_accelerator(recipe: Recipe) -> Accelerator:
@@ -111,10 +112,8 @@ def agreed(accelerator: Accelerator) -> Iterator[None]:
 
 def _answers(accelerator: Accelerator, own: str) -> dict[int, str]:
     """What went wrong by process; returns once all have answered, or at the first failure."""
-    global _rounds
-    _rounds += 1
-    store = torch.distributed.distributed_c10d._get_default_store()
-    keys = [f"thinresnet/{_rounds}/{rank}" for rank in range(accelerator.num_processes)]
+    number, store = next(_rounds), torch.distributed.distributed_c10d._get_default_store()
+    keys = [f"thinresnet/{number}/{rank}" for rank in range(accelerator.num_processes)]
     store.set(keys[accelerator.process_index], f"-{own}")
     waiting = dict(enumerate(keys))
     while waiting:
@@ -141,7 +140,7 @@ def check_shared(accelerator: Accelerator, folder: Path) -> None:
             while not path.exists():
                 if time.monotonic() > until:
                     raise InputError(
-                        f"{folder}: what the main process writes there is not seen by a process on {os.uname().nodename}: "
+                        f"{folder}: what the main process writes there is not seen on {os.uname().nodename}: "
                         "give an --output on a disk that all machines share"
                     )
                 time.sleep(_SECONDS_BETWEEN_LOOKS)

@@ -87,7 +87,7 @@ class Augment:
         """Erase in place; noise is drawn on the device, step by step."""
         recipe, plan = self.recipe, self.plan
         drawn = draws.uniform(2 + recipe.recount * _ERASE_ATTEMPTS * 4)
-        boxes = erase_boxes(drawn, *images.shape[2:], recipe.reprob, recipe.recount)
+        boxes = erase_boxes(drawn, images.shape[2], images.shape[3], recipe.reprob, recipe.recount)
         alone = len(images) if recipe.remode == "const" else max(1, len(images) // plan.together)
         for place in range(0, len(images), alone):
             noise = torch.Generator(images.device)

@@ -1,4 +1,4 @@
-"""From the host to the training device without waiting for it: many small tensors in one copy, and constants kept there."""
+"""From the host to the training device without waiting for it: small tensors in one copy, constants kept there."""
 
 from __future__ import annotations
 
