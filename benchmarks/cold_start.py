@@ -77,6 +77,7 @@ def main() -> None:
 def measure(arguments: Sequence[str], folder: Path) -> tuple[float, float]:
     """Wall and CPU seconds of one Python process; one that fails ends the benchmark with what it printed."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "THINRESNET_CACHE": str(folder / "cache")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled
     start = time.perf_counter()
     with (folder / "output").open("w+b") as output:
         child = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env=environment, stdout=output, stderr=output)

@@ -108,6 +108,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (folder / name).symlink_to(ROOT / name)
     shutil.copy(ROOT / "leaderboard.csv", folder / "before.csv")
     shutil.copy(ROOT / "leaderboard.bib", folder / "before.bib")
+    shutil.copy(ROOT / "tests" / "training" / "timm_args.yaml", folder / "args.yaml")
     for block in BLOCKS:  # "Saved as `mine.py`" stands after the block that it is about
         after = block.page.read_text(encoding="utf-8").partition(block.text + "```\n")[2]
         if saved := re.match(r"\s*Saved as `([\w.]+)`", after):
@@ -168,7 +169,7 @@ def _accept_verb(words: list[str]) -> None:
     if hasattr(verb, "commands"):
         verb, rest = verb.commands[rest[0]], rest[1:]
     given = verb.make_context(arguments[0], list(rest)).params
-    if arguments[0] == "study":
+    if "file" in given and arguments[0] == "study":
         assert read_studies(Path(str(given["file"])), protocols=tuple(PROTOCOLS))
     if arguments[0] == "prune":
         settings = dict(pair.split("=", 1) for pair in given["settings"] or ())

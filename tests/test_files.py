@@ -146,6 +146,39 @@ def test_a_folder_is_built_out_of_sight_by_one_process_at_a_time(tmp_path: Path)
     assert names(folder.parent) == ["built"]
 
 
+@pytest.mark.parametrize("renamed", [1, 2])
+def test_a_kill_while_a_folder_is_replaced_leaves_nothing_for_good(
+    renamed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "built"
+    folder.mkdir()
+    (folder / "x").write_text("old")
+    calls = iter(range(1, 10))
+    rename, kept = Path.rename, tmp_path / ".built.part"
+
+    def dying(self: Path, target: Path) -> Path:
+        found = rename(self, target)
+        if next(calls) == renamed:
+            raise SystemExit
+        return found
+
+    def replace_and_die() -> None:
+        with building(folder) as part:
+            publish(part, folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", dying)
+        with pytest.raises(SystemExit):
+            replace_and_die()
+    assert ".built.old.part" in names(tmp_path)
+    assert not kept.exists()
+    with building(folder) as part:
+        (part / "x").write_text("new")
+        publish(part, folder)
+    assert names(tmp_path) == ["built"]
+    assert (folder / "x").read_text() == "new"
+
+
 @pytest.mark.parametrize("name", ["n" * 255, "ü" * 127])
 def test_the_longest_names_are_written(tmp_path: Path, name: str) -> None:
     write_atomically(tmp_path / name, "x")

@@ -69,7 +69,7 @@ def test_a_string_that_is_a_number_is_one_as_in_timm(tmp_path: Path) -> None:
         ("aa: randaugment", "is not a policy"),
         ("aa: rand-m9-m9", "'m9' is not understood"),
         ("epochs: 3", "warmup_epochs: 5 are more than epochs (3)"),
-        ("model_kwargs: {a: [1]}", "model_kwargs: a: takes true or false, an integer, a number or a string, got [1]"),
+        ("model_kwargs: {a: {b: 1}}", "a: takes true or false, an integer, a number, a string or a list of"),
         ("model_kwargs: {'a b': 1}", "is not the name of an argument"),
         ("model: !!python/object/apply:os.system [echo]", "line 1"),
         ("model: &a [*a]", "an alias"),
@@ -111,7 +111,7 @@ def test_aliases_cannot_grow(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("imagenet-a4", "did you mean 'imagenet-a"),
+        ("imagenet-a4", "did you mean 'imagenet-"),
         ("nowhere/x.yaml", "no such file"),
         ("/dev/zero.yaml", "no such file"),
     ],
@@ -206,3 +206,47 @@ def test_an_installed_package_carries_its_recipes(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(recipes.thinresnet, "__file__", str(package / "__init__.py"))
     assert recipes.names() == ("mine",)
     assert recipes.load("mine").epochs == 7
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"mixup": 0.2, "batch_size": 7}, "batch_size: mixup and cutmix mix pairs, so it is even; got 7, give 8"),
+        ({"cutmix_minmax": [0.2, 0.6], "batch_size": 7}, "batch_size: mixup and cutmix mix pairs"),
+        ({"cutmix_minmax": [0.6, 0.2]}, "cutmix_minmax: the first value is at most the second"),
+        ({"opt": "adahessian"}, "opt: adahessian needs the second derivatives"),
+        ({"opt": "lookahead_adahessian"}, "opt: lookahead_adahessian needs the second derivatives"),
+        ({"jsd_loss": True}, "jsd_loss: is about the versions of an image; give aug_splits too"),
+        ({"aug_splits": 1}, "aug_splits: takes 0 or at least 2"),
+        ({"aug_splits": 3, "mixup": 0.2}, "mixup and cutmix would undo that"),
+        ({"aug_splits": 3, "no_aug": True}, "no_aug would undo that"),
+        ({"aug_splits": 3, "split_bn": True, "sync_bn": True}, "leave out sync_bn"),
+        ({"crop_padding": 4, "train_crop_mode": "rkrc"}, "train_crop_mode rkrc is another; leave one out"),
+        ({"sched": "plateau", "sched_on_updates": True}, "plateau moves at the end of an epoch"),
+        ({"train_img_sizes": [8, 16], "train_size_probs": [1.0]}, "train_size_probs: one share for each"),
+        ({"task_loss_weight": 0.3, "distill_alpha": 0.5}, "weighs both losses, and so does task_loss_weight"),
+        ({"task_loss_weight": 2.0}, "alone it leaves the rest of 1 to the teacher"),
+        ({"weight_decay_also": ["bn"], "layer_decay": 0.7}, "not known together with layer_decay"),
+        ({"weight_decay_also": ["bn"], "opt_kwargs": {"filter_bias_and_bn": False}}, "all are decayed"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_together_is_refused_in_words(values: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Recipe.from_mapping(values, "x")
+    assert said in str(caught.value)
+    one_line(caught.value)
+
+
+def test_the_epochs_of_a_run_are_timm_s() -> None:
+    assert Recipe(epochs=100, cooldown_epochs=10).total_epochs == 110
+    assert Recipe(epochs=100, cooldown_epochs=10, warmup_prefix=True).total_epochs == 115
+    for sched in ("step", "multistep", "constant", "plateau"):  # have no end, so nothing comes after it
+        assert Recipe(epochs=100, cooldown_epochs=10, sched=sched).total_epochs == 100
+    assert Recipe(epochs=10, lr_cycle_limit=3, cooldown_epochs=2).total_epochs == 32
+    assert Recipe(epochs=10, lr_cycle_limit=3, lr_cycle_mul=2.0).total_epochs == 70
+
+
+def test_lists_of_keyword_arguments_survive() -> None:
+    recipe = Recipe.from_mapping({"model_kwargs": {"layers": [1, 2], "width": 0.5}}, "x")
+    assert recipe.model_kwargs == {"layers": (1, 2), "width": 0.5}
+    assert Recipe.from_mapping(yaml.safe_load(recipe.to_yaml()), "again") == recipe

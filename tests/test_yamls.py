@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thinresnet import yamls
 from thinresnet.errors import InputError
+from thinresnet.recipe import Recipe
 from thinresnet.yamls import parse_documents, read_document, read_documents
 
 
@@ -99,3 +103,50 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         parse_documents(text, "x")
     except InputError as error:
         _one_line(error)
+
+
+_WORDS = st.one_of(
+    st.from_regex(r"-?[0-9.][A-Za-z0-9_.%+/-]{0,8}", fullmatch=True),
+    st.sampled_from(
+        ["''", "{}", "[]", "true", "no", "null", "1e-3", "5e3", "2020-01-31", "1_000", "0o17", ".inf", "."]
+    ),
+)
+_LINES = st.one_of(
+    st.builds("{}: {}".format, st.sampled_from("abcd"), _WORDS),
+    st.builds("{}:".format, st.sampled_from("abcd")),
+    st.builds("{}- {}".format, st.sampled_from(["", "  "]), _WORDS),
+    st.builds("  {}: {}".format, st.sampled_from("xyz"), _WORDS),
+    st.sampled_from(["# said", ""]),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(_LINES, max_size=8))
+def test_the_fast_parser_of_simple_texts_says_what_the_other_says(lines: list[str]) -> None:
+    text = "".join(f"{line}\n" for line in lines)
+    assert yamls._SIMPLE.fullmatch(text)
+
+    def read(simple: re.Pattern[str]) -> str:
+        with mock.patch.object(yamls, "_SIMPLE", simple):
+            try:
+                return repr(parse_documents(text, "a.yaml"))  # 1, 1.0 and True differ
+            except InputError as error:
+                return str(error)
+
+    assert read(yamls._SIMPLE) == read(re.compile("nothing like it"))
+
+
+def test_own_recipes_are_simple_texts_and_others_are_not() -> None:
+    assert yamls._SIMPLE.fullmatch(Recipe().to_yaml())
+    for other in (
+        "a: &b 1\n",
+        "a: *b\n",
+        "a: !!int 1\n",
+        "a: b: c\n",
+        "--- \n",
+        "a: 'b'\n",
+        "a:\t1\n",
+        "a: é\n",
+        "a: 1",
+    ):
+        assert not yamls._SIMPLE.fullmatch(other), other

@@ -12,8 +12,11 @@ import vl_convert
 from thinresnet.files import write_atomically
 
 FORMATS = ("png", "svg", "html")
-# Colours that differ in lightness too, for readers who do not see all of them (Okabe and Ito), as far as they reach.
-COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#8c564b", "#999933"]
+# Colours that differ in lightness too, for readers who do not see all of them (Okabe, Ito, Tol), as far as they reach.
+COLOURS = [
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#8c564b", "#882255", "#999933",
+    "#332288", "#44aa99",
+]  # fmt: skip
 
 
 def write_chart(chart: altair.TopLevelMixin, target: Path, names: Sequence[str] = ()) -> list[Path]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 from collections.abc import Mapping
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
@@ -17,6 +18,7 @@ from thinresnet.stopping import REQUEUE_EXIT_CODE, stop_with_parent
 def begin(environment: Mapping[str, str]) -> None:
     """Take the environment on, and stop when the parent does."""
     os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a training makes it a request to stop; nothing else ends by it
     stop_with_parent()
     end_if_alone()  # it may have ended before that
 

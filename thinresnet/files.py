@@ -88,6 +88,7 @@ def building(folder: Path) -> Iterator[Path]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for left in part.iterdir():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
+        remove_replaced(folder)
     except BlockingIOError:
         os.close(handle)
         raise InputError(f"{folder}: another process is writing it; wait for it, or name another folder") from None
@@ -102,14 +103,19 @@ def building(folder: Path) -> Iterator[Path]:
 def publish(part: Path, folder: Path) -> None:
     """Give what was built its name; an older folder of that name gives way."""
     if folder.exists():
-        old = folder.with_name(f".{_short(folder.name)}.old{_PART}")
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-        part.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        part.rename(folder)
+        folder.rename(_replaced(folder))
+    part.rename(folder)
+    remove_replaced(folder)
     _sync_folder(folder.parent)
+
+
+def remove_replaced(folder: Path) -> None:
+    """Remove the older folder that gave way to this one, which a kill between two renames leaves."""
+    shutil.rmtree(_replaced(folder), ignore_errors=True)
+
+
+def _replaced(folder: Path) -> Path:
+    return folder.with_name(f".{_short(folder.name)}.old{_PART}")
 
 
 def _new_part(target: Path) -> tuple[int, Path]:

@@ -33,11 +33,19 @@ RECIPE_DEFAULTS: Mapping[str, Any] = {
     "drop": 0.0, "drop_path": None, "model_ema": False, "model_ema_decay": 0.9998, "model_ema_warmup": False,
     "seed": 42, "workers": 4, "log_interval": 50, "val_interval": 1, "checkpoint_hist": 10, "log_wandb": False,
     "distill_alpha": 0.9, "distill_temperature": 4.0, "log_tensorboard": False,
+    "train_size_probs": None, "grad_checkpointing": False, "bn_momentum": None, "bn_eps": None, "sync_bn": False,
+    "split_bn": False, "head_init_scale": None, "head_init_bias": None, "layer_decay": None,
+    "layer_decay_min_scale": 0.0, "layer_decay_no_opt_scale": None, "weight_decay_also": None, "patience_epochs": 10,
+    "lr_noise": None, "lr_noise_pct": 0.67, "lr_noise_std": 1.0, "lr_cycle_mul": 1.0, "lr_cycle_decay": 0.5,
+    "lr_cycle_limit": 1, "lr_k_decay": 1.0, "no_aug": False, "train_crop_mode": None, "vflip": 0.0,
+    "color_jitter_prob": None, "grayscale_prob": None, "gaussian_blur_prob": None, "aug_splits": 0, "resplit": False,
+    "cutmix_minmax": None, "bce_sum": False, "bce_pos_weight": None, "jsd_loss": False, "task_loss_weight": None,
+    "distill_loss_weight": None, "input_key": None, "target_key": None,
 }  # fmt: skip
 # Of the facts about a run beside its network and its recipe, those that have a default.
 RUN_DEFAULTS: Mapping[str, Any] = {
     "holdout": 0.0, "initial_checkpoint": None, "holding": None, "teacher": None,
-    "measure_only": False, "data_order": 1, "fused": False,
+    "measure_only": False, "preprocessing": None, "data_order": 1, "fused": False,
 }  # fmt: skip
 
 # Fields of a recipe that may differ between two sessions of one run without changing a bit of its weights.

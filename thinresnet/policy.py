@@ -2,7 +2,7 @@
 
 timm: `rand-m9-n2-p0.5-mstd0.5-mmax10-inc1-tweights`, `augmix-m3-w3-d-1-mstd0`, `v0 v0r original originalr 3a`.
 TrivialAugment has no name in timm, but its rule (one operation, always applied, strength drawn evenly) is
-`rand-m10-n1-p1-mstd101-inc1`. `ta_wide` is torchvision's operator with its wider ranges; timm refuses it.
+`rand-m10-n1-p1-mstd101-inc1`. `ta_wide` is torchvision's operator with its wider ranges (for timm: `training.timm_aa`).
 """
 
 from __future__ import annotations

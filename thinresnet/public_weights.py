@@ -92,6 +92,39 @@ def find(network: str, dataset: str | None = None) -> PublicWeights:
     return found[0]
 
 
+def named(name: str, classes: int) -> PublicWeights:
+    """The file of a network (`thinresnet20-w8`) or with that name (`resnet20-12fca82f`), for so many classes."""
+    called = [one for one in every() if one.path and name in (one.network, Path(one.path).stem)]
+    found = [one for one in called if CLASSES[one.dataset] == classes]
+    if not found:
+        there = " or ".join(sorted({str(CLASSES[one.dataset]) for one in called}))
+        why = (
+            f"there are public weights for {there} classes, not for {classes}"
+            if called
+            else "no public weights are known"
+        )
+        raise InputError(f"{name}: {why}; known are {', '.join(_examples())}")
+    if len(found) > 1:
+        raise InputError(
+            f"{name}: several files are of this network: {', '.join(Path(one.path).stem for one in found)}"
+        )
+    return found[0]
+
+
+def _examples() -> list[str]:
+    """A name of each kind."""
+    return [
+        "thinresnet20-w1 to thinresnet56-w16",
+        *(Path(one.path).stem for one in every() if one.path and not one.base_width),
+    ]
+
+
+def origin_training_macs(weights: PublicWeights) -> int | None:
+    """Training MACs of a public file, where its authors' recipe could be read; None where it could not."""
+    network = weights.base_width
+    return None if network is None else training_macs(network, weights.dataset)
+
+
 def recognised(content_hash: str) -> PublicWeights | None:
     """The known file with this `git_hash`."""
     return next((one for one in every() if one.git_blob == content_hash), None)

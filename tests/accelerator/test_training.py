@@ -69,7 +69,7 @@ def photos(tmp_path: Path) -> Path:
 def test_every_loader(
     loader: str, changes: dict[str, Any], photos: Path, cuda: Pretend, request: pytest.FixtureRequest
 ) -> None:
-    if loader == "ffcv":
+    if loader in ("beton", "ffcv"):
         request.getfixturevalue("ffcv_installed")
     recipe = Recipe(data_dir=str(photos), img_size=8, batch_size=4, workers=0, **changes)
     with open_data(recipe, input_size=(3, 8, 8), device=torch.device("cuda"), loader=loader, holdout=0.25) as data:

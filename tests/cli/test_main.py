@@ -14,6 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+import thinresnet
 from thinresnet.cli import VERBS, app, main
 from thinresnet.errors import one_line, os_error_line
 
@@ -105,3 +106,26 @@ def test_a_message_is_bounded_and_shows_what_no_terminal_should_act_on() -> None
     line, _ = os_error_line(OSError(errno.ENAMETOOLONG, "File name too long", "x" * 5_000))
     assert len(line) < 300
     assert line.endswith("file name too long; give a shorter name")
+
+
+@pytest.mark.parametrize(
+    ("words", "also"),
+    [
+        ("compare --json", ("rich", "statistics")),
+        ("compare", ()),
+        ("show", ()),
+        ("cite", ("rich",)),
+        ("check", ("rich", "filelock")),
+    ],
+)
+def test_verbs_of_the_leaderboard_import_what_they_use(words: str, also: tuple[str, ...]) -> None:
+    """Start-up is what these verbs cost: a package more is noticed here, where a clock would not tell."""
+    unused = ("torch", "timm", "numpy", "pandas", "altair", "jinja2", "pydantic", "importlib.metadata", "html.parser")
+    code = (
+        f"import sys\nsys.argv = ['thinresnet', 'leaderboard', *{words.split()!r}]\nfrom thinresnet.cli import main\n"
+        f"try: main()\nfinally: print([name for name in {(*unused, *also)!r} if name in sys.modules], file=sys.stderr)"
+    )
+    root = Path(thinresnet.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "[]"

@@ -40,6 +40,7 @@ recipes: {short: {recipe: digits, epochs: 1, warmup_epochs: 0}}
 budgets: [{macs: 50%}]
 protocols: [dense, scaled-width]
 seeds: [0]
+tiers: {more: {seeds: [1, 2]}}
 ---
 study: two
 arch: resnet20_cifar
@@ -48,6 +49,7 @@ recipes: {short: {recipe: digits, epochs: 2, warmup_epochs: 0}}
 budgets: [{macs: 50%}]
 protocols: [dense, scaled-width]
 seeds: [0]
+tiers: {more: {seeds: [1, 2]}}
 """
 
 # Each way of calling a verb: words that need no more than the files of `world`.
@@ -82,6 +84,8 @@ WAYS: dict[str, list[str]] = {
     "study show": ["study show study.yaml --only one"],
     "study export": ["study export study.yaml --only one"],
     "study protocols": ["study protocols"],
+    "study pack": ["study pack study.yaml --only one"],
+    "study paper": ["study paper"],
     "baseline list": ["baseline list"],
     "baseline show": ["baseline show cifar10-resnet20_cifar-50-r8", "baseline show thinresnet20-w8"],
     "baseline cite": ["baseline cite"],
@@ -114,7 +118,9 @@ VALUES: dict[str, str | None] = {
     "--model-kwargs": "shortcut=A", "--dataset": "cifar100", "--key": "inside", "--licence": "MIT",
     "--mean": "0.1,0.2,0.3", "--std": "0.1,0.2,0.3", "--resize": "48", "--crop": "24", "--interpolation": "bicubic",
     "--resize-on": "tensor", "--yes": None, "--trust": None, "--data-dir": "images2", "--split": "other",
-    "--ema": None, "--classes": "cat,dog", "--per-class": None, "--confusion": None, "--mode": "raw", "--to": "R56-A",
+    "--ema": None, "--classes": "cat,dog", "--per-class": None, "--confusion": None, "--mode": "raw",
+    "--max-resolution": "16", "--jpeg-quality": "50", "--compress-probability": "0.1", "--train-split": "other",
+    "--val-split": "other", "--to": "R56-A",
     "--scope": "global", "--stream": None, "--preconfig": None, "--set": "images=3", "--method": "own.py:last",
     "--weights": "w3.pt", "--recipe": "digits", "--holdout": "0.2", "--seed": "9", "--list": None, "--only": "two",
     "--gpus-per-stage": "3",
@@ -123,8 +129,9 @@ VALUES: dict[str, str | None] = {
     "--resolution": "own", "--sort": "macs", "--limit": "1", "--columns": "id,top1", "--csv": None,
     "--markdown": None, "--latex": None, "--family": "scaled", "--source": "measured", "--paper": "fang2023depgraph",
     "--year": "2020", "--verdict": "loses", "--search": "HRank", "--top1": "71", "--fix": None, "--papers": None,
-    "--mine": "Ours:76.0@2.05G", "--cost": "params", "--linear": None, "--template": None, "--bibtex": "new.bib",
-    "--yaml": "row.yaml", "--settings": None, "--top": "2", "--pretrained": None, "--tolerance": "0.5",
+    "--mine": "Ours:76.0@2.05G", "--cost": "params", "--linear": None, "--labels": None,
+    "--label": "short", "--template": None, "--bibtex": "new.bib", "--yaml": "row.yaml", "--settings": None,
+    "--top": "2", "--pretrained": None, "--tolerance": "0.5",
     "--recalibrate": "7", "export --to": "torchscript", "--latency": "97%", "--latency-table": "missing.json",
     "--table": "table.json", "leaderboard show --dataset": "imagenet", "leaderboard show --method": "HRank",
     "leaderboard show --macs": "1.5G", "leaderboard show --params": "12M", "leaderboard show --arch": "resnet18",
@@ -136,12 +143,20 @@ VALUES: dict[str, str | None] = {
     "leaderboard holes --on": "params", "study run --dataset": "torch/cifar10",
     "study show --dataset": "torch/cifar10", "study export --dataset": "torch/cifar10",
     "evaluate --dataset": "digits", "data info --dataset": "digits", "prune --arch": "resnet56_cifar",
+    "--tier": "more", "--weights-dir": "weights", "--minutes": "3", "study pack --to": "evidence", "EVIDENCE": "",
+    "--evaluations": "elsewhere", "--document": "paper.md", "--figures": "pictures",
+    "study pack --dataset": "torch/cifar10",
     "--file": "row.yaml", "evaluate --num-classes": "10", "import --dataset": "cifar10", "import --num-classes": "9",
 }  # fmt: skip
 # What may change nothing, and why.
 EXEMPT: dict[str, str] = {
     "--yes": "answers a question that these ways do not raise; tests/leaderboard/test_adding.py, test_evaluate.py",
     "import --trust": "needs a pickle; tests/networks/test_foreign.py",
+    "study run --minutes": "ends what is replaced here; tests/studies/test_run.py",
+    "study paper --evaluations": "there is no evidence here; tests/studies/test_paper.py",
+    "study paper --document": "the same",
+    "study paper --figures": "the same",
+    "study paper --check": "the same",
     "study show --json": "what does the work is replaced before it prints; tests/studies/test_report.py",
     "predict --batch-size": "one image is one batch; tests/cli/test_predict.py",
     "baseline page --output": "the board of this test has no evaluations; tests/leaderboard/test_authors_page.py",
@@ -158,7 +173,10 @@ EXEMPT: dict[str, str] = {
 
 
 # `study run --dry-run` is put before a command as it will be given.
-_PREVIEWED = {"--output", "--jobs", "--data-dir", "--address", "--cpus", "--gpus"}
+_PREVIEWED = {
+    "--output", "--jobs", "--gpus-per-stage", "--data-dir", "--address", "--cpus", "--gpus", "--minutes",
+    "--weights-dir",
+}  # fmt: skip
 
 
 _TIMES = re.compile(rb"20\d\d-\d\d-\d\d[T ][0-9:.+Z-]+")
@@ -293,6 +311,7 @@ def call(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
     monkeypatch.setattr(
         "thinresnet.studies.export.export", lambda graph, kept, add, board: _echo(graph.study, vars(kept), board)
     )
+    monkeypatch.setattr("thinresnet.studies.evidence.pack", lambda graph, kept, to: _echo(graph.study, vars(kept), to))
     monkeypatch.setattr("thinresnet.studies.training_cost.seconds_per_mac", lambda network: 1e-9)
     monkeypatch.setattr(
         studies_running, "run", lambda graph, root, workers, to: _echo(graph.study, root, type(workers), vars(workers))

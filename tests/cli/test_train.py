@@ -129,6 +129,23 @@ def test_flags_win_over_the_recipe_and_the_recipe_over_timm() -> None:
     assert recipe.epochs == recipes.load("cifar-modern").epochs
 
 
+def test_flags_are_spelled_as_timm_spells_them() -> None:
+    flags = ["--torchcompile", "--model-kwargs", "depths=[1,1,2]", "shortcut=B", "--lr-noise", "0.4", "0.9", "--no-aug"]
+    _, recipe, _ = command.read_flags([*flags, "--crop-padding", "0", "--kd-temperature", "2"])
+    assert (recipe.torchcompile, recipe.no_aug, recipe.lr_noise) == ("inductor", True, (0.4, 0.9))
+    assert recipe.model_kwargs == {"depths": (1, 1, 2), "shortcut": "B"}
+    assert recipe.distill_temperature == 2.0
+    assert command.read_flags(["--torchcompile", "eager"])[1].torchcompile == "eager"
+    assert command.read_flags(["--crop-padding", "0", "--no-aug", "--no-no-aug"])[1].no_aug is False
+    network, _ = chosen("--model-kwargs", "depths=[1,1,2]")
+    assert network.kwargs["depths"] == [1, 1, 2]
+
+
+def test_the_epsilon_of_batch_norms_becomes_part_of_the_network() -> None:
+    network, _ = chosen("--arch", "efficientnet_lite0", "--img-size", "32", "--bn-eps", "0.01")
+    assert network.kwargs["bn_eps"] == 0.01
+
+
 @pytest.mark.parametrize(("quantity", "text"), [("macs", "50%"), ("params", "20k"), ("macs", "1M")])
 def test_a_budget_is_kept_and_used(quantity: str, text: str) -> None:
     network, shape = chosen(f"--{quantity}", text)

@@ -1,9 +1,10 @@
 """The whole campaign: `python -m tests.faults`; a part of it: `python -m tests.faults crash --most 5 --only train`;
 several parts: `python -m tests.faults crash --most 5 + kills --kills 20`.
 
-Prints a table (what was done to what, how often, how many were bad, and the first of these) and ends with 1 if any
-case is bad. Kinds: crash (SIGKILL before each change to the disk), kills (SIGKILL at random moments), disk (what the
-system refuses), readers (damaged and hostile files), arguments (hostile values of every flag), same (the same weights).
+Prints a Markdown table (what was done to what, how often, how many were bad, and the first of these) and ends with 1
+if any case is bad. Kinds: crash (SIGKILL before each change to the disk), kills (SIGKILL at random moments), disk (what
+the system refuses), readers (damaged and hostile files), arguments (hostile values of every flag), same (the same
+weights).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -30,20 +31,21 @@ def main() -> int:
     parts = _parts(sys.argv[1:])
     child.import_all()
     found: list[Case] = []
-    print("kind\tof\tcases\tbad\tworst", flush=True)
+    print("| kind | of | cases | bad | worst |\n|-|-|-|-|-|", flush=True)
     with tempfile.TemporaryDirectory(prefix="thinresnet-faults-") as folder:
         Path(folder).chmod(0o755)  # some cases run as another user
         os.environ["THINRESNET_CACHE"] = str(Path(folder) / "cache")
+        child.draw_once(Path(folder) / "charts")
         home = Home(Path(folder))
-        cases = (case for options in parts for case in _cases(home, options))
+        cases = _noted(case for options in parts for case in _cases(home, options))
         for (kind, subject), own in groupby(cases, lambda case: (case.kind, case.subject)):
             these = list(own)
             found += these
-            bad = sum(bool(case.wrong) for case in these)
-            print(f"{kind}\t{subject}\t{len(these)}\t{bad}\t{worst(these)}", flush=True)
+            bad, done = sum(bool(case.wrong) for case in these), sum(case.times for case in these)
+            print(f"| {kind} | {subject} | {done:,} | {bad} | {worst(these)} |", flush=True)
             if parts[0].json:
                 parts[0].json.write_text(json.dumps([asdict(case) for case in found], indent=1) + "\n")
-    print(f"all\t\t{len(found)}\t{sum(bool(case.wrong) for case in found)}")
+    print(f"| all | | {sum(case.times for case in found):,} | {sum(bool(case.wrong) for case in found)} | |")
     return int(any(case.wrong for case in found))
 
 
@@ -64,13 +66,21 @@ def _parts(words: list[str]) -> list[argparse.Namespace]:
     return found
 
 
+def _noted(cases: Iterable[Case]) -> Iterator[Case]:
+    """The cases; a bad one is shown at once, on the other stream."""
+    for case in cases:
+        if case.wrong:
+            print(f"{case.kind}, {case.subject}: {case.what}: {case.wrong}", file=sys.stderr, flush=True)
+        yield case
+
+
 def _cases(home: Home, options: argparse.Namespace) -> Iterator[Case]:
     kinds, only = options.kinds or KINDS, tuple(options.only)
     if "crash" in kinds:
         for command in home.commands(only):
             yield from crash.campaign(command, home.root, options.most)
     if "kills" in kinds:
-        yield from kills.campaign(home, options.kills, options.seed, only or kills.KILLED)
+        yield from kills.campaign(home, options.kills, options.seed, only)
     if "disk" in kinds:
         yield from disk.campaign(home, only, options.most)
     if "readers" in kinds:

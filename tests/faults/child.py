@@ -6,8 +6,11 @@ The fork has everything imported, so that a case costs what the command costs.
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import importlib
 import os
+import pickle
 import pkgutil
 import select
 import signal
@@ -17,12 +20,15 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+
+import vl_convert
 
 import thinresnet
 import thinresnet.cli
 
 LONGEST_SECONDS = 120.0
+_TICK_SECONDS = 0.5
 _LAST = {"thinresnet.__main__"}  # runs
 
 
@@ -43,6 +49,7 @@ class Ended:
     output: str
     errors: str
     seconds: float
+    cpu_seconds: float
     peak_mib: float
     hung: bool
 
@@ -55,8 +62,30 @@ class Ended:
 def import_all() -> None:
     """Import every module of the package, so that a fork imports none."""
     for module in pkgutil.walk_packages(thinresnet.__path__, "thinresnet."):
-        if module.name not in _LAST and not module.name.endswith(("ffcv_loader", "cluster", "tracking")):
+        if module.name not in _LAST and not module.name.endswith(("ffcv_parts", "ffcv_writer", "cluster", "tracking")):
             importlib.import_module(module.name)
+
+
+def draw_once(folder: Path) -> None:
+    """Keep what charts are drawn as: the renderer takes seconds to start, and draws the same each time."""
+    folder.mkdir()
+    for name in ("javascript_bundle", "vegalite_to_png", "vegalite_to_svg", "vegalite_to_pdf"):
+        setattr(vl_convert, name, _kept(getattr(vl_convert, name), folder))
+
+
+def _kept(draw: Callable[..., Any], folder: Path) -> Callable[..., Any]:
+    @functools.wraps(draw)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        asked = repr((draw.__name__, args, sorted(kwargs.items())))
+        path = folder / hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest()
+        with contextlib.suppress(OSError, EOFError, pickle.UnpicklingError):
+            return pickle.loads(path.read_bytes())
+        drawn = draw(*args, **kwargs)
+        with contextlib.suppress(OSError):
+            path.write_bytes(pickle.dumps(drawn))
+        return drawn
+
+    return call
 
 
 def run(
@@ -65,8 +94,13 @@ def run(
     *,
     before: Callable[[], object] = lambda: None,
     seconds: float = LONGEST_SECONDS,
+    killed_after: float | None = None,
 ) -> Ended:
-    """Run a command line as the console script would, in `folder`; `before` is called in the child."""
+    """Run a command line as the console script would, in `folder`; `before` is called in the child.
+
+    It hangs if it takes so many seconds of the processor, or waits as long for anything else than the processor, which
+    a busy machine may not give it. It is killed once it has taken `killed_after` seconds of the processor.
+    """
     started = time.monotonic()
     output, errors = os.pipe(), os.pipe()
     process = os.fork()
@@ -78,23 +112,50 @@ def run(
     for writing in (output[1], errors[1]):
         os.close(writing)
     texts = {output[0]: b"", errors[0]: b""}
-    end, hung, waiting = started + seconds, False, set(texts)
-    while waiting and not hung:
-        ready, _, _ = select.select(list(waiting), [], [], max(0.0, end - time.monotonic()))
-        hung = not ready
+    watch = _Watch(process, seconds)
+    over, waiting = False, set(texts)
+    tick = min(_TICK_SECONDS, seconds) if killed_after is None else 0.002
+    while waiting and not over:
+        ready, _, _ = select.select(list(waiting), [], [], tick)
+        over = watch.hangs() if killed_after is None else watch.cpu_seconds() >= killed_after
         for handle in ready:
             texts[handle] += (part := os.read(handle, 1 << 16))
             if not part:
                 waiting.discard(handle)
-    if hung:
+    if over:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process, signal.SIGKILL)  # what it has started ends with it
     _, status, used = os.wait4(process, 0)
     for handle in texts:
         os.close(handle)
     said = [text.decode(errors="replace") for text in texts.values()]
-    code = os.waitstatus_to_exitcode(status)
-    return Ended(code, *said, time.monotonic() - started, used.ru_maxrss / 1024, hung)
+    code, cpu = os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
+    return Ended(code, *said, time.monotonic() - started, cpu, used.ru_maxrss / 1024, over and killed_after is None)
+
+
+class _Watch:
+    """How much of the processor a process has had, and whether it waits for anything else."""
+
+    def __init__(self, process: int, seconds: float) -> None:
+        self._process, self._seconds = process, seconds
+        self._busy_until, self._had = time.monotonic(), 0.0
+
+    def cpu_seconds(self) -> float:
+        """Of the process alone, all of its threads."""
+        with contextlib.suppress(OSError):  # it has just ended
+            return time.clock_gettime((~self._process << 3) | 2)  # clock_getcpuclockid(3), which Python has not
+        return 0.0
+
+    def hangs(self) -> bool:
+        now, had = time.monotonic(), self.cpu_seconds()
+        if had > self._had or self._wants_the_processor():
+            self._busy_until, self._had = now, had
+        return had > self._seconds or now - self._busy_until > self._seconds
+
+    def _wants_the_processor(self) -> bool:
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{self._process}/stat").read_text().rpartition(")")[2].split()[0] in ("R", "D")
+        return False
 
 
 def _become(
@@ -115,6 +176,7 @@ def _become(
             for stream, mode, how in ((0, "r", "strict"), (1, "w", "strict"), (2, "w", "backslashreplace"))
         )
         sys.argv = ["thinresnet", *arguments]
+        os.environ["THINRESNET_CACHE"] = "cache"  # in the folder, where it is disturbed and compared like all else
         before()
         thinresnet.cli.main()
         code = 0

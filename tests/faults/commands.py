@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tests.faults.crash import begin
 from thinresnet import networks
 from thinresnet.leaderboard.store import render
 
+ROOT = Path(__file__).parents[2]
 SMALL = (
     "--recipe", "digits", "--arch", "resnet20_cifar", "--width", "0.125", "--batch-size", "512", "--warmup-epochs", "0",
     "--seed", "1",
@@ -58,14 +59,17 @@ class Home:
 
     def __init__(self, home: Path) -> None:
         torch.set_num_threads(1)
-        self.home, self.root = home, home / "work"
+        # So deep that `../..` is still below `home`.
+        self.home, self.root = home, home / "in" / "it" / "work"
+        self.root.parent.mkdir(parents=True)
+        _trace_once()
 
-    def commands(self, only: Sequence[str] = ()) -> list[Command]:
+    def commands(self, only: Sequence[str] = ()) -> Iterator[Command]:
         """The commands of these names, or all."""
         unknown = [name for name in only if name not in _MAKERS]
         if unknown:
             raise ValueError(f"{unknown[0]}: one of {', '.join(_MAKERS)}")
-        return [make(self, name) for name, make in _MAKERS.items() if not only or name in only]
+        yield from (make(self, name) for name, make in _MAKERS.items() if not only or name in only)
 
     def after(self, name: str) -> Path:
         """What the command of that name leaves."""
@@ -140,6 +144,21 @@ class Home:
         return folder
 
     @cached_property
+    def imported(self) -> Path:
+        return self.after("import")
+
+    @cached_property
+    def imported_run(self) -> str:
+        """The folder of the imported network, as a command names it."""
+        return str(next(self.imported.rglob("imported.json")).parent.relative_to(self.imported))
+
+    @cached_property
+    def page(self) -> Path:
+        folder = self._folder("page")
+        shutil.copy(ROOT / "docs" / "thinresnet.md", folder / "page.md")
+        return folder
+
+    @cached_property
     def pictures(self) -> Path:
         """Class folders to train on."""
         folder = self._folder("pictures")
@@ -184,10 +203,24 @@ class Home:
         return self.home / name
 
 
+def _trace_once() -> None:
+    """Have the networks of the commands traced and counted before anything is forked: what the package remembers."""
+    for width in (1.0, 0.125):
+        networks.count(networks.scale("resnet20_cifar", width=width, num_classes=10, input_size=(3, 8, 8)))
+    for width in (1, 2):
+        network = networks.describe(f"thinresnet20-w{width}", num_classes=10)
+        networks.build(network, seed=0).eval()(torch.zeros(1, *network.input_size))
+        networks.count(network)
+
+
 _MAKERS = {
     "train": lambda home, name: home.train,
     "prune": lambda home, name: Command(
         name, ("prune", "l1", home.run, "--macs", "1%", "--output", "pruned"), home.trained
+    ),
+    # One of two folders is there, and is made again with the other.
+    "prune more": lambda home, name: Command(
+        name, ("prune", "l1", home.run, "--macs", "1%", "--macs", "2%", "--output", "pruned"), home.after("prune")
     ),
     "import": lambda home, name: Command(name, ("import", "w1.pt", "--arch", "thinresnet20-w1"), home.foreign),
     "evaluate": lambda home, name: Command(
@@ -202,6 +235,24 @@ _MAKERS = {
     "plot": lambda home, name: Command(name, ("plot", home.run), home.trained),
     "fit": lambda home, name: Command(
         name, ("fit", "resnet20_cifar", "--macs", "50%", "--output", "network.json"), home.empty
+    ),
+    "time": lambda home, name: Command(
+        name,
+        ("time", "resnet20_cifar", "--input", "8", "--table", "table.json", "--runs", "3", "--device", "cpu"),
+        home.empty,
+    ),
+    "predict": lambda home, name: Command(
+        name, ("predict", home.imported_run, "pictures", "--device", "cpu"), home.imported
+    ),
+    "export": lambda home, name: Command(
+        name, ("export", home.imported_run, "--to", "torchscript", "--output", "model.pt"), home.imported
+    ),
+    "data write": lambda home, name: Command(name, ("data", "write", "--data-dir", "data"), home.pictures),
+    "baseline show": lambda home, name: Command(
+        name, ("baseline", "show", "cifar10-resnet20_cifar-50-r8", "--output", "network.json"), home.empty
+    ),
+    "baseline page": lambda home, name: Command(
+        name, ("baseline", "page", "--output", "page.md", "--board", str(ROOT / "leaderboard.csv")), home.page
     ),
     "leaderboard add": lambda home, name: home.add,
     "leaderboard add --file": lambda home, name: home.add_file,
@@ -222,3 +273,4 @@ _MAKERS = {
         name, ("study", "export", "tiny.yaml", "--board", "board.csv"), home.studied
     ),
 }  # fmt: skip
+NAMES = tuple(_MAKERS)

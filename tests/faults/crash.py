@@ -1,38 +1,36 @@
 """The n-th change to the disk of a command is the last thing that it does; then the same command is given again.
 
-A change is what the system is asked for: opening a file to write, each write (of which half gets through), fsync,
-rename, unlink, mkdir, rmdir, chmod, link. The child that runs the command counts them and kills itself with SIGKILL.
-Afterwards the files have to be, byte for byte, those of a run that was never disturbed: none lost, none left over.
-What is left out of the comparison is what no two runs share: times, dates, memory, and how often a run was resumed.
+One run of the command shows what is on the disk before each of its changes (`changes.py`): what SIGKILL would leave
+there, with half of a write. Changes that leave the same files are one case, which stands for all of them; a few are
+SIGKILL itself, which has to leave what was seen. Then the command is given again: the files have to be, byte for byte,
+those of a run that was never disturbed: none lost, none left over. What is left out of the comparison is what no two
+runs share: times, dates, memory, and how often a run was resumed.
 """
 
 from __future__ import annotations
 
-import builtins
-import io
 import json
 import os
 import re
 import shutil
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.faults import child
+from tests.faults.changes import Act, Keep, die_before, fingerprint, same_name, tell, watched
 from tests.faults.child import Command, Ended
 
-_CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.link", "os.symlink", "os.truncate"}
-_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # What two undisturbed runs do not share.
 _PASSING = {
     "seconds", "seconds_total", "images_per_second", "peak_memory_mib", "started", "finished", "sessions", "device",
     "time", "times", "mtime_ns", "git_commit", "git_clean",
 }  # fmt: skip
 _SPEED = re.compile(rb",[0-9]+,(?=[^,]*,[^,]*,[^,]*,[0-9a-f]{64})")  # images a second, four columns before the weights
+KILLED = 3  # of the changes of a command, by SIGKILL itself
 _HASH = re.compile(r"\b[0-9a-f]{64}\b")
 
 
@@ -45,95 +43,20 @@ class Case:
     what: str
     wrong: str
     seconds: float
+    times: int = 1  # how many changes, kills or values it stands for
 
 
-class Counter:
-    """Counts the changes that this process makes below a folder; the last one it does not survive."""
-
-    def __init__(self, root: Path, last: int | None, report: int) -> None:
-        self.root, self.last, self.report = str(root), last, report
-        self.count, self.process = 0, os.getpid()
-
-    def install(self) -> None:
-        """From now on; it cannot be taken back."""
-        sys.addaudithook(self._audit)
-        fsync = os.fsync
-
-        def counted_fsync(handle: int) -> None:
-            self.change("fsync")
-            fsync(handle)
-
-        os.fsync = counted_fsync  # type: ignore[assignment]
-        opened = io.open
-
-        def counted_open(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
-            found = opened(file, mode, *args, **kwargs)
-            named = isinstance(file, (str, os.PathLike)) and self._is_ours(os.fspath(file))
-            return _Counted(found, self) if named and set(mode) & set("wax+") else found
-
-        io.open = builtins.open = counted_open  # type: ignore[assignment]
-
-    def change(self, what: str, half: Callable[[], object] = lambda: None) -> None:
-        """Count a change; `half` is what gets through of the last one."""
-        if os.getpid() != self.process:  # a process that the command has started
-            return
-        self.count += 1
-        if self.last is None:
-            os.write(self.report, f"{what}\n".encode())
-        elif self.count == self.last:
-            half()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def _is_ours(self, path: Any) -> bool:
-        text = os.fsdecode(path) if isinstance(path, (str, bytes)) else ""
-        return bool(text) and (text.startswith(self.root) or not text.startswith("/"))
-
-    def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        path = arguments[0] if arguments else None
-        if event == "open":
-            if isinstance(arguments[2], int) and arguments[2] & _WRITES and self._is_ours(path):
-                self.change(f"open {Path(os.fsdecode(path)).name}")
-        elif event in _CHANGES and self._is_ours(path):
-            self.change(f"{event} {Path(os.fsdecode(path)).name}")
+def run(command: Command, root: Path, act: Act | None = None) -> Ended:
+    """How it ended, with something done before each of its changes."""
+    return child.run(command.arguments, root, before=(lambda: None) if act is None else watched(root, act))
 
 
-class _Counted:
-    """An open file whose writes are counted."""
-
-    def __init__(self, file: Any, counter: Counter) -> None:
-        self._file, self._counter = file, counter
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
-
-    def __enter__(self) -> _Counted:
-        self._file.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._file.__exit__(*error)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._file)
-
-    def write(self, data: Any) -> Any:
-        def half() -> None:
-            self._file.write(data[: len(data) // 2])
-            self._file.flush()
-
-        self._counter.change(f"write {Path(str(self._file.name)).name}", half)
-        return self._file.write(data)
-
-
-def run(command: Command, root: Path, *, last: int | None = None, counting: bool = False) -> tuple[Ended, list[str]]:
-    """How it ended, and the changes if they are to be counted."""
+def changes(command: Command, root: Path) -> tuple[Ended, list[str]]:
+    """How it ended, and the words of its changes."""
     report = root.with_name("changes")
-    report.write_text("")
-
-    def count() -> None:
-        Counter(root, last, os.open(report, os.O_WRONLY | os.O_APPEND)).install()
-
-    ended = child.run(command.arguments, root, before=count if counting or last is not None else lambda: None)
+    handle = os.open(report, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    ended = run(command, root, tell(handle))
+    os.close(handle)
     return ended, report.read_text().splitlines()
 
 
@@ -146,20 +69,52 @@ def begin(command: Command, root: Path) -> None:
         shutil.copytree(command.begins_with, root, symlinks=True)
 
 
-def campaign(command: Command, root: Path, most: int | None = None) -> Iterator[Case]:
-    """Kill the command before each of its changes, or before `most` of them, evenly; each case begins anew."""
+def campaign(command: Command, root: Path, most: int | None = None, killed: int = KILLED) -> Iterator[Case]:
+    """The command again from what each of its changes would leave, or `most` of them, evenly; `killed` by SIGKILL."""
+    states = root.with_name("states")
+    shutil.rmtree(states, ignore_errors=True)
+    states.mkdir()
     begin(command, root)
-    ended, changes = run(command, root, counting=True)
-    whole = contents(root)
+    ended = run(command, root, Keep(root, states))
     if ended.code != 0:
         raise RuntimeError(f"{command.name}: {ended.said}")
-    for number in chosen(len(changes), most):
+    whole = contents(root)
+    words = [(states / f"{number}.what").read_text() for number in range(1, len(list(states.glob("*.what"))) + 1)]
+    groups: dict[str, list[int]] = {}
+    for number in range(1, len(words) + 1):
+        groups.setdefault(fingerprint(states / str(number)), []).append(number)
+    every = list(groups.values())
+    for number in chosen(len(words), killed if most is None else min(most, killed)):
         start = time.monotonic()
-        begin(command, root)
-        ended, _ = run(command, root, last=number)
-        wrong = "" if ended.code == -signal.SIGKILL else f"ended with {ended.code} before being killed: {ended.said}"
-        wrong = wrong or again(command, root, whole)
-        yield Case("crash", command.name, f"before {number}: {changes[number - 1]}", wrong, seconds_since(start))
+        wrong = _killed(command, root, number, states / str(number)) or again(command, root, whole)
+        yield Case("crash", command.name, f"SIGKILL before {number}: {words[number - 1]}", wrong, seconds_since(start))
+    for place in chosen(len(every), most):
+        first, *others = every[place - 1]
+        start = time.monotonic()
+        shutil.rmtree(root)
+        shutil.copytree(states / str(first), root, symlinks=True)
+        what = f"before {', '.join(map(str, (first, *others)))} of {len(words)}: {words[first - 1]}"
+        yield Case("crash", command.name, what, again(command, root, whole), seconds_since(start), 1 + len(others))
+    shutil.rmtree(states)
+
+
+def _killed(command: Command, root: Path, number: int, state: Path) -> str:
+    """Kill it before that change: what is wrong with how it ends, or with what was seen to be on the disk then."""
+    begin(command, root)
+    ended = run(command, root, die_before(number))
+    if ended.code != -signal.SIGKILL:
+        return f"ended with {ended.code} before being killed: {ended.said}"
+    seen = difference(_unfinished(state), _unfinished(root))
+    return f"not what was seen: {seen}" if seen else ""
+
+
+def _unfinished(root: Path) -> dict[str, Any]:
+    """The contents, of unfinished files and checkpoints (which hold times) the names alone."""
+    bare = (".part", ".pt")
+    return {
+        same_name(name): "" if name.endswith(bare) and content != "folder" else content
+        for name, content in contents(root).items()
+    }
 
 
 def chosen(count: int, most: int | None) -> list[int]:
@@ -171,9 +126,9 @@ def chosen(count: int, most: int | None) -> list[int]:
 
 def again(command: Command, root: Path, whole: dict[str, Any]) -> str:
     """The same command: what is wrong with how it ends and with what is there then."""
-    ended, _ = run(command, root)
+    ended = run(command, root)
     if ended.code != 0:
-        return f"the same command again ended with {ended.code}: {ended.said}"
+        return f"the same command again {'hung' if ended.hung else f'ended with {ended.code}'}: {ended.said}"
     return difference(whole, contents(root))
 
 
@@ -226,5 +181,5 @@ def difference(whole: dict[str, Any], found: dict[str, Any]) -> str:
 
 
 def worst(cases: Sequence[Case]) -> str:
-    """What was wrong first."""
-    return next((f"{case.what}: {case.wrong}" for case in cases if case.wrong), "")
+    """What was wrong first, as a cell of a table."""
+    return next((f"{case.what}: {case.wrong}".replace("|", "/") for case in cases if case.wrong), "")

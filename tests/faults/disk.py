@@ -34,7 +34,7 @@ def campaign(home: Home, only: Sequence[str], most: int | None) -> Iterator[Case
     mounts = os.geteuid() == 0 and _can_mount(home.home / "disk")
     for command in home.commands(only):
         begin(command, home.root)
-        ended, _ = run(command, home.root)
+        ended = run(command, home.root)
         if ended.code != 0:
             raise RuntimeError(f"{command.name}: {ended.said}")
         whole = contents(home.root)

@@ -17,28 +17,33 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import yaml
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as seeded
 from PIL import Image
 
 from tests.faults import child
 from tests.faults.commands import ROWS, Home
 from tests.faults.crash import Case, chosen, seconds_since
+from tests.faults.damages import damages, hostile
 from thinresnet import networks, recipe
 from thinresnet.cli import counted
 from thinresnet.convert import brief
 from thinresnet.errors import InputError
 from thinresnet.evaluation import Evaluation
 from thinresnet.imported import Imported
+from thinresnet.leaderboard import authors_page
 from thinresnet.leaderboard.adding import propose_all
 from thinresnet.leaderboard.evidence import check_evidence
 from thinresnet.leaderboard.papers import read_bib
 from thinresnet.leaderboard.rowfiles import rows_from_file
 from thinresnet.leaderboard.store import read_board
+from thinresnet.networks import latency
 from thinresnet.networks.foreign import adopt, read_state
+from thinresnet.networks.hub import read_config
 from thinresnet.pruning.parent import read_parent
 from thinresnet.pruning.record import read_pruning
 from thinresnet.result import Result
@@ -46,47 +51,15 @@ from thinresnet.studies.graphs import read_graphs
 from thinresnet.studies.hashes import FolderHashes
 from thinresnet.studies.store import Store
 from thinresnet.training import checkpoint, plot
-from thinresnet.training.data.datasets import read_image
+from thinresnet.training.data.beton_writing import Encoding
+from thinresnet.training.data.images import read_image
 from thinresnet.training.data.info import describe_beton, write_betons
 from thinresnet.training.run import read_settings
 
 LONGEST_SECONDS = 10.0
 MOST_BYTES = 2 << 30  # of address space beyond what the imports take
-_RANDOM_DAMAGES = 60
+EXAMPLES = 300  # drawn by hypothesis, of each reader
 _QUESTION = {"count": "resnet50"}
-
-_JSON = [
-    None, True, -1, 0, 1.5, 1e308, 10**5, 10**9, 10**40, "", "x\ny", "\ud800", "\0", "/etc/passwd", "../../x",
-    "a" * 10_000, [], {}, [[]], [1], ["x"] * 50, [10**9] * 3, {"a": {}}, {"": None},
-]  # fmt: skip
-_YAML = [
-    "!!int ''", "!!float x", "!!timestamp x", "!!binary x", "!!set {a}", "!!python/object/apply:os.system [x]",
-    "2024-13-45", "2024-01-01", "12:30:45", "&a [*a]", "*b", "{}", "[]", "[[[[1]]]]", ".nan", "-.inf",
-    "1e999", "1" * 40, "null", "~",
-    '"x\\ny"', '"\\0"', '"\\ud800"', "true", "-1", "''", "? [1]", "{{a}}", "|\n", "0x", "1_000", "0o17",
-    "[" * 500, "a" * 5000,
-]  # fmt: skip
-_CSV = [
-    "",
-    "nan",
-    "inf",
-    "-1",
-    "1e999",
-    "1" * 400,
-    '"',
-    '"x\ny"',
-    "=1+1",
-    "\0",
-    "\ud800",
-    "a" * 200_000,
-    "x,y",
-    "\u202e",
-]
-_BYTES = [
-    b"\0", b"\xff", b"\xed\xa0\x80", b"\r", b"\n\n", b"{", b"[", b'"', b"'", b":", b",", b"---\n", b"...\n",
-    b"!!int ''", b"&a ", b"*a", b"\\u0000", b"NaN", b"1e999", b"\x1b[2J", b"\x85", b"%", b"@", b"`", b"}" * 50,
-    b"<<: ", b"? ",
-]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -160,7 +133,7 @@ def _parts(home: Home) -> Path:
     (parts / "rows.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     _counted(parts / "cache" / "counted" / "x.json")
     next(parts.rglob("counted/*.json")).rename(parts / "counted.json")
-    (written, _) = write_betons(recipe.Recipe(data_dir=str(home.pictures / "data")), mode="raw")
+    (written, _) = write_betons(recipe.Recipe(data_dir=str(home.pictures / "data")), encoding=Encoding("raw"))
     shutil.copy(written, parts / "data.beton")
     (parts / "hashes.json").write_text(json.dumps({"model.safetensors": [1, 2, 3, 4, "a" * 64]}))
     return parts
@@ -202,6 +175,9 @@ _MAKERS: dict[str, _Maker] = {
     "imported.json": _part("imported/imported.json", _of_folder(Imported.read)),
     "evaluation.json": _part("imported/evaluation.json", _of_folder(Evaluation.read)),
     "pruning.json": _pruned,
+    "config.json": _trained("config.json", lambda path: read_config(path.parent, 10)),
+    "latency table": lambda home: (home.after("time"), "table.json", latency.read_table),
+    "page.md": lambda home: (home.page, "page.md", authors_page._text),
     "count cache": _part("counted.json", _counted),
     "hash cache": _part("hashes.json", lambda path: FolderHashes(path.parent, path)),
     **{f"image.{kind}": _part(f"image.{kind}", read_image) for kind in _IMAGES},
@@ -231,14 +207,16 @@ def _of_reader(reader: Reader, root: Path, most: int | None, seed: int) -> Itera
             start = time.monotonic()
             _put(file, damaged)
             print(json.dumps([what, _try(reader, file), seconds_since(start)]), flush=True)
+        for what, wrong, seconds, times in _drawn(reader, file, content, seed, EXAMPLES if most is None else most):
+            print(json.dumps([what, wrong, seconds, times]), flush=True)
         raise SystemExit(0)
 
-    ended = child.run((), root, before=work, seconds=60 + LONGEST_SECONDS * 3 + 0.5 * len(picked))
+    ended = child.run((), root, before=work, seconds=120 + LONGEST_SECONDS * 3 + 0.5 * len(picked))
     answers = [json.loads(line) for line in ended.output.splitlines() if line.startswith("[")]
-    for what, wrong, seconds in answers:
-        yield Case("readers", reader.name, what, wrong, seconds)
-    if len(answers) <= len(picked):
-        what = picked[len(answers) - 1][0] if answers else "as it is"
+    for what, wrong, seconds, *times in answers:
+        yield Case("readers", reader.name, what, wrong, seconds, *times)
+    if len(answers) <= len(picked) + 1:
+        what = [*(name for name, _ in picked), "drawn by hypothesis"][len(answers) - 1] if answers else "as it is"
         said = "hung in a library" if ended.hung else f"the process died ({ended.code}): {ended.said}"
         yield Case("readers", reader.name, what, said, round(ended.seconds, 2))
 
@@ -249,8 +227,11 @@ def _try(reader: Reader, file: Path) -> str:
     def ring(*_: object) -> None:
         raise _TooSlowError
 
-    signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, LONGEST_SECONDS)
+    # Seconds of the processor, which a busy machine does not always give; and many more of anything else.
+    timers = ((signal.ITIMER_PROF, signal.SIGPROF, 1), (signal.ITIMER_REAL, signal.SIGALRM, 30))
+    for timer, number, times in timers:
+        signal.signal(number, ring)
+        signal.setitimer(timer, times * LONGEST_SECONDS)
     try:
         reader.read(file)
     except InputError as error:
@@ -261,8 +242,36 @@ def _try(reader: Reader, file: Path) -> str:
     except BaseException as error:
         return f"{type(error).__name__}: {str(error)[:200]}"
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        for timer, _, _ in timers:
+            signal.setitimer(timer, 0)
     return ""
+
+
+def _drawn(reader: Reader, file: Path, content: bytes, seed: int, count: int) -> Iterator[tuple[str, str, float, int]]:
+    """Files drawn by hypothesis: how many were read, and the smallest one that is bad, if any is."""
+    start, found = time.monotonic(), [("", "")]
+    tried = 0
+
+    @seeded(seed)
+    @settings(
+        max_examples=count, database=None, deadline=None, suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate, Phase.shrink),
+    )  # fmt: skip
+    @given(hostile(content, file.suffix))
+    def holds(damaged: bytes) -> None:
+        nonlocal tried
+        tried += 1
+        _put(file, damaged)
+        if wrong := _try(reader, file):
+            found[0] = (wrong, repr(damaged[:200]))
+            raise AssertionError
+
+    try:
+        holds()
+    except AssertionError:
+        yield f"drawn by hypothesis: {found[0][1]}", found[0][0], seconds_since(start), tried
+    else:
+        yield "drawn by hypothesis", "", seconds_since(start), tried
 
 
 def _put(file: Path, damaged: bytes | str) -> None:
@@ -285,82 +294,3 @@ _SPECIAL: list[tuple[str, bytes | str]] = [
     ("a pipe", "pipe"), ("a folder", "folder"), ("missing", ""), ("an endless device", "/dev/zero"),
     ("a device", "/dev/full"), ("a broken link", "/nowhere/at/all"), ("a loop of links", "loop"),
 ]  # fmt: skip
-
-
-def damages(content: bytes, suffix: str, draw: random.Random) -> Iterator[tuple[str, bytes]]:
-    """What may become of a file, in words and bytes."""
-    size = len(content)
-    yield from (
-        ("empty", b""), ("one zero", b"\0"), ("one byte", b"\xff"),
-        ("with a byte-order mark", b"\xef\xbb\xbf" + content),
-        ("in UTF-16", content.decode("latin-1").encode("utf-16")), ("twice", content * 2), ("zeros", bytes(size)),
-        ("Windows line ends", content.replace(b"\n", b"\r\n")), ("without line ends", content.replace(b"\n", b"")),
-        ("deep lists", b"[" * 100_000), ("deep objects", b'{"a":' * 100_000), ("deep YAML", b"- " * 5_000 + b"a"),
-        ("a megabyte of one letter", b"a" * 1_000_000), ("a million lines", b"\n" * 1_000_000),
-        ("100 MB of spaces", b" " * 100_000_000),
-    )  # fmt: skip
-    for share in (0.1, 0.25, 0.5, 0.75, 0.9):
-        yield f"cut off at {share:.0%}", content[: int(size * share)]
-    yield "without the last byte", content[:-1]
-    for number in range(_RANDOM_DAMAGES):
-        place = draw.randrange(max(1, size))
-        if number % 2:
-            token = draw.choice(_BYTES)
-            yield f"{token!r} at byte {place}", content[:place] + token + content[place:]
-        else:
-            flipped = bytearray(content)
-            for _ in range(draw.choice((1, 1, 4, 16))):
-                flipped[draw.randrange(size)] = draw.randrange(256)
-            yield f"flipped bytes, {number}", bytes(flipped)
-    kinds: dict[str, Callable[[bytes, random.Random], Iterator[tuple[str, bytes]]]]
-    kinds = {".json": _of_json, ".yaml": _of_yaml, ".csv": _of_csv}
-    yield from kinds[suffix](content, draw) if suffix in kinds else ()
-
-
-def _of_json(content: bytes, draw: random.Random) -> Iterator[tuple[str, bytes]]:
-    whole = json.loads(content)
-    for name, changed in _replaced(whole, _JSON, draw):
-        yield name, json.dumps(changed).encode("utf-8", "surrogatepass")
-    for key in whole:
-        yield f"without {key}", json.dumps({name: own for name, own in whole.items() if name != key}).encode()
-    yield "unknown key", json.dumps({**whole, "unknown": 1}).encode()
-
-
-def _of_yaml(content: bytes, draw: random.Random) -> Iterator[tuple[str, bytes]]:
-    whole = yaml.load(content, Loader=yaml.BaseLoader)
-    for name, changed in _replaced(whole, _YAML, draw, token="HOSTILE"):
-        value = name.partition(" = ")[2]
-        text = yaml.dump(changed, sort_keys=False)
-        yield name[:100], text.replace("HOSTILE", value).encode("utf-8", "surrogatepass")
-
-
-def _of_csv(content: bytes, draw: random.Random) -> Iterator[tuple[str, bytes]]:
-    lines = [line.split(",") for line in content.decode().splitlines()]
-    for row in range(min(3, len(lines))):
-        for column in range(len(lines[row])):
-            for value in draw.sample(_CSV, 4):
-                changed = [list(line) for line in lines]
-                changed[row][column] = value
-                text = "\n".join(",".join(line) for line in changed) + "\n"
-                yield f"row {row}, column {column} = {brief(value)}", text.encode("utf-8", "surrogatepass")
-
-
-def _replaced(
-    whole: Any, values: Sequence[Any], draw: random.Random, token: str | None = None
-) -> Iterator[tuple[str, Any]]:
-    """The content with each of its values replaced by several others."""
-    for path in _paths(whole):
-        for value in draw.sample(values, min(12, len(values))):
-            changed = json.loads(json.dumps(whole))
-            place = changed
-            for step in path[:-1]:
-                place = place[step]
-            place[path[-1]] = value if token is None else token
-            yield f"{'/'.join(map(str, path))} = {value if token else brief(value)}", changed
-
-
-def _paths(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    items = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
-    for key, own in items:
-        yield (*above, key)
-        yield from _paths(own, (*above, key))

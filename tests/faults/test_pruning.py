@@ -75,6 +75,14 @@ def test_a_death_leaves_no_folder_that_looks_whole_and_the_next_time_leaves_noth
     assert names(again) == names(whole)
 
 
+def test_what_gave_way_to_a_complete_folder_goes_too(trained: Path, tmp_path: Path) -> None:
+    """A kill between the last rename and the removal: everything is there, and nothing is pruned again."""
+    whole = prune(trained, tmp_path)[0]
+    shutil.copytree(whole, tmp_path / f".{whole.name}.old.part")
+    assert prune(trained, tmp_path) == [whole]
+    assert names(tmp_path) == [whole.name]
+
+
 def test_a_second_prune_into_the_same_folder_is_refused(trained: Path, tmp_path: Path) -> None:
     folder = prune(trained, tmp_path / "first")[0]
     with (

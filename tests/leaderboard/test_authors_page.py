@@ -101,6 +101,9 @@ def test_a_page_without_the_marks_is_refused(found: Evidence, tmp_path: Path) ->
     page = tmp_path / "page.md"
     with pytest.raises(InputError, match="no such file"):
         authors_page.outdated(found, page)
+    page.write_bytes(b"\xff")
+    with pytest.raises(InputError, match="not UTF-8"):
+        authors_page.outdated(found, page)
     page.write_text("# A page\n")
     with pytest.raises(InputError, match=r"the lines .* are not there"):
         authors_page.write(found, page)

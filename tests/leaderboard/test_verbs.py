@@ -16,6 +16,7 @@ from thinresnet.cli import app
 from thinresnet.cli import leaderboard_add as adding_verb
 from thinresnet.errors import InputError
 from thinresnet.leaderboard.amounts import SHORT
+from thinresnet.leaderboard.figure import figure
 from thinresnet.leaderboard.schema import NAMES, Entry
 from thinresnet.leaderboard.store import read_board, render
 
@@ -105,6 +106,31 @@ def test_figure(judged: Path, tmp_path: Path, suffix: str, start: bytes) -> None
     if suffix == "svg":
         assert b"the line is the bar: plain ResNets" in data
         assert data.count(b'aria-roledescription="point"') == 0
+
+
+def test_several_networks_have_a_panel_each_and_names_where_there_is_room(judged: Path, tmp_path: Path) -> None:
+    file, data = tmp_path / "panels.svg", tmp_path / "panels.csv"
+    said("figure", "-o", file, "--board", judged, "--arch", "resnet50", "--arch", "resnet50", "--labels", "--csv", data)
+    drawn = file.read_text("utf-8")
+    assert drawn.count(">resnet50 on imagenet</text>") == 2
+    assert ">HRank</text>" in drawn
+    rows = data.read_text().splitlines()
+    assert rows[0].startswith("arch,what,id")
+    assert all(row.startswith("resnet50,") for row in rows[1:])
+    assert len(rows) % 2 == 1
+
+
+def test_the_band_lies_between_references_that_state_their_spread(make: Callable[..., Entry]) -> None:
+    plain = {"family": "scaled", "dense_top1_printed": "", "dense_cost_printed_g": "4.09"}
+    rows = [
+        make(id=f"ref-{place}", method=f"width {place}", top1_printed=top1, cost_printed_g=cost, top1_std=std, **plain)
+        for place, (top1, cost, std) in enumerate([("70", "1.0", "0.2"), ("73", "2.0", "0.1"), ("75", "3.0", "")])
+    ]
+    drawing = figure([*rows, make()], arch="resnet50")
+    bands = [layer for layer in drawing.chart.to_dict()["layer"] if layer["mark"]["type"] == "area"]
+    assert len(bands) == 1
+    assert "The band is one standard deviation" in drawing.caption
+    assert "The band" not in figure([*rows[1:], make()], arch="resnet50").caption
 
 
 def test_page(board: Path, tmp_path: Path) -> None:
@@ -230,7 +256,7 @@ def test_nothing_heavy_is_imported_to_answer(tmp_path: Path) -> None:
     program = (
         "import sys, pkgutil, importlib, thinresnet.leaderboard as room\n"
         "for module in pkgutil.iter_modules(room.__path__):\n"
-        "    if module.name not in ('figure', 'page', 'authors_chart', 'authors_page'):\n"
+        "    if module.name not in ('figure', 'panels', 'page', 'authors_chart', 'authors_page'):\n"
         "        importlib.import_module(f'{room.__name__}.{module.name}')\n"
         "heavy = {'torch', 'timm', 'numpy', 'pandas', 'altair', 'vl_convert', 'jinja2', 'rich.table', 'accelerate'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"

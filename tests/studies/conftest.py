@@ -5,14 +5,18 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from thinresnet import public_weights
 from thinresnet import recipe as recipes
-from thinresnet.networks import Cost, Network, count, parse_network, read_network, scale
+from thinresnet.networks import Cost, Network, build, count, describe, parse_network, read_network, scale
 from thinresnet.pruning.record import PruningRecord
 from thinresnet.result import Result, Score
+from thinresnet.studies import api
 from thinresnet.studies.graph import StudyGraph
 from thinresnet.studies.graphs import read_graphs
 from thinresnet.studies.stages import Guide, Measure, Prune, Source, Stage, Train
@@ -156,3 +160,74 @@ def _write_run(folder: Path, stage: Train | Measure, network: Network, right: in
     }  # fmt: skip
     (folder / "metrics.csv").write_text(f"{','.join(last)}\n{','.join(map(repr, last.values()))}\n")
     (folder / "model.safetensors").write_bytes(b"weights")
+
+
+# Studies that begin with public weights: tiny files stand for the authors'.
+
+PUBLIC_STUDY = """
+study: public
+arch: thinresnet20-w4
+dataset: digits
+classes: 10
+input_size: [3, 8, 8]
+recipes: {adapted: {recipe: digits, epochs: 1, warmup_epochs: 0, weights: thinresnet20-w4}}
+finetune: [{epochs: 1, label: short}, {epochs: 2, label: long, budgets: [thinresnet20-w3]}]
+budgets: [like: thinresnet20-w3]
+methods: [l1, {method: random, vary: pruning}]
+protocols: [dense, scaled-public, prune-finetune]
+vary: finetuning
+folder: shared
+seeds: [0, 1]
+measure: {runs: 3}
+"""
+
+
+def _authors_file(folder: Path, name: str, seed: int) -> public_weights.PublicWeights:
+    """A tiny file as the authors name their weights, and what the table would say of it."""
+    state = build(describe(name, num_classes=10), seed=seed).state_dict()
+    theirs = {
+        key.replace("conv1.", "embed.0.", 1)
+        if key.startswith("conv1.")
+        else key.replace("bn1.", "embed.1.", 1)
+        if key.startswith("bn1.")
+        else key: value
+        for key, value in state.items()
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.pt"
+    torch.save(theirs, path)
+    known = public_weights.find("thinresnet20-w4", "cifar10")
+    return replace(known, network=name, path=f"models/{path.name}", git_blob=public_weights.git_hash(path))
+
+
+@pytest.fixture(scope="session")
+def _made_weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[public_weights.PublicWeights, ...]]:
+    folder = tmp_path_factory.mktemp("weights")
+    return folder, tuple(_authors_file(folder / "below", f"thinresnet20-w{width}", seed=width) for width in (3, 4))
+
+
+@pytest.fixture
+def weights(
+    _made_weights: tuple[Path, tuple[public_weights.PublicWeights, ...]], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A folder with files of two widths, which the table knows while the test runs."""
+    folder, known = _made_weights
+    monkeypatch.setattr(public_weights, "every", lambda: known)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def public(
+    _made_weights: tuple[Path, tuple[public_weights.PublicWeights, ...]], tmp_path_factory: pytest.TempPathFactory
+) -> Made:
+    """`PUBLIC_STUDY`, run; its tests ask for `weights` too."""
+    folder, known = _made_weights
+    here = tmp_path_factory.mktemp("public")
+    (here / "study.yaml").write_text(PUBLIC_STUDY, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(public_weights, "every", lambda: known)
+        (graph,) = read_graphs(here / "study.yaml", weights_dir=str(folder))
+        assert api.run(graph, here / "runs", progress=False) == {}
+        store = Store(here / "runs" / "shared")
+        assert all(store.finished(stage) for stage in graph.stages.values())
+    return graph, store

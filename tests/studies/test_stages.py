@@ -20,6 +20,7 @@ from thinresnet.studies.graph import StudyGraph
 from thinresnet.studies.stages import (
     CostPoint,
     Guide,
+    Import,
     Mask,
     Measure,
     Prune,
@@ -33,7 +34,7 @@ from thinresnet.studies.stages import (
 from thinresnet.studies.stages import train as train_module
 from thinresnet.studies.stages.defaults import DEFAULTS
 
-KINDS = (Train, Measure, Prune, Rescale, Guide, Rewind, Mask, Timing)
+KINDS = (Train, Measure, Import, Prune, Rescale, Guide, Rewind, Mask, Timing)
 
 
 def trained(kind: type[Train] = Train, **changes: Any) -> Train:

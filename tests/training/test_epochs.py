@@ -16,6 +16,7 @@ from thinresnet.errors import InputError
 from thinresnet.recipe import Recipe
 from thinresnet.training import optim
 from thinresnet.training.epochs import over_epochs
+from thinresnet.training.loop import seed_update
 
 PER_EPOCH = 10
 
@@ -103,4 +104,22 @@ def test_mixing_ends() -> None:
     images, targets = torch.rand(8, 3, 4, 4), torch.arange(8)
     for epoch, mixed in ((1, True), (2, False)):
         optim.set_mixing(mixup, recipe, epoch)
+        seed_update(1, 2, 3, 0)
         assert torch.equal(mixup(images.clone(), targets)[0], images) is not mixed
+
+
+def test_a_plateau_keeps_moving_with_epochs_and_a_share_stays_one() -> None:
+    half = over_epochs(Recipe(sched="plateau", epochs=20, patience_epochs=4, warmup_epochs=2), 10)
+    assert (half.epochs, half.patience_epochs, half.sched_on_updates) == (10, 2, False)
+    assert over_epochs(Recipe(sched="wsd", epochs=20, decay_epochs=0.25, warmup_epochs=2), 10).decay_epochs == 0.25
+    assert over_epochs(Recipe(sched="wsd", epochs=20, decay_epochs=8.0, warmup_epochs=2), 10).decay_epochs == 4.0
+
+
+def test_a_cool_down_of_a_schedule_without_an_end_takes_no_epochs() -> None:
+    recipe = over_epochs(Recipe(sched="step", epochs=20, cooldown_epochs=10, warmup_epochs=2), 10)
+    assert (recipe.epochs, recipe.total_epochs) == (10, 10)
+
+
+def test_cycles_are_not_stretched() -> None:
+    with pytest.raises(InputError, match="lr_cycle_limit: a schedule of 3 cycles is not stretched"):
+        over_epochs(Recipe(epochs=20, lr_cycle_limit=3), 30)

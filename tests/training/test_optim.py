@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timm.data import Mixup
+from timm.loss import BinaryCrossEntropy, JsdCrossEntropy
+from timm.optim import create_optimizer_v2
+from timm.scheduler import create_scheduler_v2, scheduler_kwargs
 from torch import nn
 from torch.nn import functional
 
@@ -36,6 +41,7 @@ def rates(recipe: Recipe, updates_per_epoch: int) -> list[float]:
 def epochs_of(recipe: Recipe) -> int:
     """timm's steps go on for ever: only the schedules that end have a cooldown."""
     cooldown = 0 if recipe.sched in ("step", "multistep") else recipe.cooldown_epochs
+    assert recipe.total_epochs == recipe.epochs + cooldown + (recipe.warmup_epochs if recipe.warmup_prefix else 0)
     return recipe.epochs + cooldown + (recipe.warmup_epochs if recipe.warmup_prefix else 0)
 
 
@@ -67,7 +73,7 @@ def expected(recipe: Recipe, updates_per_epoch: int, processes: int = 1) -> list
 
 @pytest.mark.parametrize("name", recipes.names())
 def test_the_schedule_of_every_recipe_is_its_closed_form(name: str) -> None:
-    recipe = recipes.load(name)
+    recipe = recipes.load(name).replace(lr_noise=None)
     assert rates(recipe, updates_per_epoch=7) == pytest.approx(expected(recipe, 7), rel=1e-9, abs=1e-12)
 
 
@@ -92,6 +98,101 @@ def test_schedules_are_their_closed_forms(
     found = rates(recipe, updates)
     assert len(found) == epochs_of(recipe) * updates
     assert found == pytest.approx(expected(recipe, updates), rel=1e-9, abs=1e-12)
+
+
+# Every flag of a schedule, and what else timm's factory has to be handed for it.
+SCHEDULES: list[dict[str, Any]] = [
+    {"sched": "cosine", "lr_cycle_limit": 3, "lr_cycle_mul": 1.5, "lr_cycle_decay": 0.3},
+    {"sched": "cosine", "lr_k_decay": 2.0, "cooldown_epochs": 2},
+    {"sched": "poly", "lr_cycle_limit": 2, "lr_k_decay": 1.5, "decay_rate": 2.0, "sched_on_updates": True},
+    {"sched": "tanh", "warmup_prefix": True, "cooldown_epochs": 1},
+    {"sched": "step", "lr_noise": (0.4, 0.9), "lr_noise_pct": 0.3, "lr_noise_std": 0.5, "cooldown_epochs": 10},
+    {"sched": "multistep", "lr_noise": (0.5,), "seed": 7},
+    {"sched": "constant"},
+    {"sched": "wsd", "decay_epochs": 3.0, "sched_on_updates": True},
+    {"sched": "rsqrt", "decay_epochs": 2.0, "warmup_prefix": True, "cooldown_epochs": 1},
+]
+
+
+@pytest.mark.parametrize("flags", SCHEDULES, ids=lambda flags: flags["sched"])
+def test_the_rate_of_every_update_is_that_of_timm_s_own_factory(flags: dict[str, Any]) -> None:
+    recipe = Recipe(**{"epochs": 10, "warmup_epochs": 2, "lr": 0.4, "min_lr": 1e-3, "decay_epochs": 3.0, **flags})
+    updates = 3
+    found = rates(recipe, updates)
+    assert len(found) == recipe.total_epochs * updates
+    # As timm's train.py does it: its own arguments, stepped at the end of an update and of an epoch.
+    args = SimpleNamespace(**vars(recipe))
+    optimizer = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.4)
+    schedule, epochs = create_scheduler_v2(optimizer, **scheduler_kwargs(args), updates_per_epoch=updates)
+    assert schedule is not None
+    expected_rates = []
+    for update in range(epochs * updates):
+        expected_rates.append(optimizer.param_groups[0]["lr"])
+        schedule.step_update(update + 1)
+        if (update + 1) % updates == 0:
+            schedule.step((update + 1) // updates)
+    assert found == expected_rates
+    assert len(set(found)) > 1
+
+
+def test_a_plateau_follows_the_training_loss_and_is_led_again_where_a_run_resumes() -> None:
+    recipe = Recipe(
+        sched="plateau", epochs=9, warmup_epochs=1, warmup_lr=0.1, lr=0.4, patience_epochs=1, decay_rate=0.5
+    )
+    losses = [5.0, 3.0, 2.0, 2.5, 2.6, 2.7, 2.8, 1.0, 1.0]
+
+    def led(first: int) -> tuple[Any, torch.optim.Optimizer, list[float]]:
+        optimizer = optim.build_optimizer(recipe, nn.Linear(2, 2), processes=1)
+        schedule, epochs = optim.build_schedule(recipe, optimizer, updates_per_epoch=2)
+        assert epochs == recipe.total_epochs == 9
+        found = []
+        for epoch, loss in enumerate(losses[:first]):
+            optim.set_rate(schedule, epoch, 2 * epoch)
+            found.append(optimizer.param_groups[0]["lr"])
+            optim.end_epoch(schedule, epoch + 1, loss)
+        return schedule, optimizer, found
+
+    found = led(9)[2]
+    assert found == [0.1, 0.4, 0.4, 0.4, 0.4, 0.2, 0.2, 0.1, 0.1]
+    schedule, optimizer, _ = led(5)
+    for epoch, loss in enumerate(losses[5:], start=5):
+        assert optimizer.param_groups[0]["lr"] == found[epoch]
+        optim.end_epoch(schedule, epoch + 1, loss)
+
+
+def test_a_schedule_that_timm_cannot_make_is_refused_in_one_line() -> None:
+    recipe = Recipe(sched="wsd", epochs=10, decay_epochs=90.0)
+    with pytest.raises(InputError, match="sched wsd: ") as caught:
+        optim.build_schedule(recipe, optim.build_optimizer(recipe, nn.Linear(2, 2), 1), 2)
+    assert "\n" not in str(caught.value)
+
+
+def test_layers_have_the_rates_of_timm_s_layer_decay() -> None:
+    model = timm.create_model("resnet10t", num_classes=3)
+    recipe = Recipe(lr=0.1, weight_decay=0.02, layer_decay=0.7, layer_decay_min_scale=0.2)
+    ours = optim.build_optimizer(recipe, model, processes=1)
+    theirs = create_optimizer_v2(model, "sgd", lr=0.1, weight_decay=0.02, layer_decay=0.7, layer_decay_min_scale=0.2)
+    for one, other in zip(ours.param_groups, theirs.param_groups, strict=True):
+        assert {key: value for key, value in one.items() if key != "params"} == {
+            key: value for key, value in other.items() if key != "params"
+        }
+        assert [id(parameter) for parameter in one["params"]] == [id(parameter) for parameter in other["params"]]
+    schedule, _ = optim.build_schedule(recipe, ours, 2)
+    optim.set_rate(schedule, 100, 200)
+    scales = {group["lr_scale"] for group in ours.param_groups}
+    assert min(scales) == 0.2
+    assert len({round(group["lr"] / group["lr_scale"], 9) for group in ours.param_groups}) == 1
+
+
+def test_named_norms_and_biases_are_decayed_too() -> None:
+    """As ffcv-imagenet has it: no decay on what has bn in its name, and the norms of the shortcuts have not."""
+    recipe = recipes.load("imagenet-ffcv")
+    model = timm.create_model("resnet50")
+    optimizer = optim.build_optimizer(recipe, model, processes=8)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    decayed = {names[id(p)] for group in optimizer.param_groups if group["weight_decay"] for p in group["params"]}
+    assert decayed == {name for name in names.values() if "bn" not in name}
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.0, 1e-4}
 
 
 def test_the_rate_follows_the_images_of_an_update() -> None:
@@ -182,7 +283,26 @@ def test_binary_cross_entropy_without_mixing_and_smoothing_is_still_binary() -> 
     assert loss.item() == pytest.approx(wanted.item(), rel=1e-6)
 
 
-@pytest.mark.parametrize("settings_", [{"mixup": 0.2}, {"cutmix": 1.0}, {"mixup": 0.8, "cutmix": 1.0}])
+@pytest.mark.parametrize(
+    "flags", [{"bce_sum": True}, {"bce_pos_weight": 3.0}, {"bce_sum": True, "bce_pos_weight": 0.5}]
+)
+def test_binary_cross_entropy_is_timm_s_with_its_flags(flags: dict[str, Any]) -> None:
+    loss = optim.build_loss(Recipe(bce_loss=True, smoothing=0.1, **flags))(LOGITS, CLASSES)
+    theirs = BinaryCrossEntropy(0.1, sum_classes=flags.get("bce_sum", False), pos_weight=flags.get("bce_pos_weight"))
+    assert loss.item() == theirs(LOGITS, CLASSES).item()
+    assert loss.item() != optim.build_loss(Recipe(bce_loss=True, smoothing=0.1))(LOGITS, CLASSES).item()
+
+
+def test_the_jensen_shannon_loss_is_timm_s() -> None:
+    logits, classes = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), CLASSES.repeat(3)
+    loss = optim.build_loss(Recipe(jsd_loss=True, aug_splits=3, smoothing=0.1))(logits, classes)
+    assert loss.item() == JsdCrossEntropy(num_splits=3, smoothing=0.1)(logits, classes).item()
+
+
+@pytest.mark.parametrize(
+    "settings_",
+    [{"mixup": 0.2}, {"cutmix": 1.0}, {"mixup": 0.8, "cutmix": 1.0}, {"cutmix_minmax": (0.2, 0.6)}],
+)
 @pytest.mark.parametrize("mode", ["batch", "pair", "elem"])
 def test_mixing_is_timms_own(settings_: dict[str, Any], mode: str) -> None:
     recipe = Recipe(**settings_, mixup_mode=mode, mixup_prob=0.9, mixup_switch_prob=0.4, smoothing=0.05)
@@ -193,8 +313,8 @@ def test_mixing_is_timms_own(settings_: dict[str, Any], mode: str) -> None:
     image, label = ours(images.clone(), target)
     seed_update(1, 2, 3, 0)
     theirs = Mixup(
-        mixup_alpha=recipe.mixup, cutmix_alpha=recipe.cutmix, prob=0.9, switch_prob=0.4, mode=mode,
-        label_smoothing=0.05, num_classes=4,
+        mixup_alpha=recipe.mixup, cutmix_alpha=recipe.cutmix, cutmix_minmax=recipe.cutmix_minmax, prob=0.9,
+        switch_prob=0.4, mode=mode, label_smoothing=0.05, num_classes=4,
     )  # fmt: skip
     wanted_image, wanted_label = theirs(images.clone(), target)
     assert torch.equal(image, wanted_image)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -110,3 +112,36 @@ def test_the_verbs(run: Path) -> None:
     answer = CliRunner().invoke(cli.app, ["recipes", "--json"])
     assert {"digits", "imagenet-a2", "cifar-modern"} <= {row["recipe"] for row in json.loads(answer.stdout)}
     assert "Sources" in CliRunner().invoke(cli.app, ["recipes", "imagenet-a2"]).stdout
+
+
+def test_one_epoch_is_points_whose_shapes_tell_train_from_test_and_more_are_lines() -> None:
+    def first_panel(epochs: int) -> dict[str, Any]:
+        rows = [
+            {"run": "a", "kind": kind, "part": part, "epoch": epoch, "value": 1.0}
+            for kind in ("top1", "loss", "lr") for part in ("train", "test") for epoch in range(1, epochs + 1)
+        ]  # fmt: skip
+        found = curves.draw(rows, [row for row in rows if row["kind"] == "lr"]).to_dict()
+        return dict(found["vconcat"][0]["hconcat"][0])
+
+    one, more = first_panel(1), first_panel(2)
+    assert one["mark"]["type"] == "point"
+    assert one["encoding"]["shape"]["field"] == "part"
+    assert len(set(one["encoding"]["shape"]["scale"]["range"])) == 2
+    assert more["mark"]["type"] == "line"
+    assert more["encoding"]["strokeDash"]["field"] == "part"
+
+
+def test_labels_stand_for_folders_one_for_each(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(
+        curves, "write_chart", lambda chart, target, names: drawn.append((chart.to_dict(), names)) or []
+    )
+    other = tmp_path / "other" / run.name
+    shutil.copytree(run, other)
+    plot([run, other], tmp_path / "curves", ["thin", "dense"])
+    assert drawn[0][1] == ["thin", "dense"]
+    assert drawn[0][0]["vconcat"][0]["hconcat"][0]["encoding"]["color"]["scale"]["domain"] == ["thin", "dense"]
+    with pytest.raises(InputError, match="two runs are called a-run; tell them apart by --label"):
+        plot([run, other], tmp_path / "curves")
+    with pytest.raises(InputError, match="1 labels for 2 runs"):
+        plot([run, other], tmp_path / "curves", ["thin"])

@@ -1,7 +1,7 @@
 """The recipes that are shipped: each is one that timm's train.py takes as it stands, and does what its source says.
 
-`timm_flags.json` states the flags of timm's train.py (which the wheel does not carry): names, kinds, defaults. Where
-the variable TIMM_TRAIN names a real train.py, that one is asked as well, and it trains a few steps.
+docs/reference/timm-flags.json states the flags of timm's train.py (which the wheel does not carry): names, kinds,
+defaults. Where the variable TIMM_TRAIN names a real train.py, that one is asked as well, and trains with each recipe.
 """
 
 from __future__ import annotations
@@ -27,10 +27,15 @@ from PIL import Image
 from timm.scheduler.scheduler_factory import create_scheduler_v2, scheduler_kwargs
 
 from thinresnet import recipe as recipes
+from thinresnet.cli import timm_flags
 from thinresnet.recipe import Recipe
+from thinresnet.training.data.loading import size_schedule
+from thinresnet.training.data.plan import Plan
 
-TIMM_FLAGS: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("timm_flags.json").read_text())
-OURS = {"crop_padding", "crop_padding_mode", "distill_alpha", "distill_temperature", "log_tensorboard"}
+TIMM_FLAGS = timm_flags.read_flags()
+OURS = {
+    "crop_padding", "crop_padding_mode", "distill_alpha", "distill_temperature", "log_tensorboard", "weight_decay_also",
+}  # fmt: skip
 FOR_TIMM = [name for name in recipes.names() if name != "digits"]
 ROOT = Path(recipes.__file__).parents[1]
 
@@ -84,10 +89,7 @@ def test_every_field_is_a_flag_of_timm_with_timm_s_default() -> None:
 
 @pytest.mark.real_timm
 def test_the_flags_stated_here_are_those_of_the_real_one() -> None:
-    actions = {action.dest: action for action in real_train().parser._actions}
-    for field in dataclasses.fields(Recipe):
-        if field.name not in OURS:
-            assert actions[field.name].default == TIMM_FLAGS[field.name]["default"], field.name
+    assert json.loads(json.dumps(timm_flags.flags_of(Path(real_train().__file__)))) == TIMM_FLAGS
 
 
 @pytest.mark.parametrize("name", FOR_TIMM)
@@ -158,16 +160,36 @@ def cosine(peak: float, low: float, epochs: int, warmup: int, start: float, *, a
     return at
 
 
+def noisy(time: float) -> float:
+    """RA2: a rate that falls by steps, with timm's noise from 40 to 90 % of the epochs, drawn from seed and epoch."""
+    rate = 1e-5 + (0.082 - 1e-5) * time / 5 if time < 5 else 0.082 * 0.988**time
+    if not 0.4 * 700 <= time < 0.9 * 700:
+        return rate
+    generator = torch.Generator().manual_seed(42 + int(time))
+    noise = 1.0
+    while abs(noise) >= 0.67:
+        noise = torch.randn(1, generator=generator).item()
+    return rate * (1 + noise)
+
+
 CLOSED_FORMS: dict[str, tuple[int, int, Callable[[float], float]]] = {
     "imagenet-a1": (8, 600, cosine(5e-3, 1e-6, 600, 5, 1e-4, after=False)),
     "imagenet-a2": (8, 300, cosine(5e-3, 1e-6, 300, 5, 1e-4, after=False)),
     "imagenet-a3": (8, 100, cosine(8e-3, 1e-6, 100, 5, 1e-4, after=False)),
     "imagenet-torchvision-v2": (8, 600, cosine(0.5, 0, 595, 5, 5e-3, after=True)),
+    "imagenet-ra": (
+        2,
+        450,
+        lambda time: 1e-6 + (0.048 - 1e-6) * time / 5 if time < 5 else 0.048 * 0.97 ** (time // 2.4),
+    ),
+    "imagenet-ra2": (2, 700, noisy),
+    "imagenet-jsd": (2, 200, cosine(0.05, 0, 200, 5, 1e-5, after=False)),
     "imagenet-ffcv": (8, 16, lambda time: float(np.interp(time, [0, 2, 16], [1.7e-4, 1.7, 0]))),
     "imagenet-classic": (1, 90, lambda time: 0.1 * 0.1 ** (time // 30)),
     "cifar-classic-160": (1, 160, lambda time: 0.1 * 0.1 ** sum(time >= step for step in (80, 120))),
     "cifar-classic-200": (1, 200, lambda time: 0.1 * 0.2 ** sum(time >= step for step in (60, 120, 160))),
     "cifar-finetune": (1, 40, lambda time: 1e-3),
+    "cifar-adapt": (1, 10, cosine(0.02, 0, 10, 0, 0.02, after=False)),
     "imagenet-finetune": (1, 20, lambda time: 1e-3),
     "cifar-modern": (1, 300, cosine(0.1, 0, 300, 5, 1e-3, after=False)),
     "cifar-thinresnet": (1, 1928, cosine(0.5, 0, 1923, 5, 5e-3, after=True)),
@@ -185,9 +207,33 @@ def test_each_schedule_is_its_closed_form(name: str) -> None:
     assert rates(recipe, processes, times) == pytest.approx([closed(time) for time in times], rel=1e-6, abs=1e-12)
 
 
-def test_the_lengths_of_the_ffcv_family() -> None:
-    found = [recipes.load("imagenet-ffcv", {"epochs": epochs}).total_epochs for epochs in (14, 22, 30, 38, 54, 86)]
-    assert found == [16, 24, 32, 40, 56, 88]
+# By ffcv-imagenet's rn50_configs: epochs, and the first (from 0) at 192 pixels; then the flags that say so here.
+FFCV = [
+    (16, 12, 14, [160] * 4 + [192]),
+    (24, 19, 22, [160] * 4 + [192]),
+    (32, 25, 30, [160] * 3 + [192]),
+    (40, 32, 38, [160] * 9 + [192] * 2),
+    (56, 45, 54, [160] * 3 + [192]),
+    (88, 71, 86, [160] * 3 + [192]),
+]
+RAMPS = {16: (11, 13), 24: (17, 20), 32: (23, 27), 40: (29, 34), 56: (41, 48), 88: (65, 76)}
+
+
+@pytest.mark.parametrize(("total", "first", "epochs", "sizes"), FFCV)
+def test_the_ffcv_family_has_its_lengths_and_its_resolutions(
+    total: int, first: int, epochs: int, sizes: list[int]
+) -> None:
+    recipe = recipes.load("imagenet-ffcv", {"epochs": epochs, "train_img_sizes": sizes})
+    assert recipe.total_epochs == total
+    assert total not in (16, 24) or sizes == list(recipes.load("imagenet-ffcv").train_img_sizes or ())
+    schedule = size_schedule(recipe, Plan(count=64, batch_size=8, seed=0), tuple(sizes))
+    assert schedule is not None
+    for epoch in range(total):
+        schedule.set_epoch(epoch)
+        found = {sizes[choice] for ((_, choice),) in schedule}
+        # Its own rule: between both ends of the ramp the nearest multiple of 32 to a straight line.
+        line = np.interp(epoch, RAMPS[total], (160, 192))
+        assert found == {round(line / 32) * 32} == {192 if epoch >= first else 160}, epoch
 
 
 def test_the_moving_average_of_torchvision_a_step() -> None:
@@ -203,31 +249,62 @@ def test_the_updates_of_the_thinresnet_authors(name: str, batches: int, processe
     assert recipe.model_ema_decay == round(0.999 ** (1 / 32), 7)
 
 
-@pytest.mark.real_timm
-@pytest.mark.parametrize(
-    ("name", "side"), [("cifar-modern", 32), ("imagenet-a3", 64), ("cifar-thinresnet", 32), ("imagenet-thinresnet", 64)]
-)
-def test_the_real_train_py_trains_with_it(name: str, side: int, tmp_path: Path) -> None:
-    """Unchanged but for what the machine and the time ask for: folder, device, few and small images, few epochs."""
-    train = Path(real_train().__file__)
+def pictures(folder: Path, side: int, classes: int = 10) -> Path:
+    """A few images of noise in class folders."""
     for split in ("train", "validation"):
-        for number in range(10):
-            folder = tmp_path / "data" / split / f"n{number:08}"
-            folder.mkdir(parents=True)
+        for number in range(classes):
+            place = folder / "data" / split / f"n{number:08}"
+            place.mkdir(parents=True)
             for image in range(4):
                 pixels = np.random.default_rng(image).integers(0, 256, (side, side, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f"{image}.jpg")
-    flags = {
-        "--config": recipes.find(name), "--data-dir": tmp_path / "data", "--dataset": "", "--device": "cpu",
-        "--output": tmp_path / "out", "--epochs": 2, "--warmup-epochs": 1, "--batch-size": 16, "--workers": 0,
-        "--num-classes": 10,
-    }  # fmt: skip
-    if name == "imagenet-thinresnet":
-        flags["--model"] = "thinresnet50-w8"  # the same recipe on a network that takes seconds
-    command = [sys.executable, str(train), *(str(part) for pair in flags.items() for part in pair)]
-    done = subprocess.run(
-        command, check=False, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=300
-    )
+                Image.fromarray(pixels).save(place / f"{image}.jpg")
+    return folder / "data"
+
+
+def run_timm(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, os.environ["TIMM_TRAIN"], *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
+    return done
+
+
+@pytest.mark.real_timm
+@pytest.mark.parametrize("name", FOR_TIMM)
+def test_the_real_train_py_trains_with_it(name: str, tmp_path: Path) -> None:
+    """Unchanged but for what the machine and the time ask for: folder, device, few images, few epochs, a thin network.
+
+    Repeated augmentation needs several processes there, and half precision a GPU to be quick.
+    """
+    flags: dict[str, object] = {
+        "--config": recipes.find(name), "--data-dir": pictures(tmp_path, 32), "--dataset": "", "--device": "cpu",
+        "--output": tmp_path / "out", "--epochs": 2, "--warmup-epochs": 1, "--batch-size": 16, "--workers": 0,
+        "--num-classes": 10, "--aug-repeats": 0, "--amp-dtype": "bfloat16",
+    }  # fmt: skip
+    if "thinresnet" in name:
+        flags["--model"] = "thinresnet20-w2" if "cifar" in name else "thinresnet50-w8"
+    else:
+        flags["--model-kwargs"] = "width=0.125"
+    if "cifar" not in name:
+        flags["--img-size"] = 64
+    done = run_timm(*(part for pair in flags.items() for part in pair))
     assert "Train: 1 [" in done.stderr
     assert "--result" in done.stdout
+
+
+@pytest.mark.real_timm
+def test_the_args_that_are_kept_here_are_those_that_timm_writes(tmp_path: Path) -> None:
+    kept = Path(__file__).with_name("timm_args.yaml")
+    data = pictures(tmp_path, 32, classes=4)
+    run_timm(
+        data, "--model", "resnet10t", "--img-size", 32, "--num-classes", 4, "-b", 8, "--epochs", 1,
+        "--warmup-epochs", 0,
+        "--device", "cpu", "--workers", 0, "--output", tmp_path / "out", "--experiment", "run", "--opt", "lamb",
+        "--lr", "5e-3", "--weight-decay", 0.02, "--bce-loss", "--bce-target-thresh", 0.2, "--smoothing", 0,
+        "--mixup", 0.1, "--cutmix", 1.0, "--aa", "rand-m7-mstd0.5-inc1", "--drop-path", 0.05, "--log-interval", 1,
+        "--pin-mem", "--no-prefetcher", "--model-kwargs", "layers=[1,1,2,1]", "stem_width=16", "--lr-noise", 0.4, 0.9,
+        "--layer-decay", 0.9, "--head-init-scale", 0.5, "--vflip", 0.1,
+    )  # fmt: skip
+    fresh = yaml.safe_load((tmp_path / "out" / "run" / "args.yaml").read_text())
+    assert {**fresh, "data": "data", "output": "out"} == yaml.safe_load(kept.read_text())
+    assert recipes.load(tmp_path / "out" / "run" / "args.yaml").opt == "lamb"

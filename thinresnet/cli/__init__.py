@@ -52,7 +52,7 @@ VERBS = {
         "Draw accuracy, loss, learning rate and speed of runs over their epochs, as PNG, SVG and HTML (works offline).",
     ),
     "recipes": ("runs", "List the recipes, or print one of them with its sources."),
-    "data": ("data", "Look at a dataset; write it as .beton files for the ffcv loader."),
+    "data": ("data", "Look at a dataset; write it as .beton files for FFCV."),
     "prune": (
         "prune",
         "Prune a network to a budget, trained or at initialisation: a smaller dense network.",

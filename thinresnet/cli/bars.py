@@ -1,4 +1,4 @@
-"""Bars of a terminal, one for each thing that is under way; importing this imports rich's progress display."""
+"""Progress in a terminal: a bar for each work, a spinner where nobody knows how much there is to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     ProgressColumn,
     SpinnerColumn,
     Task,
@@ -17,9 +16,10 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as Bars
 from rich.text import Text
 
-from thinresnet import progress
+from thinresnet.progress import Progress
 
 
 class _OfKnownTotal(ProgressColumn):
@@ -34,20 +34,20 @@ class _OfKnownTotal(ProgressColumn):
 
 
 @contextmanager
-def bars(console: Console) -> Iterator[progress.Progress]:
-    """One bar for each `what`, with a spinner and no figures where the total is 0, until something else is told."""
+def bars(console: Console) -> Iterator[Progress]:
+    """Bars that are gone when all is done; what has a total of 0 has a spinner until something else is told."""
     columns = [_OfKnownTotal(each) for each in (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())]
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), *columns, console=console, transient=True) as all_:
+    with Bars(SpinnerColumn(), TextColumn("{task.description}"), *columns, console=console, transient=True) as drawn:
         tasks: dict[str, TaskID] = {}
         totals: dict[str, int] = {}
 
         def show(what: str, done: int, total: int) -> None:
             for other in [name for name, its_total in totals.items() if not its_total and name != what]:
-                all_.remove_task(tasks.pop(other))
+                drawn.remove_task(tasks.pop(other))
                 del totals[other]
             if what not in tasks:
-                tasks[what] = all_.add_task(what if total else f"{what}…", total=total or None)
+                tasks[what] = drawn.add_task(what if total else f"{what}…", total=total or None)
             totals[what] = total
-            all_.update(tasks[what], completed=done, total=total or None)
+            drawn.update(tasks[what], completed=done, total=total or None)
 
         yield show

@@ -11,28 +11,45 @@ from thinresnet.cli.idle import refuse_folder_of_digits, refuse_idle
 from thinresnet.cli.terminal import JsonFlag, print_json, print_written, progress
 
 _FOLDER = typer.Option("--data-dir", help="Folder of the dataset.", metavar="DIR")
-_DATASET = typer.Option("--dataset", help="digits, torch/cifar10, torch/cifar100; class folders if not given.")
-
-app = typer.Typer(
-    name="data", no_args_is_help=True, help="Look at a dataset; write it as .beton files for the ffcv loader."
+_DATASET = typer.Option(
+    "--dataset", help="digits, torch/cifar10, torch/cifar100, hfds/NAME, wds/; folders, tar or .beton if not given."
 )
+_OUTPUT = typer.Option("--output", help="Folder for train.beton and val.beton; the cache if not given.", metavar="DIR")
+_MODE = typer.Option("--mode", help="raw (pixels), jpg (JPEG files as they are), proportion (some each), or auto.")
+_RESOLUTION = typer.Option("--max-resolution", help="Make images smaller whose longer side is longer, pixels.")
+_QUALITY = typer.Option("--jpeg-quality", help="Of images that are compressed anew, 1 to 100.")
+_PROBABILITY = typer.Option("--compress-probability", help="Share of images stored as JPEG, with --mode proportion.")
+
+app = typer.Typer(name="data", no_args_is_help=True, help="Look at a dataset; write it as .beton files for FFCV.")
 
 
 @app.command()
 def write(
-    data_dir: Annotated[Path, _FOLDER],
-    mode: Annotated[str, typer.Option(help="raw (pixels), jpg (the files as they are), or auto.")] = "auto",
+    data_dir: Annotated[Optional[Path], _FOLDER] = None,  # noqa: UP045  # typer reads these on Python 3.10 too
+    dataset: Annotated[str, _DATASET] = "",
+    output: Annotated[Optional[Path], _OUTPUT] = None,  # noqa: UP045
+    mode: Annotated[str, _MODE] = "auto",
+    max_resolution: Annotated[Optional[int], _RESOLUTION] = None,  # noqa: UP045
+    jpeg_quality: Annotated[int, _QUALITY] = 90,
+    compress_probability: Annotated[float, _PROBABILITY] = 0.5,
+    train_split: Annotated[str, typer.Option(help="As of train.")] = "train",
+    val_split: Annotated[str, typer.Option(help="As of train.")] = "validation",
     as_json: JsonFlag = False,
 ) -> None:
-    """Write the .beton files of a folder, which the ffcv loader would otherwise write on first use.
+    """Write the .beton files of a dataset, which the beton and ffcv loaders would otherwise write on first use.
 
-    Example: thinresnet data write --data-dir imagenet --mode jpg
+    Example: thinresnet data write --data-dir imagenet --output imagenet-500 --mode proportion --max-resolution 500
     """
     from thinresnet.recipe import Recipe
+    from thinresnet.training.data.beton_writing import Encoding
     from thinresnet.training.data.info import write_betons
 
+    recipe = Recipe(
+        data_dir=str(data_dir) if data_dir else None, dataset=dataset, train_split=train_split, val_split=val_split
+    )
+    encoding = Encoding(mode, max_resolution, jpeg_quality, compress_probability)
     with progress("looking at images") as shown:
-        written = write_betons(Recipe(data_dir=str(data_dir)), mode=mode, progress=shown)
+        written = write_betons(recipe, encoding=encoding, output=output, progress=shown)
     print_written(written, as_json=as_json)
 
 

@@ -36,14 +36,18 @@ def _add_flag(section: argparse._ArgumentGroup, entry: Field, shown: object) -> 
     given["help"] = f"{entry.limits['about']} (default: {_as_flag(shown)})".replace("%", "%%")
     origin = typing.get_origin(entry.kind) or entry.kind
     kind = typing.get_args(entry.kind)[0] if origin is tuple else origin
-    if kind is bool:
+    if kind is bool and entry.name.startswith("no_"):  # argparse would take its own name for the denial of another
+        section.add_argument(*flags, f"--no-{flags[-1][2:]}", action=_NoSomething, nargs=0, **given)
+    elif kind is bool:
         section.add_argument(*flags, action=argparse.BooleanOptionalAction, **given)
     elif kind is dict:
         section.add_argument(*flags, nargs="*", action=_KeyValues, metavar="KEY=VALUE", **given)
     else:
         read: Callable[[str], object] = str if kind is str else functools.partial(_flag_number, kind)
         metavar = {int: "N", float: "X", str: "TEXT"}[kind]
-        section.add_argument(*flags, type=read, metavar=metavar, nargs="+" if origin is tuple else None, **given)
+        bare = entry.limits.get("bare")  # what the flag means without a value
+        nargs = "+" if origin is tuple else None if bare is None else "?"
+        section.add_argument(*flags, type=read, metavar=metavar, nargs=nargs, const=bare, **given)
 
 
 def _flag_number(kind: type, text: str) -> object:
@@ -51,6 +55,15 @@ def _flag_number(kind: type, text: str) -> object:
     if found is None:
         raise argparse.ArgumentTypeError(f"takes {'an integer' if kind is int else 'a number'}, got {brief(text)}")
     return found
+
+
+class _NoSomething(argparse.Action):
+    """A flag whose name begins with `no`, and its denial `--no-no-…`."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        setattr(namespace, self.dest, option == self.option_strings[0])
 
 
 class _KeyValues(argparse.Action):

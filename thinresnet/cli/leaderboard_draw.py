@@ -16,6 +16,7 @@ from thinresnet.cli.leaderboard_output import (
     read,
 )
 from thinresnet.cli.terminal import status
+from thinresnet.errors import InputError
 from thinresnet.files import write_atomically
 
 app = typer.Typer()
@@ -42,8 +43,13 @@ def page(
 @app.command()
 def figure(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .pdf, .svg or .png.")],
-    arch: Annotated[str, typer.Option(help="Architecture.")] = "resnet50",
+    arch: Annotated[
+        list[str] | None, typer.Option(help="Architecture: resnet50 if not given; several times for panels.")
+    ] = None,
     dataset: Annotated[str, typer.Option(help="Dataset.")] = "imagenet",
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Name published results too, the best first, where there is room.")
+    ] = False,
     mine: Annotated[
         list[str] | None, typer.Option(help="A result of yours, NAME:TOP1@COST; may be given several times.")
     ] = None,
@@ -60,12 +66,21 @@ def figure(
     Example: thinresnet leaderboard figure --arch resnet50 --mine 'Ours:76.0@2.05G' --output fig.pdf
     """
     from thinresnet.leaderboard.figure import figure as draw
+    from thinresnet.leaderboard.panels import Panels
 
     under = cells_asked(against, recipes, resolution, "")[0]
-    drawing = draw(
-        read(board)[0], arch=arch, dataset=dataset, mine=mine or [], cost=cost, log=not linear,
-        references=under.references if against else "", recipes=under.recipes, resolution=under.resolution,
-    )  # fmt: skip
+    archs = arch or ["resnet50"]
+    if mine and len(archs) > 1:
+        raise InputError("--mine: a result is of one network, and --arch names several; give one")
+    entries = read(board)[0]
+    figures = [
+        draw(
+            entries, arch=one, dataset=dataset, mine=mine or [], cost=cost, log=not linear, labels=labels,
+            references=under.references if against else "", recipes=under.recipes, resolution=under.resolution,
+        )
+        for one in archs
+    ]  # fmt: skip
+    drawing = figures[0] if len(figures) == 1 else Panels(figures)
     with status("drawing"):
         drawing.save(output)
     if data is not None:

@@ -21,6 +21,10 @@ def plot(
             "--output", "-o", help="Name of the files, without a suffix. Default: curves, in the run's folder."
         ),
     ] = None,
+    label: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--label", help="What a run is called in the legend; once for each run, in their order."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Draw accuracy, loss, learning rate and speed of runs over their epochs, as PNG, SVG and HTML (works offline).
@@ -31,7 +35,7 @@ def plot(
 
     target = output or (runs[0] / "curves" if len(runs) == 1 else Path("curves"))
     with status("drawing"):
-        written = draw(runs, target)
+        written = draw(runs, target, label or [])
     print_written(written, as_json=as_json)
 
 

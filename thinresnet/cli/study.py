@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from contextlib import closing
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from thinresnet.cli import study_paper
 from thinresnet.cli.catalogue import protocol_rows
 from thinresnet.cli.idle import refuse_idle
+from thinresnet.cli.study_options import DataDir, Dataset, File, Only, Output, TierName, WeightsDir, graphs_of
 from thinresnet.cli.terminal import console, print_json, print_table, say, status
 from thinresnet.errors import InputError, nearest, one_line
 
 if TYPE_CHECKING:
     from thinresnet.studies.graph import StudyGraph
-
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A study, such as baselines/digits.yaml.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of runs; each study has a folder in it.")]
-DataDir = Annotated[str | None, typer.Option(help="The images, instead of where the study says.")]
-Dataset = Annotated[str | None, typer.Option(help="The dataset, instead of the study's; '' for class folders.")]
-Only = Annotated[str | None, typer.Option(help="The study of this name alone, where the file holds several.")]
+    from thinresnet.studies.running import Workers
 
 _PLACES = ("here", "ray")
 
@@ -31,6 +32,9 @@ app = typer.Typer(
 )
 
 
+app.add_typer(study_paper.app)
+
+
 @app.command("run")
 def run_verb(
     context: typer.Context,
@@ -38,6 +42,8 @@ def run_verb(
     output: Output = Path("runs"),
     data_dir: DataDir = None,
     dataset: Dataset = None,
+    weights_dir: WeightsDir = None,
+    tier: TierName = "laptop",
     only: Only = None,
     jobs: Annotated[
         int, typer.Option(min=1, help="Stages at a time, on this machine; its GPUs take turns, and are shared.")
@@ -53,6 +59,10 @@ def run_verb(
     gpus: Annotated[
         float, typer.Option(min=0, help="GPUs of a stage, on Ray; 0.25 shares one, from 2 on trainings use them all.")
     ] = 0,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Stop in time to end within so many minutes (exit code 75)."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the stages and the training cost, do nothing.")
     ] = False,
@@ -66,41 +76,72 @@ def run_verb(
         raise InputError("--json: it is for --dry-run; thinresnet study show --json prints results")
     if on not in _PLACES:
         raise InputError(f"--on {on}: it is one of {', '.join(_PLACES)}{nearest(on, _PLACES)}")
+    _refuse_elsewhere(context, on)
+    graphs = graphs_of(file, data_dir, dataset, only, weights_dir, tier)
+    if dry_run:
+        _print_costs(graphs, as_json)
+        return
+    if on == "ray":
+        from thinresnet.studies.cluster import Ray
+
+        workers: Workers = Ray(address, cpus=cpus, gpus=gpus)
+    else:
+        workers = _workers_here(jobs, gpus_per_stage)
+    for name, why in (failed := _run(graphs, output, workers, minutes)).items():
+        print(f"thinresnet: {name}: {one_line(why)}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _workers_here(jobs: int, gpus_per_stage: int) -> Workers:
+    from thinresnet.studies.running import Processes, ThisProcess
+
+    alone = jobs == 1 and gpus_per_stage == 1
+    return ThisProcess() if alone else Processes(jobs, gpus_per_stage=gpus_per_stage)
+
+
+def _refuse_elsewhere(context: typer.Context, on: str) -> None:
+    """Options of the other place."""
     if on == "ray":
         why = "--cpus and --gpus of a stage say how many run at a time"
         refuse_idle(context, "on Ray", why, these=("jobs", "gpus_per_stage"))
     else:
         why = "--jobs sets how many stages run at a time here"
         refuse_idle(context, "without --on ray", why, these=("address", "cpus", "gpus"))
-    graphs = _graphs(file, data_dir, dataset, only)
-    if dry_run:
-        _print_costs(graphs, as_json)
+
+
+@contextmanager
+def _stopped_after(minutes: float | None) -> Iterator[None]:
+    """Within the block the process is asked to stop so early that what it saves is saved within the minutes."""
+    if minutes is None:
+        yield
         return
+    seconds = 60 * minutes
+    timer = threading.Timer(seconds - min(60.0, 0.15 * seconds), os.kill, (os.getpid(), signal.SIGTERM))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _run(graphs: list[StudyGraph], output: Path, workers: Workers, minutes: float | None) -> dict[str, str]:
+    """Every study, one after the other; what could not be done and why."""
     from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingInterruptedError, end_on_signals
-    from thinresnet.studies.running import Processes, ThisProcess, Workers, run
+    from thinresnet.studies.running import run
 
-    workers: Workers
-    if on == "ray":
-        from thinresnet.studies.cluster import Ray
-
-        workers = Ray(address, cpus=cpus, gpus=gpus)
-    else:
-        alone = jobs == 1 and gpus_per_stage == 1
-        workers = ThisProcess() if alone else Processes(jobs, gpus_per_stage=gpus_per_stage)
     failed: dict[str, str] = {}
     stopped = "thinresnet: stopped; finished stages stay: the same command goes on"
-    with closing(workers), end_on_signals(stopped, REQUEUE_EXIT_CODE):
+    with closing(workers), end_on_signals(stopped, REQUEUE_EXIT_CODE), _stopped_after(minutes):
         for graph in graphs:
             try:
-                failed |= run(graph, output / graph.study.name, workers, console(stderr=True))
+                failed |= run(graph, output / graph.study.folder_name, workers, console(stderr=True))
             except TrainingInterruptedError as error:
                 saved = "saved: the same command resumes from there"
                 print(f"thinresnet: {graph.study.name}: {error}; {saved}", file=sys.stderr)
                 raise typer.Exit(REQUEUE_EXIT_CODE) from None
-    for name, why in failed.items():
-        print(f"thinresnet: {name}: {one_line(why)}", file=sys.stderr)
-    if failed:
-        raise typer.Exit(1)
+    return failed
 
 
 @app.command("show")
@@ -110,6 +151,7 @@ def show_verb(
     data_dir: DataDir = None,
     dataset: Dataset = None,
     only: Only = None,
+    tier: TierName = "laptop",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines, and write nothing.")] = False,
 ) -> None:
     """Show what is finished as a table with verdicts, charts and a page (works offline); flags as for `study run`.
@@ -121,11 +163,11 @@ def show_verb(
     from thinresnet.studies.store import Store
     from thinresnet.studies.summaries import distinct, summaries
 
-    graphs = _graphs(file, data_dir, dataset, only)
+    graphs = graphs_of(file, data_dir, dataset, only, tier=tier)
     if as_json and len(graphs) > 1:
         raise InputError(f"--json: {file} holds {len(graphs)} studies; choose one with --only")
     for graph in graphs:
-        root = output / graph.study.name
+        root = output / graph.study.folder_name
         with status("reading results"):
             found = distinct(summaries(graph, Store(root)))
         if not any(summary.results for summary in found):
@@ -148,6 +190,7 @@ def export_verb(
     data_dir: DataDir = None,
     dataset: Dataset = None,
     only: Only = None,
+    tier: TierName = "laptop",
     board: Annotated[Path | None, typer.Option(help="The board; default: ./leaderboard.csv.")] = None,
 ) -> None:
     """Put finished rows on the board as measured entries, with their evidence; flags as for `study run`.
@@ -158,8 +201,8 @@ def export_verb(
     from thinresnet.studies.export import export
     from thinresnet.studies.store import Store
 
-    for graph in _graphs(file, data_dir, dataset, only):
-        for line in export(graph, Store(output / graph.study.name), add_runs, board=board):
+    for graph in graphs_of(file, data_dir, dataset, only, tier=tier):
+        for line in export(graph, Store(output / graph.study.folder_name), add_runs, board=board):
             print(f"{graph.study.name}: {line}")
 
 
@@ -176,15 +219,6 @@ def protocols_verb(
         print_json(rows)
         return
     print_table(("protocol", "does"), ((row["protocol"], row["does"]) for row in rows), left=2)
-
-
-def _graphs(file: Path, data_dir: str | None, dataset: str | None, only: str | None) -> list[StudyGraph]:
-    """The graphs of a file's studies, all checked before anything is done."""
-    from thinresnet.studies.graphs import read_graphs
-
-    given = {"data_dir": data_dir, "dataset": dataset}
-    with status(f"reading {file}"):
-        return read_graphs(file, changes={key: value for key, value in given.items() if value is not None}, only=only)
 
 
 def _print_costs(graphs: list[StudyGraph], as_json: bool) -> None:
@@ -210,7 +244,7 @@ def _print_cost(graph: StudyGraph, seconds_per_mac: float) -> None:
     from thinresnet.studies.training_cost import entries
 
     name, total = graph.study.name, graph.training_macs
-    dense = next(stage.training_macs for stage in graph.stages.values())
+    dense = next((stage.training_macs for stage in graph.stages.values() if stage.training_macs), 1)
     stages = []
     for entry in entries(graph):
         macs, hours = "", ""
@@ -219,13 +253,14 @@ def _print_cost(graph: StudyGraph, seconds_per_mac: float) -> None:
         stages.append((entry.name, entry.kind, entry.times, entry.epochs or "", macs, hours))
     columns = ("stage", "kind", "times", "epochs", "training MACs", "hours")
     print_table(columns, stages, title=f"{name}: stages", left=2)
-    columns = ("recipe", "protocol", "method", "budget", "with dense parent and search", "last training alone")
+    described = ("recipe", "protocol", "method", "budget", "fine-tuning")
+    spent = ("with dense parent and search", "last training alone")
     costs = [
-        (own.recipe, own.protocol, own.method, own.point,
+        (own.recipe, own.protocol, own.method, own.point, own.finetuning,
          scientific(own.training_macs_with_search), scientific(own.training_macs))
         for own in graph.experiments
     ]  # fmt: skip
-    print_table(columns, costs, title="experiments: training MACs of one seed", left=4)
+    print_table((*described, *spent), costs, title="experiments: training MACs of one seed", left=5)
     say(
         f"{len(graph.stages)} stages, at most {scientific(total)} training MACs ({total / dense:.1f} dense ones), "
         f"about {seconds_per_mac * total / 3600:.1f} hours here, one stage at a time, without loading images "

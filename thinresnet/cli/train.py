@@ -21,6 +21,7 @@ from thinresnet.cli import flags
 from thinresnet.cli.next_steps import EMBEDDED
 from thinresnet.cli.slow_imports import imports_told
 from thinresnet.errors import InputError, check_utf8, nearest, one_line, os_error_line
+from thinresnet.identity import plain
 from thinresnet.network import Network
 from thinresnet.recipe import Recipe
 from thinresnet.result import Result
@@ -75,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         return _end(f"train.py: {error}", 2, visible=visible)
     except TrainingInterruptedError as error:
+        _end_processes()  # which all stop at one update
         line = f"train.py: {error}; saved: the same command resumes from there"
         return _end(line, REQUEUE_EXIT_CODE, visible=visible)
     except TrainingError as error:
@@ -112,7 +114,7 @@ def _close(result: Result, *, embedded: bool) -> None:
 def _train(arguments: list[str], *, visible: bool) -> tuple[Result, bool]:
     """The result, and whether it is that of the embedded default."""
     options, recipe, recipe_name = read_flags(arguments)
-    folder, shape, holdout = options.resume or None, None, options.holdout
+    folder, shape, holdout, arch = options.resume or None, None, options.holdout, None
     teacher, release_masks = options.teacher, options.release_masks
     network: Network | Callable[[int], Network]
     if folder is not None:
@@ -126,6 +128,7 @@ def _train(arguments: list[str], *, visible: bool) -> tuple[Result, bool]:
         release_masks = release_masks or settings.get("release_masks", False)
     else:
         network, size, shape = choose_network(options, recipe)
+        arch = _architecture(options, recipe)
     if options.pretrained:
         recipe = _from_pretrained(options, recipe)
     embedded = options.recipe is None and folder is None and recipe.dataset == EMBEDDED
@@ -139,6 +142,7 @@ def _train(arguments: list[str], *, visible: bool) -> tuple[Result, bool]:
         network,
         recipe_name=recipe_name,
         shape=shape,
+        arch=arch,
         input_size=size,
         holdout=holdout,
         loader=options.loader,
@@ -151,6 +155,16 @@ def _train(arguments: list[str], *, visible: bool) -> tuple[Result, bool]:
         release_masks=release_masks,
     )
     return result, embedded
+
+
+def _architecture(options: argparse.Namespace, recipe: Recipe) -> str:
+    """The architecture of the network that is chosen."""
+    from thinresnet.networks import read_network
+    from thinresnet.networks.thinresnet import resolved
+
+    if options.network is not None:
+        return read_network(options.network).arch
+    return resolved(recipe.model.removeprefix("thin_"), {})[0]
 
 
 def _from_pretrained(options: argparse.Namespace, recipe: Recipe) -> Recipe:
@@ -181,6 +195,10 @@ def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, Recipe, st
             raise InputError("--resume RUN brings its own recipe; leave out --recipe")
     flag_parser = parser(recipes.load(source))
     options, unknown = flag_parser.parse_known_args(arguments)
+    read = recipes.from_timm(source)
+    options.teacher = options.teacher or read.teacher
+    if read.note and os.environ.get("RANK", "0") == "0":
+        print(f"{source}: {read.note}", flush=True)
     if unknown:
         known = [flag for action in flag_parser._actions for flag in action.option_strings]
         raise InputError(f"unknown flag {unknown[0]!r}{nearest(unknown[0].partition('=')[0], known)}; see --help")
@@ -270,7 +288,7 @@ def choose_network(
 
     # A recipe that timm's train.py can run names this project's networks as timm knows them: thin_*, with a width.
     arch = recipe.model.removeprefix("thin_")
-    kwargs: dict[str, Any] = dict(recipe.model_kwargs)
+    kwargs = _kwargs_of(recipe)
     of_recipe: dict[str, Any] = {name: kwargs.pop(name) for name in ("width", "interior") if name in kwargs}
     if not ways:
         factors = of_recipe
@@ -290,6 +308,12 @@ def choose_network(
     if budgets and options.scaling != "width":
         tags.append(options.scaling)
     return scaled, size, "-".join(tags) or "dense"
+
+
+def _kwargs_of(recipe: Recipe) -> dict[str, Any]:
+    """The keyword arguments of the architecture; the epsilon of its batch norms is one of them."""
+    eps = {} if recipe.bn_eps is None else {"bn_eps": recipe.bn_eps}
+    return {**plain(recipe.model_kwargs), **eps}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -317,7 +341,7 @@ def _add_own(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--output", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default: runs)")
     run.add_argument("--pretrained", action="store_true", help="start from the pretrained weights of timm")
     run.add_argument("--holdout", type=float, default=0.0, metavar="X", help="share of the training set held out (0)")
-    run.add_argument("--loader", default="auto", metavar="NAME", help="auto, memory, ffcv or torch (default: auto)")
+    run.add_argument("--loader", default="auto", metavar="NAME", help="auto, memory, beton, ffcv or torch (auto)")
     run.add_argument(
         "--checkpoint-minutes",
         type=float,
@@ -327,6 +351,7 @@ def _add_own(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument(
         "--teacher",
+        "--kd-model-name",
         metavar="RUN|FILE|NAME",
         help="distil from this trained network: a run folder, a file of weights, thinresnet20-w16, a name of timm",
     )

@@ -13,6 +13,7 @@ from thinresnet.evaluation import Evaluation
 from thinresnet.files import with_part, write_atomically
 from thinresnet.leaderboard import authors_chart as charts
 from thinresnet.leaderboard.authors import COPY, Evidence, Measured, Published
+from thinresnet.leaderboard.files import read_text
 from thinresnet.leaderboard.verdicts import CLEARS, LOSES, TIES, UNJUDGED
 
 BEGIN, END = "<!-- begin: written by `thinresnet baseline page` -->", "<!-- end: written -->"
@@ -48,7 +49,7 @@ def outdated(evidence: Evidence, page: Path) -> list[Path]:
     found = [] if _with_part(page, part(evidence)) == _text(page) else [page]
     for name, fingerprint in wanted.items():
         path = page.parent / PICTURES / name
-        if not path.is_file() or fingerprint not in path.read_text(encoding="utf-8"):
+        if not path.is_file() or fingerprint.encode() not in path.read_bytes():
             found.append(path)
     return found
 
@@ -66,7 +67,7 @@ def _with_part(page: Path, made: str) -> str:
 def _text(page: Path) -> str:
     if not page.is_file():
         raise InputError(f"{page}: no such file; give the page of a checkout, docs/thinresnet.md, with --output")
-    return page.read_text(encoding="utf-8")
+    return read_text(page)
 
 
 def _printed(evidence: Evidence) -> Iterable[str]:

@@ -15,16 +15,17 @@ import io
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import altair as alt
-import vl_convert
 
 import thinresnet
+from thinresnet.charts import rendered
 from thinresnet.errors import InputError, nearest
 from thinresnet.files import write_atomically
 from thinresnet.leaderboard.bar import WIDE_GAP, Bar, BarPoint
@@ -54,6 +55,8 @@ _CLAIM = re.compile(r"(?P<name>[^:]{1,60}):(?P<top1>[0-9.]+)%?@(?P<cost>\S+)")
 # The bar rises, so that its marks have room above to the left and below to the right.
 _PLACES = ((-7, -6, "right"), (8, 8, "left"), (0, -11, "center"), (0, 15, "center"))
 _LETTER, _LINE = 5.4, 11
+_LONGEST_NAME = 26
+_NAME = re.compile(r", | \(")  # what follows is how it was set or trained
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Figure:
     bar: tuple[BarPoint, ...]
     published: tuple[tuple[Verdict, float], ...]
     mine: tuple[Mine, ...]
+    labels: bool = False
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as PDF, SVG or PNG, by the ending of `path`."""
@@ -86,11 +90,7 @@ class Figure:
         """The file with this ending."""
         if suffix not in FORMATS:
             raise InputError(f"{where}: a figure ends in {', '.join(FORMATS)}{nearest(suffix, FORMATS)}")
-        spec = self.chart.to_dict()
-        if suffix == ".svg":
-            return str(vl_convert.vegalite_to_svg(spec))
-        made = vl_convert.vegalite_to_png(spec, scale=3) if suffix == ".png" else vl_convert.vegalite_to_pdf(spec)
-        return bytes(made)
+        return rendered(self.chart.to_json(), suffix[1:], scale=3)
 
     def __repr__(self) -> str:
         own = "".join(f", {each.name} {each.verdict.outcome}" for each in self.mine)
@@ -102,7 +102,7 @@ class Figure:
     @cached_property
     def chart(self) -> alt.LayerChart:
         """The figure as an Altair chart, to be changed further or shown in a notebook."""
-        return _draw(self)
+        return dressed(draw(self))
 
     @property
     def caption(self) -> str:
@@ -113,6 +113,7 @@ class Figure:
             f"The line is the bar: the Pareto front of {len(self.bar)} scaled networks ({REFERENCES[a.references]}; "
             f"{RECIPES[a.recipes]}; {RESOLUTIONS[a.resolution]}), linear in log cost; dashed where two neighbours lie "
             f"more than a factor of {WIDE_GAP:g} apart, dotted beyond its ends, where nothing is extrapolated."
+            + (" The band is one standard deviation of references that state theirs." if _spreads(self.bar) else "")
             if self.bar
             else f"No reference of this set ({REFERENCES[a.references]}) has a known cost here: there is no bar."
         )
@@ -160,11 +161,12 @@ def figure(
     recipes: str = ANY,
     resolution: str = ANY,
     log: bool = True,
+    labels: bool = False,
 ) -> Figure:
     """The figure of one network; `mine` are results such as `Ours:76.0@2.05G`, in the unit of the `cost` axis.
 
     `cost` is macs, params or ratio (of the dense network's MACs: `Ours:76.0@50%`); the other words are the
-    assumptions of the bar.
+    assumptions of the bar. `labels` names published results too, the best first, as far as there is room.
     """
     if cost not in AXES:
         raise InputError(f"--cost {cost}: one of {', '.join(AXES)}{nearest(cost, AXES)}")
@@ -188,6 +190,7 @@ def figure(
         tuple(BarPoint(each.cost / scale, each.top1, each.entry, each.wide_after) for each in curve),
         tuple(_published(rows, arch, cost, bar, assumptions)),
         tuple(_mine(text, arch, dataset, cost, bar, assumptions) for text in mine),
+        labels,
     )
 
 
@@ -227,8 +230,16 @@ def _gap(verdict: Verdict) -> str:
     return "" if verdict.gap is None else f"{verdict.gap:.2f}"
 
 
-def _draw(figure: Figure) -> alt.LayerChart:
-    """Layers from the back: the bar, its marks, the published results, one's own, labels."""
+def dressed(chart: Any) -> Any:
+    """A chart or several, in the look of these figures."""
+    return chart.configure_view(stroke=None).configure_legend(labelLimit=400)
+
+
+def draw(figure: Figure, families: Collection[str] = ()) -> alt.LayerChart:
+    """Layers from the back: the bar, its marks, the published results, one's own, labels.
+
+    `families` are those of the legend, where several figures share one.
+    """
     frame = _Frame.of(figure)
     scale = alt.Scale(type="log" if figure.log else "linear", domain=list(frame.x), nice=False)
     format_ = "~%" if figure.axis == "ratio" else "~g"
@@ -237,11 +248,11 @@ def _draw(figure: Figure) -> alt.LayerChart:
     y = alt.Y(
         "y:Q", title="top-1 accuracy (%)", scale=alt.Scale(domain=list(frame.y), nice=False), axis=alt.Axis(tickCount=7)
     )
-    line, names = _bar_layers(figure, frame, x, y)
-    layers = [*line, _published_layer(figure, x, y), *names, *_mine_layers(figure, x, y)]
+    results = _published_layer(figure, families, x, y)
+    names = _names(figure, frame, x, y)
+    layers = [*_bar_layers(figure, frame, x, y), results, *names, *_mine_layers(figure, x, y)]
     title = {"text": f"{figure.arch} on {figure.dataset}", "anchor": "start", "subtitle": _subtitle(figure)}
-    drawing = alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, title=title)
-    return drawing.configure_view(stroke=None).configure_legend(labelLimit=400)
+    return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, title=title)
 
 
 def _subtitle(figure: Figure) -> list[str]:
@@ -282,6 +293,10 @@ class _Frame:
         x = (low / spread, high * spread) if figure.log else (max(low - around, 0.0), high + around)
         return cls(x, (min(tops) - margin, max(tops) + margin), figure.log)
 
+    def knots(self, figure: Figure) -> list[BarPoint]:
+        """The references of the bar that are in sight."""
+        return [point for point in figure.bar if self.x[0] <= point.cost <= self.x[1] and point.top1 >= self.y[0]]
+
     def pixel(self, x: float, y: float) -> tuple[float, float]:
         """Where a point lies, from the left and from above."""
         (left, right), (low, high) = self.x, self.y
@@ -289,11 +304,21 @@ class _Frame:
         return along * WIDTH, (high - y) / (high - low) * HEIGHT
 
 
-def _bar_layers(figure: Figure, frame: _Frame, x: alt.X, y: alt.Y) -> tuple[list[alt.Chart], list[alt.Chart]]:
-    """The line with its marks, and the marks' names, which lie in front of the results."""
+def _spreads(bar: Sequence[BarPoint]) -> list[tuple[BarPoint, BarPoint]]:
+    """The neighbours that both state a spread: between them there is a band."""
+    return [(one, other) for one, other in pairwise(bar) if one.entry.top1_std and other.entry.top1_std]
+
+
+def _bar_layers(figure: Figure, frame: _Frame, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    """The band of one standard deviation where it is known, the line, and its marks."""
     if not figure.bar:
-        return [], []
+        return []
     lines = []
+    for pair in _spreads(figure.bar):
+        edges = [(point.cost, point.top1, float(point.entry.top1_std or 0)) for point in pair]
+        band = [{"x": cost, "y": top1 - std, "y2": top1 + std} for cost, top1, std in edges]
+        area = alt.Chart(alt.Data(values=band)).mark_area(color=INK, opacity=0.15, clip=True, aria=False)
+        lines.append(area.encode(x=x, y=y, y2="y2:Q"))
     for number, (points_, dash) in enumerate(segments(figure.bar, frame.x, log=figure.log)):
         shown = [{"x": px, "y": py, "segment": number} for px, py in points_]
         lines.append(
@@ -301,26 +326,40 @@ def _bar_layers(figure: Figure, frame: _Frame, x: alt.X, y: alt.Y) -> tuple[list
             .mark_line(strokeWidth=2, color=INK, strokeDash=dash, clip=True, aria=False)
             .encode(x=x, y=y)
         )
-    knots = [point for point in figure.bar if frame.x[0] <= point.cost <= frame.x[1] and point.top1 >= frame.y[0]]
-    placed = place_labels([(*frame.pixel(point.cost, point.top1), label_of(point.entry)) for point in knots])
-    marks = alt.Chart(alt.Data(values=[{"x": point.cost, "y": point.top1} for point in knots]))
+    marks = alt.Chart(alt.Data(values=[{"x": point.cost, "y": point.top1} for point in frame.knots(figure)]))
     lines.append(
         marks.mark_point(filled=True, aria=False, shape="square", size=26, color=INK, opacity=1).encode(x=x, y=y)
     )
-    names: list[alt.Chart] = []
-    for dx, dy, align in _PLACES:
-        here = [
-            {"x": point.cost, "y": point.top1, "label": label_of(point.entry)}
-            for point, place in zip(knots, placed, strict=True)
-            if place == (dx, dy, align)
+    return lines
+
+
+def _names(figure: Figure, frame: _Frame, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    """The names of the bar's references, and, if asked for, of published results, the best first; all in front."""
+    said = [(point.cost, point.top1, label_of(point.entry), INK) for point in frame.knots(figure)]
+    if figure.labels:
+        best = sorted(figure.published, key=lambda each: math.inf if each[0].gap is None else -each[0].gap)
+        said += [
+            (
+                cost,
+                float(each.entry.top1 or 0),
+                _NAME.split(each.entry.method)[0][:_LONGEST_NAME],
+                FAMILY_MARKS[each.entry.family][1],
+            )
+            for each, cost in best
         ]
-        if here:
-            words = alt.Chart(alt.Data(values=here)).encode(x=x, y=y, text="label:N")
-            names += [
-                words.mark_text(dx=dx, dy=dy, align=align, fontSize=10, **look)
-                for look in ({"stroke": "white", "strokeWidth": 3}, {"color": INK})
-            ]
-    return lines, names
+    places = place_labels([(*frame.pixel(cost, top1), label) for cost, top1, label, _ in said])
+    groups: dict[tuple[tuple[int, int, str], str], list[dict[str, Any]]] = {}
+    for (cost, top1, label, colour), place in zip(said, places, strict=True):
+        if place is not None:
+            groups.setdefault((place, colour), []).append({"x": cost, "y": top1, "label": label})
+    names: list[alt.Chart] = []
+    for ((dx, dy, align), colour), here in groups.items():
+        words = alt.Chart(alt.Data(values=here)).encode(x=x, y=y, text="label:N")
+        names += [
+            words.mark_text(dx=dx, dy=dy, align=align, fontSize=10, **look)
+            for look in ({"stroke": "white", "strokeWidth": 3}, {"color": colour})
+        ]
+    return names
 
 
 def segments(
@@ -373,12 +412,13 @@ def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, 
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _published_layer(figure: Figure, x: alt.X, y: alt.Y) -> alt.Chart:
+def _published_layer(figure: Figure, families: Collection[str], x: alt.X, y: alt.Y) -> alt.Chart:
     shown = [
         {"x": cost, "y": float(verdict.entry.top1 or 0), "family": FAMILY_MARKS[verdict.entry.family][0]}
         for verdict, cost in figure.published
     ]
-    present = [mark for mark in FAMILY_MARKS.values() if mark[0] in {each["family"] for each in shown}]
+    drawn = families or {verdict.entry.family for verdict, _ in figure.published}
+    present = [mark for family, mark in FAMILY_MARKS.items() if family in drawn]
     names = [name for name, _, _ in present]
     legend = alt.Legend(title=None, orient="bottom", columns=3)
     colour = alt.Scale(domain=names, range=[colour for _, colour, _ in present])

@@ -28,6 +28,7 @@ _OWN = {
     "classic": CLASSICAL, "modern": MODERN, "cifar-classic-160": CLASSICAL, "cifar-classic-200": CLASSICAL,
     "cifar-modern": MODERN, "imagenet-classic": CLASSICAL, "imagenet-ffcv": CLASSICAL, "imagenet-a1": MODERN,
     "imagenet-a2": MODERN, "imagenet-a3": MODERN, "imagenet-torchvision-v2": MODERN,
+    "imagenet-ra": MODERN, "imagenet-ra2": MODERN, "imagenet-jsd": MODERN,
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import inspect
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ import timm
 import torch
 from timm.layers.blur_pool import BlurPool2d
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from thinresnet.errors import InputError
 from thinresnet.network import Network
@@ -81,13 +82,29 @@ def default_input_size(arch: str) -> tuple[int, int, int]:
     return channels, height, width
 
 
+_DRAWING = frozenset(
+    {Tensor.normal_, Tensor.uniform_}
+    | {getattr(nn.init, name) for name in dir(nn.init) if name.endswith(("normal_", "uniform_"))}
+)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Initial weights are not drawn: where there are shapes only, torch takes as long for it as for all the rest."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if func in _DRAWING:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
+
+
 def create(arch: str, kwargs: Mapping[str, Any], input_size: tuple[int, int, int] | None, device: str) -> nn.Module:
     """timm's constructor, with what it refuses told in one line."""
     options = dict(kwargs)
     if input_size is not None and input_size[0] != 3:
         options["in_chans"] = input_size[0]
     try:
-        with torch.device(device):
+        with torch.device(device), _Undrawn() if device == "meta" else nullcontext():
             return timm.create_model(arch, pretrained=False, **options)
     except (
         TypeError,

@@ -41,6 +41,8 @@ class FineTuning:
         lr: float | None,
         progress: Progress,
     ) -> None:
+        if recipe.sched == "plateau":
+            raise InputError("sched: plateau follows a whole training; prune with another schedule, such as cosine")
         if epochs is not None:
             recipe = over_epochs(recipe, epochs)
         self.model, self.recipe, self.data = model, recipe, data

@@ -24,6 +24,7 @@ from thinresnet.recipe import Recipe
 from thinresnet.runs import RECIPE_FILE, RESULT_FILE, SETTINGS_FILE, WEIGHTS_FILE, names_weights
 from thinresnet.training.data import Data, open_data
 from thinresnet.training.display import show_preparation
+from thinresnet.training.preparing import as_trained, with_preprocessing
 from thinresnet.training.provenance import file_sha256
 
 
@@ -120,11 +121,15 @@ def read_parent(
         raise InputError("--data-dir: say how the images are read with --recipe NAME, such as --recipe cifar-modern")
     if is_run and holdout is not None:
         raise InputError("--holdout: the run's own is used; it cannot be made after training")
+    network = described(path, arch) if of_weights else _network(path, what)
+    how = None if source is None else recipes.load(source, changes)
+    if how is not None:  # the images of a run stay what they were; of another recipe they are what the model asks for
+        how = as_trained(how, path) if is_run and recipe is None else with_preprocessing(how, network.arch)
     return Parent(
         name=path.resolve().name if path.exists() else what,
-        network=described(path, arch) if of_weights else _network(path, what),
+        network=network,
         weights=weights or own,
-        recipe=None if source is None else recipes.load(source, changes),
+        recipe=how,
         holdout=_held_out(path) if is_run else holdout or 0.0,
         result=_said(path / RESULT_FILE) or None if is_run else None,
     )

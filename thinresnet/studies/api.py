@@ -112,4 +112,4 @@ def table(study: StudyGraph, output: str | os.PathLike[str] = "runs") -> StudyTa
 
 
 def _root(study: StudyGraph, output: str | os.PathLike[str]) -> Path:
-    return Path(output) / study.study.name
+    return Path(output) / study.study.folder_name

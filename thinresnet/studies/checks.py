@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from thinresnet.budget import Budget
 from thinresnet.errors import InputError
+from thinresnet.networks import describe
 from thinresnet.networks.cost import macs_and_params
 from thinresnet.pruning.method import INITIALISATION
 from thinresnet.pruning.presets import preset
@@ -37,12 +38,25 @@ def check(graph: StudyGraph, protocols: Sequence[Protocol]) -> None:
                     f"study {study.name}: the protocol {protocol.name!r} needs {named}, which are not given"
                 )
     for setup in study.setups:
+        _check_weights(graph, setup)
         for pruner in study.pruners:
             for point in study.points:
                 try:
                     _check_target(graph, setup, pruner, point)
                 except InputError as error:
                     raise InputError(f"study {study.name}: {pruner.label} at {point.text}: {error}") from None
+
+
+def _check_weights(graph: StudyGraph, setup: TrainingSetup) -> None:
+    """Public weights have to be of the study's network."""
+    if setup.weights is None:
+        return
+    dense, theirs = graph.network(setup), setup.weights.network
+    if describe(theirs, input_size=dense.input_size, num_classes=dense.kwargs["num_classes"]) != dense:
+        raise InputError(
+            f"study {graph.study.name}: {setup.name}: weights: {theirs} is another network than {setup.subject.arch}; "
+            f"give `arch: {theirs}`"
+        )
 
 
 def _check_target(graph: StudyGraph, setup: TrainingSetup, pruner: Pruner, point: CostPoint) -> None:

@@ -10,13 +10,14 @@ study that asks for several shows them all.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
 from thinresnet.convert import NAME, brief
 from thinresnet.errors import InputError
 from thinresnet.recipe import Recipe
+from thinresnet.studies.stages.stage import CostPoint
 from thinresnet.training.epochs import over_epochs
 
 RECIPE, AUTHORS, FULL = WORDS = ("recipe", "authors", "full")
@@ -64,6 +65,11 @@ class Finetuning:
     epochs: int | None = None  # None: as the method's authors, in proportion
     flags: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""  # in tables and names; empty where a study has one way only
+    budgets: tuple[str, ...] = ()  # the points that it is for, by tag; none: all
+
+    def serves(self, point: CostPoint) -> bool:
+        """Whether it is for this point."""
+        return not self.budgets or point.tag in self.budgets
 
     @property
     def text(self) -> str:
@@ -84,7 +90,7 @@ class Finetuning:
 
     def replace_recipe(self, **changes: Any) -> Finetuning:
         """The same on other images."""
-        return Finetuning(self.recipe.replace(**changes), self.schedule, self.epochs, self.flags, self.label)
+        return replace(self, recipe=self.recipe.replace(**changes))
 
 
 def _as_published(recipe: Recipe, theirs: Published) -> Recipe:
@@ -135,6 +141,7 @@ def _entry(recipe: Recipe, given: Any, *, alone: bool) -> Finetuning:
         raise InputError(f"finetune: {_FORM}, got {brief(given)}")
     flags = dict(values)
     schedule, epochs, label = (flags.pop(key, None) for key in ("schedule", "epochs", "label"))
+    budgets = flags.pop("budgets", ())
     named = schedule or RECIPE
     if named not in WORDS:
         raise InputError(f"finetune: schedule: {_FORM}, got {brief(named)}")
@@ -145,7 +152,9 @@ def _entry(recipe: Recipe, given: Any, *, alone: bool) -> Finetuning:
     own = label if label is not None else "" if alone and schedule is None else named
     if own and not (isinstance(own, str) and NAME[0].fullmatch(own)):
         raise InputError(f"finetune: label: takes {NAME[1]}, got {brief(own)}")
-    return Finetuning(recipe, named, epochs, flags, own)
+    if not isinstance(budgets, (list, tuple)) or not all(isinstance(tag, str) for tag in budgets):
+        raise InputError(f"finetune: budgets: takes a list of the study's budgets by name, got {brief(budgets)}")
+    return Finetuning(recipe, named, epochs, flags, own, tuple(budgets))
 
 
 def shapes_of(name: str, ways: Sequence[Finetuning]) -> Iterator[tuple[str, Finetuning]]:

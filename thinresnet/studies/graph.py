@@ -6,6 +6,7 @@ shape is not known before it is found: then the budget's limit stands for its MA
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class Experiment:
     finals: tuple[Stage, ...]  # in the order of the study's seeds
     timing: Timing | None
     finetuning: str = ""  # by which of the study's ways; empty where it has one
+    shared: bool = True  # whether what several seeds depend on is charged in shares; else each has it all
 
     @property
     def distilled(self) -> bool:
@@ -63,7 +65,8 @@ class Experiment:
     @cached_property
     def shared_by(self) -> Counter[str]:
         """How many seeds depend on each stage, by its key: a shape found from all seeds' parents is found once."""
-        return Counter(stage.key for final in self.finals for stage in (*final.before(), final))
+        found = Counter(stage.key for final in self.finals for stage in (*final.before(), final))
+        return found if self.shared else Counter(found.keys())
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,26 @@ class StudyGraph:
     def data(self) -> list[Images]:
         """All datasets of the study."""
         return list(self._images.values())
+
+    @property
+    def by_worth(self) -> list[Stage]:
+        """Every stage in the order of the file: ways of fine-tuning, then budgets, then recipes, and in each all rows
+        of a random seed before the next seed, so that what is interrupted has whole tables as early as can be.
+        """
+        points: dict[str | None, int] = {point.tag: place for place, point in enumerate(self.study.points)}
+        points[None] = -1
+        ways = list(dict.fromkeys(["", *(own.finetuning for own in self.experiments)]))
+        recipes = list(dict.fromkeys(own.recipe for own in self.experiments))
+
+        def place(own: Experiment) -> tuple[int, int, int]:
+            return ways.index(own.finetuning), points[own.point], recipes.index(own.recipe)
+
+        found: dict[str, Stage] = {}
+        for _, group in itertools.groupby(sorted(self.experiments, key=place), key=place):
+            by_seed = itertools.zip_longest(*(own.finals for own in group))
+            for final in filter(None, itertools.chain.from_iterable(by_seed)):
+                found |= {stage.key: stage for stage in (*final.before(), final) if stage.key not in found}
+        return [*found.values(), *(stage for key, stage in self.stages.items() if key not in found)]
 
     def network(self, setup: TrainingSetup) -> Network:
         """The dense network, at the recipe's image size."""

@@ -13,14 +13,22 @@ from thinresnet.studies.graph import StudyGraph
 from thinresnet.studies.protocols import PROTOCOLS
 from thinresnet.studies.reading import read_studies
 from thinresnet.studies.study import Study
+from thinresnet.studies.tiers import USUAL
 
 
-def read_graphs(path: Path, *, changes: Mapping[str, Any] | None = None, only: str | None = None) -> list[StudyGraph]:
+def read_graphs(
+    path: Path,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    only: str | None = None,
+    weights_dir: str | None = None,
+    tier: str = USUAL,
+) -> list[StudyGraph]:
     """The graphs of a file's studies (or of the one called `only`), all checked before anything is done.
 
-    `changes` goes over every recipe (flags).
+    `changes` goes over every recipe (flags); `weights_dir` is where public weights are looked for.
     """
-    studies = read_studies(path, protocols=list(PROTOCOLS), changes=changes)
+    studies = read_studies(path, protocols=list(PROTOCOLS), changes=changes, weights_dir=weights_dir, tier=tier)
     names = [study.name for study in studies]
     if only is not None and only not in names:
         raise InputError(f"--only {only}: {path} has no such study{nearest(only, names)} ({', '.join(names)})")

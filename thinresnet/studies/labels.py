@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 CHARACTER, LINE = 5.6, 12.0  # pixels of a label's letter and line
@@ -67,30 +67,26 @@ class Box:
         return not (apart or self.bottom <= other.top or other.bottom <= self.top)
 
 
-def labels_placed(points: Sequence[tuple[float, float]], texts: Sequence[str], x: Axis, y: Axis) -> list[Box]:
+def labels_placed(points: Sequence[tuple[float, float]], texts: Sequence[str], x: Axis, y: Axis) -> list[Box | None]:
     """The rectangle of each text, near its point and inside the chart, on no other label and no other mark.
 
-    Where there is no such place within reach, the nearest one that meets fewest is taken.
+    The first texts have the first choice. None where there is no place within reach, and of an empty text.
     """
     marks = [(x.place(one), y.place(other)) for one, other in points]
     taken = [Box(left - _MARK, top - _MARK, left + _MARK, top + _MARK) for left, top in marks]
-    placed: list[Box] = []
+    placed: list[Box | None] = []
     for (left, top), text in zip(marks, texts, strict=True):
-        candidates = [box for box in _around(left, top, CHARACTER * len(text)) if _is_inside(box, x, y)]
-        placed.append(min(candidates or [_beside(left, top, CHARACTER * len(text))], key=_met(taken + placed)))
+        around = _around(left, top, CHARACTER * len(text)) if text else ()
+        free = (box for box in around if _is_inside(box, x, y) and not any(map(box.meets, taken)))
+        found = next(free, None)
+        placed.append(found)
+        if found is not None:
+            taken.append(found)
     return placed
-
-
-def _met(boxes: Sequence[Box]) -> Callable[[Box], int]:
-    return lambda box: sum(box.meets(other) for other in boxes)
 
 
 def _is_inside(box: Box, x: Axis, y: Axis) -> bool:
     return box.left >= 0 and box.top >= 0 and box.right <= x.pixels and box.bottom <= y.pixels
-
-
-def _beside(left: float, top: float, width: float) -> Box:
-    return Box(left + _MARK + 2, top - LINE / 2, left + _MARK + 2 + width, top + LINE / 2)
 
 
 def _around(left: float, top: float, width: float) -> Iterator[Box]:

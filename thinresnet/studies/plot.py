@@ -11,16 +11,18 @@ import altair
 from thinresnet.budget import short
 from thinresnet.charts import COLOURS, write_chart
 from thinresnet.studies.labels import LINE, Axis, labels_placed
-from thinresnet.studies.protocol import KINDS
+from thinresnet.studies.protocol import DENSE, KINDS
 from thinresnet.studies.protocols import BASELINE
-from thinresnet.studies.summaries import Summary, groups, scientific
+from thinresnet.studies.summaries import UNSTEADY, Summary, groups, scientific
 
 # The charts against a cost: the field of a point, and the title of its axis.
 AXES = {
     "accuracy-macs": ("macs", "MACs of an image"),
     "accuracy-params": ("params", "parameters"),
     "accuracy-training": ("training", "training MACs, dense parent and pruning included"),
+    "accuracy-latency": ("latency", "latency, share of the dense network's, measured in turns with it"),
 }
+_MOST_LABELS = 12  # a panel; of more points only the telling ones are named
 _STAR = "M0,-1L.23,-.31L.95,-.31L.36,.12L.59,.81L0,.38L-.59,.81L-.36,.12L-.95,-.31L-.23,-.31Z"
 _SHAPES = [
     "triangle-down",
@@ -41,7 +43,9 @@ _PLAIN, _PLAIN_COLOUR = "plain scaling", "#555555"  # of the legend: what no met
 def write_charts(found: Sequence[Summary], output: Path) -> dict[str, list[Path]]:
     """Every chart in its formats, by name."""
     finished = [summary for summary in found if summary.results]
-    charts: dict[str, altair.TopLevelMixin] = {name: against_cost(finished, name) for name in AXES}
+    timed = [summary for summary in finished if summary.kind != DENSE and _latency_share(summary) is not None]
+    drawn = [name for name in AXES if name != "accuracy-latency" or timed]
+    charts: dict[str, altair.TopLevelMixin] = {name: against_cost(finished, name) for name in drawn}
     if any(summary.point for summary in finished):
         charts = {"equal-budget": at_equal_budget(finished), **charts}
     names = [name for summary in found for name in (summary.name, summary.names)]
@@ -52,16 +56,17 @@ def at_equal_budget(finished: Sequence[Summary]) -> altair.HConcatChart:
     """For each way of training and each budget the lines, best first; the band is plain width's interval."""
     columns = []
     for recipe, by_point in groups(finished).items():
-        panels = [_ladder(by_point, point, f"{recipe}: {point}") for point in by_point if point]
+        panels = [_ladder(by_point, point, f"{recipe}: {point}", _marks(finished)) for point in by_point if point]
         if panels:
             columns.append(altair.vconcat(*panels).resolve_scale(x="shared"))
     return _dressed(altair.hconcat(*columns))
 
 
-def _ladder(by_point: Mapping[str, Sequence[Summary]], point: str, title: str) -> altair.LayerChart:
-    own = by_point[point]
-    points = [_point(summary) for summary in own]
-    colour, shape, tips = _marks(own)
+def _ladder(
+    by_point: Mapping[str, Sequence[Summary]], point: str, title: str, marks: tuple[Any, Any, list[Any]]
+) -> altair.LayerChart:
+    points = [_point(summary) for summary in by_point[point]]
+    colour, shape, tips = marks
     order = [entry["name"] for entry in points]
     y = altair.Y("name:N", title=None, sort=order).axis(labelLimit=260)
     axis = altair.Axis(tickCount=6, labelOverlap="greedy")
@@ -81,21 +86,28 @@ def _ladder(by_point: Mapping[str, Sequence[Summary]], point: str, title: str) -
 
 def against_cost(finished: Sequence[Summary], name: str) -> altair.HConcatChart:
     """A panel for each way of training: means with one standard deviation to both sides, against a cost of `AXES`."""
+    marks = _marks(finished, by_method=True)  # one for all panels, which share their legends
     panels = [
-        _panel([summary for own in by_point.values() for summary in own], *AXES[name])
-        for by_point in groups(finished).values()
+        _panel([summary for own in by_point.values() for summary in own], *AXES[name], marks)
+        for by_point in groups(_measured(finished, AXES[name][0])).values()
     ]
     return _dressed(altair.hconcat(*panels))
 
 
-def _panel(own: Sequence[Summary], field: str, title: str) -> altair.LayerChart:
+def _measured(finished: Sequence[Summary], field: str) -> list[Summary]:
+    """Those that have the cost; a latency is not known of all."""
+    return [summary for summary in finished if field != "latency" or _latency_share(summary) is not None]
+
+
+def _panel(own: Sequence[Summary], field: str, title: str, marks: tuple[Any, Any, list[Any]]) -> altair.LayerChart:
     points = [_point(summary) for summary in own]
     x_axis, y_axis = _axes(points, field)
     texts = _labelled(points, field, x_axis, y_axis)
-    colour, shape, tips = _marks(own, by_method=True)
+    colour, shape, tips = marks
     kind = "log" if x_axis.logarithmic else "linear"
     scale = altair.Scale(type=kind, zero=False, nice=False, domain=[x_axis.low, x_axis.high])
-    x = altair.X(f"{field}:Q", title=title, scale=scale).axis(format="~s", tickCount=6, labelOverlap="greedy")
+    format_ = "~%" if field == "latency" else "~s"
+    x = altair.X(f"{field}:Q", title=title, scale=scale).axis(format=format_, tickCount=6, labelOverlap="greedy")
     up = altair.Scale(zero=False, nice=False, domain=[y_axis.low, y_axis.high])
     y = altair.Y("top1:Q", title="top-1 (%)", scale=up)
     base = altair.Chart(altair.Data(values=points), width=_WIDTH, height=_HEIGHT).encode(x=x)
@@ -135,12 +147,14 @@ def _axes(points: Sequence[dict[str, Any]], field: str) -> tuple[Axis, Axis]:
 
 
 def _labelled(points: Sequence[dict[str, Any]], field: str, x: Axis, y: Axis) -> list[dict[str, Any]]:
-    """A label for each point: where its text stands, and where the line to it ends."""
-    boxes = labels_placed(
-        [(point[field], point["top1"]) for point in points], [point["label"] for point in points], x, y
-    )
+    """The labels of points: where the text stands, and where the line to it ends."""
+    ranked, named = _ranked(points, field)
+    texts = [point["label"] if number < named else "" for number, point in enumerate(ranked)]
+    boxes = labels_placed([(point[field], point["top1"]) for point in ranked], texts, x, y)
     found = []
-    for point, box in zip(points, boxes, strict=True):
+    for point, box in zip(ranked, boxes, strict=True):
+        if box is None:
+            continue
         mark, middle = x.place(point[field]), (box.top + box.bottom) / 2
         align, edge = ("left", box.left) if box.left > mark else ("right", box.right)
         far = abs(middle - y.place(point["top1"])) > LINE / 2
@@ -148,6 +162,29 @@ def _labelled(points: Sequence[dict[str, Any]], field: str, x: Axis, y: Axis) ->
         place = {"align": align, "text_x": x.value(edge), "text_y": y.value(middle), "to_x": to[0], "to_y": to[1]}
         found.append({**{key: point[key] for key in (field, "top1", "label", "method", "kind")}, **place})
     return found
+
+
+def _ranked(points: Sequence[dict[str, Any]], field: str) -> tuple[list[dict[str, Any]], int]:
+    """The points, those first whose names say most, and how many are to be named: where there are few, all.
+
+    First the plain networks of the line, then the Pareto front, then the best of each method at each cost.
+    """
+    best: dict[tuple[str, str], float] = {}
+    for point in points:
+        key = (point["method"], point["point"])
+        best[key] = max(best.get(key, 0.0), point["top1"])
+
+    def rank(point: dict[str, Any]) -> int:
+        if point["protocol"] in ("dense", BASELINE):
+            return 0
+        if not any(other[field] <= point[field] and other["top1"] > point["top1"] for other in points):
+            return 1
+        return 2 if point["top1"] == best[point["method"], point["point"]] else 3
+
+    ranked = sorted(points, key=lambda point: (rank(point), -point["top1"]))
+    if len(points) <= _MOST_LABELS:
+        return ranked, len(points)
+    return ranked, min(_MOST_LABELS, sum(rank(point) < 3 for point in points))
 
 
 def _marks(own: Sequence[Summary], *, by_method: bool = False) -> tuple[Any, Any, list[Any]]:
@@ -173,6 +210,15 @@ def _method(summary: Summary) -> str:
     return summary.experiment.method or _PLAIN
 
 
+def _latency_share(summary: Summary) -> float | None:
+    """Time of a batch over the dense network's; None where it was not timed, or the machine had other work."""
+    if summary.kind == DENSE:
+        return 1.0
+    if summary.timing is None or summary.speedup == UNSTEADY:
+        return None
+    return float(summary.timing["network"]["time_ratio"])
+
+
 def _dressed(chart: altair.HConcatChart) -> altair.HConcatChart:
     return chart.configure_view(strokeOpacity=0.3).configure_axis(gridOpacity=0.4)
 
@@ -184,12 +230,13 @@ def _point(summary: Summary) -> dict[str, Any]:
         "protocol": summary.experiment.protocol,
         "kind": summary.kind,
         "name": summary.names,
-        "label": summary.names,
+        "label": summary.name,
         "method": _method(summary),
         "point": summary.point or "dense",
         "top1": summary.top1.mean,
         "low": low,
         "high": high,
+        "latency": _latency_share(summary),
         "macs": summary.macs,
         "params": summary.params,
         "training": summary.training_macs_with_search,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Protocol
@@ -24,6 +26,8 @@ from thinresnet.studies.graph import StudyGraph
 from thinresnet.studies.stages import Stage, Timing
 from thinresnet.studies.store import Store
 from thinresnet.studies.work import Answer, Work
+
+_PATIENCE_S = 45.0  # for trainings that are asked to stop
 
 
 class Workers(Protocol):
@@ -69,6 +73,7 @@ class Processes:
 
     def __init__(self, count: int, *, gpus_per_stage: int = 1) -> None:
         self.count, self.processes = count, gpus_per_stage
+        self._handed_out: list[Future[Answer]] = []
         context, begin = get_context("spawn"), child_process.begin
         self._pools = [
             ProcessPoolExecutor(1, mp_context=context, initializer=begin, initargs=(environment,))
@@ -83,10 +88,20 @@ class Processes:
         number = self._free.get()
         done = self._pools[number].submit(_do_for_parent, replace(work, processes=self.processes))
         done.add_done_callback(lambda _: self._free.put(number))
+        self._handed_out.append(done)
         return done
 
     def close(self) -> None:
-        """End them; left to the interpreter, their pools trip over themselves as they go."""
+        """End them; left to the interpreter, their pools trip over themselves as they go.
+
+        A training that is under way saves its state first; what takes longer than that is ended, and done again.
+        """
+        if left := [future for future in self._handed_out if not future.done()]:
+            for child in active_children():
+                os.kill(child.pid or 0, signal.SIGINT)
+            if wait(left, timeout=_PATIENCE_S).not_done:
+                for child in active_children():
+                    child.kill()
         for pool in self._pools:
             pool.shutdown()
 
@@ -133,7 +148,7 @@ class _Running:
 
     def __init__(self, graph: StudyGraph, store: Store, workers: Workers, console: Console) -> None:
         self.store, self.workers, self.console = store, workers, console
-        every = list(graph.stages.values())
+        every = graph.by_worth
         self.waiting = [stage for stage in every if not store.finished(stage)]
         self.count, self._started = len(every), len(every) - len(self.waiting)
         self.failed: dict[str, str] = {}

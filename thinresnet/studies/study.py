@@ -9,9 +9,13 @@ from typing import Any
 
 from thinresnet.networks.latency import LatencyTable
 from thinresnet.pruning.method import Method
+from thinresnet.public_weights import PublicWeights
 from thinresnet.recipe import Recipe
 from thinresnet.studies.finetuning import Finetuning
 from thinresnet.studies.stages import CostPoint
+
+# What a random seed varies: the dense parent and all after it, pruning and fine-tuning of one parent, or fine-tuning.
+VARIES = ("all", "pruning", "finetuning")
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Pruner:
     grow: bool  # PreConfig: layers may have more channels than they have
     protocols: tuple[str, ...]  # that it takes part in; none: all
     finetunes: bool = True  # after sparse training from scratch; else what is cut is measured as it is
+    vary: str | None = None  # of VARIES; None: as the study
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class TrainingSetup:
     finetunings: tuple[Finetuning, ...]
     subject: Subject
     distill: Distill | None = None
+    weights: PublicWeights | None = None  # that the dense parent begins with; None: drawn from the seed
 
     @property
     def label(self) -> str:
@@ -88,6 +94,22 @@ class Study:
     transfer: Subject | None  # where guided pruning takes what it found
     total_training: Fraction = Fraction(2)  # of protocols of equal totals, as a multiple of the dense training's MACs
     latency_table: LatencyTable | None = None  # what budgets in latency are predicted by
+    vary: str = VARIES[0]
+    folder: str = ""  # of its stages; several studies may share one
+    weights_dir: str | None = None  # where public weights are looked for
+
+    @property
+    def folder_name(self) -> str:
+        """The folder of its stages in the folder of runs."""
+        return self.folder or self.name
+
+    def parent_seed(self, seed: int) -> int:
+        """The seed of the dense parent that a seed's networks come from."""
+        return seed if self.vary == VARIES[0] else self.seeds[0]
+
+    def pruning_seed(self, pruner: Pruner, seed: int) -> int:
+        """The seed by which a method prunes for a seed's network."""
+        return self.seeds[0] if (pruner.vary or self.vary) == VARIES[-1] else seed
 
     def table_for(self, point: CostPoint) -> LatencyTable | None:
         """The latency table, where a point bounds the latency."""

@@ -26,6 +26,7 @@ from thinresnet.studies.stages import Source, Stage
 from thinresnet.studies.stages.timing import TIMING
 from thinresnet.studies.store import Store
 
+UNSTEADY = "unsteady"  # what is said of a latency that was measured beside other work
 _UNSTEADY = 0.25  # quartiles so far apart, as a share of the median: the machine was busy with something else
 
 
@@ -106,7 +107,7 @@ class Summary:
         spreads = [
             own["latency_spread_ms"] / own["latency_ms"] for own in (self.timing["dense"], self.timing["network"])
         ]
-        return "unsteady" if max(spreads) > _UNSTEADY else f"{1 / self.timing['network']['time_ratio']:.2f}x"
+        return UNSTEADY if max(spreads) > _UNSTEADY else f"{1 / self.timing['network']['time_ratio']:.2f}x"
 
     @cached_property
     def top1(self) -> Spread | None:

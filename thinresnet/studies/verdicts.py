@@ -15,6 +15,7 @@ from typing import Any
 
 from thinresnet.budget import LATENCY, QUANTITIES
 from thinresnet.studies.protocols import BASELINE
+from thinresnet.studies.protocols.public import SCALED_PUBLIC
 from thinresnet.studies.summaries import Spread, Summary
 from thinresnet.welch import FEWEST_SEEDS, Sample, half_interval
 
@@ -24,6 +25,7 @@ COSTS = (MACS, PARAMS, TRAINING)
 CLEARS, TIES, LOSES, UNDECIDED, UNJUDGED, OVER, BAR = (
     "clears", "ties", "loses", "undecided", "not judged", "over budget", "the bar",
 )  # fmt: skip
+_BARS = (BASELINE, SCALED_PUBLIC)
 _SAME = 1.01  # costs that differ by less than this factor are the same
 _ROUNDING = 1e-9  # of gaps, in points
 
@@ -63,7 +65,7 @@ def verdict(summary: Summary, found: Sequence[Summary], cost: str) -> CostVerdic
     """What a summary is worth at equal or less of one cost."""
     if summary.top1 is None or summary.experiment.point is None:
         return CostVerdict("")
-    if summary.experiment.protocol == BASELINE:
+    if summary.experiment.protocol in _BARS:
         return CostVerdict(BAR)
     if any(spent > most for spent, most in zip((summary.macs, summary.params), summary.limit, strict=True)):
         return CostVerdict(OVER)
@@ -84,7 +86,7 @@ def verdict(summary: Summary, found: Sequence[Summary], cost: str) -> CostVerdic
 
 def bar_of(summary: Summary, found: Sequence[Summary]) -> Summary | None:
     """Plain width at the same point under the same recipe, if it is there and finished."""
-    return next((each for each in found if each.experiment.protocol == BASELINE and _at_one_point(each, summary)), None)
+    return next((each for each in found if each.experiment.protocol in _BARS and _at_one_point(each, summary)), None)
 
 
 def dense_training_macs(summary: Summary, found: Sequence[Summary]) -> float | None:
@@ -138,18 +140,25 @@ def _references(summary: Summary, found: Sequence[Summary], cost: str) -> list[S
     """The finished plain widths under the same recipe that the row is held against; all have a teacher, or none."""
     own = [each for each in found if each.top1 and each.experiment.recipe == summary.experiment.recipe]
     own = [each for each in own if each.experiment.distilled == summary.experiment.distilled]
+    own = [each for each in own if _trained_on_alike(each, summary)]
     if cost == LATENCY:
-        return [each for each in own if each.experiment.protocol == BASELINE and _at_one_point(each, summary)]
+        return [each for each in own if each.experiment.protocol in _BARS and _at_one_point(each, summary)]
     if cost == TRAINING:
         # Every protocol of plain width, however long it trains: that is what is compared.
-        plain = [each for each in own if each.experiment.protocol.startswith(BASELINE)]
+        plain = [each for each in own if each.experiment.protocol.startswith(_BARS)]
         return [each for each in plain if _at_one_point(each, summary)]
-    return [each for each in own if each.experiment.protocol in (BASELINE, "dense")]
+    return [each for each in own if each.experiment.protocol in (*_BARS, "dense")]
 
 
 def _at_one_point(one: Summary, other: Summary) -> bool:
     first, second = ((own.recipe, own.point, own.distilled) for own in (one.experiment, other.experiment))
-    return first == second and one.top1 is not None
+    return first == second and one.top1 is not None and _trained_on_alike(one, other)
+
+
+def _trained_on_alike(reference: Summary, summary: Summary) -> bool:
+    """Public networks are held against what was fine-tuned in the same way."""
+    own = reference.experiment
+    return own.protocol != SCALED_PUBLIC or own.finetuning == summary.experiment.finetuning
 
 
 def _is_the_same(summary: Summary, reference: Summary, cost: str) -> bool:

@@ -58,7 +58,10 @@ class Distillation:
     """
 
     def __init__(self, teacher: Teacher, recipe: Recipe, side_px: int, device: torch.device) -> None:
-        self.teacher, self.alpha, self.temperature = teacher, recipe.distill_alpha, recipe.distill_temperature
+        self.teacher, self.temperature = teacher, recipe.distill_temperature
+        self.weights = loss_weights(recipe)
+        given = recipe.task_loss_weight is not None or recipe.distill_loss_weight is not None
+        self.alpha = self.weights[1] / sum(self.weights) if given else recipe.distill_alpha
         layout = torch.channels_last if recipe.channels_last else torch.preserve_format
         self._model = teacher.model.to(device, memory_format=layout).eval().requires_grad_(False)
         self._zoom = teacher.network.input_size[1] / side_px
@@ -81,7 +84,8 @@ class Distillation:
 
     def loss(self, task: Tensor, output: Tensor, logits: Tensor) -> Tensor:
         """The loss of the recipe and that against the teacher, weighted."""
-        return (1 - self.alpha) * task + self.alpha * soft_loss(output, logits, self.temperature)
+        of_task, of_teacher = self.weights
+        return of_task * task + of_teacher * soft_loss(output, logits, self.temperature)
 
     def forward_macs(self, images_at: Mapping[int, int]) -> int:
         """MACs of the teacher's passes over so many images by their side in pixels, as the network gets them."""
@@ -106,6 +110,19 @@ class Distillation:
 
     def _side(self, side_px: int) -> int:
         return max(1, round(side_px * self._zoom))
+
+
+def loss_weights(recipe: Recipe) -> tuple[float, float]:
+    """Weights of the recipe's loss and the teacher's: by alpha, or by timm's two weights, one of which may be left out.
+
+    As timm has it, the weight of the task alone leaves the rest of 1 to the teacher; the teacher's alone makes the
+    other 1.
+    """
+    task, teacher = recipe.task_loss_weight, recipe.distill_loss_weight
+    if teacher is not None:
+        return (1.0 if task is None else task), teacher
+    alpha = recipe.distill_alpha if task is None else 1 - task
+    return 1 - alpha, alpha
 
 
 def soft_loss(output: Tensor, logits: Tensor, temperature: float) -> Tensor:

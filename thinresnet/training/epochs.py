@@ -25,6 +25,10 @@ def over_epochs(recipe: Recipe, total_epochs: int) -> Recipe:
     """
     if total_epochs < 1:
         raise InputError(f"epochs: {total_epochs} make no training; give at least 1")
+    if recipe.lr_cycle_limit > 1:
+        raise InputError(
+            f"lr_cycle_limit: a schedule of {recipe.lr_cycle_limit} cycles is not stretched to other epochs; give 1"
+        )
     times = Fraction(total_epochs, recipe.total_epochs)
     if times == 1:
         return recipe
@@ -34,7 +38,7 @@ def over_epochs(recipe: Recipe, total_epochs: int) -> Recipe:
 
     warmup, cooldown = whole(recipe.warmup_epochs), whole(recipe.cooldown_epochs)
     return recipe.replace(
-        epochs=total_epochs - cooldown - (warmup if recipe.warmup_prefix else 0),
+        epochs=total_epochs - (cooldown if recipe.cools_down else 0) - (warmup if recipe.warmup_prefix else 0),
         warmup_epochs=warmup,
         cooldown_epochs=cooldown,
         # Off from the first epoch on would be written as 0, which means never.
@@ -51,7 +55,10 @@ def _steps(recipe: Recipe, times: Fraction, total_epochs: int) -> dict[str, Any]
     milestones = tuple(max(0, math.floor((step - 1) * times) + 1) for step in recipe.decay_milestones)
     apart = all(later > earlier for earlier, later in itertools.pairwise(milestones))
     made = [step for step in recipe.decay_milestones if 1 < step <= recipe.total_epochs]
-    found: dict[str, Any] = {"decay_epochs": recipe.decay_epochs * float(times)}
+    if recipe.sched == "plateau":  # moves at the end of an epoch, whatever the length
+        return {"patience_epochs": math.floor(recipe.patience_epochs * times)}
+    share = recipe.sched in ("wsd", "rsqrt") and recipe.decay_epochs < 1  # of the schedule: goes along by itself
+    found: dict[str, Any] = {"decay_epochs": recipe.decay_epochs * (1.0 if share else float(times))}
     if recipe.sched != "multistep":
         found["sched_on_updates"] = recipe.sched_on_updates or times < 1
         if apart:

@@ -38,8 +38,10 @@ from thinresnet.result import Result
 from thinresnet.runs import EMA_WEIGHTS_FILE, IMPORTED_FILE, NETWORK_FILE, RECIPE_FILE, RESULT_FILE, WEIGHTS_FILE
 from thinresnet.training import provenance
 from thinresnet.training.classes import known_classes
-from thinresnet.training.data.datasets import Images, open_test
+from thinresnet.training.data.datasets import open_test
+from thinresnet.training.data.images import Images
 from thinresnet.training.importing import of_config
+from thinresnet.training.preparing import as_trained
 
 DATA_CLASSES = "data"  # --classes data: those that the images have
 _CROP_PCT = 0.875  # timm's, where a recipe says none
@@ -84,12 +86,7 @@ class TestImages:
         number = {self.class_names.index(name): place for place, name in enumerate(kept)}
         chosen = [index for index, target in enumerate(self.images.targets.tolist()) if target in number]
         targets = np.asarray([number[int(self.images.targets[index])] for index in chosen], np.int64)
-        files, pixels = self.images.files, self.images.pixels
-        left = Images(
-            targets,
-            files=None if files is None else [files[index] for index in chosen],
-            pixels=None if pixels is None else pixels[chosen],
-        )
+        left = self.images.subset(chosen, targets)
         return replace(self, class_names=tuple(kept), images=left)
 
 
@@ -186,7 +183,7 @@ def _said_of(folder: Path, network: Network, prepared: Preprocessing | None) -> 
         return "", f"net_{network.sha256[:6]}", prepared or of_config(network)
     finished = (folder / RESULT_FILE).is_file()
     shape = Result.read(folder).shape if finished else f"net_{network.sha256[:6]}"
-    return "", shape, of_recipe(recipe.load(folder / RECIPE_FILE), network)
+    return "", shape, of_recipe(as_trained(recipe.load(folder / RECIPE_FILE), folder), network)
 
 
 def of_recipe(how: Recipe, network: Network) -> Preprocessing:
@@ -235,8 +232,9 @@ def _read(images: Images, batch_size: int, known: Any) -> Iterator[tuple[list[Im
             if following is not None:
                 ahead.append(pool.map(images.read, following))
             for index in this:
-                raw = images.files[index].read_bytes() if images.files else images.pixels[index].tobytes()  # type: ignore[index]
-                known.update(hashlib.sha256(raw).digest() + int(images.targets[index]).to_bytes(4, "little"))
+                known.update(
+                    hashlib.sha256(images.encoded(index)).digest() + int(images.targets[index]).to_bytes(4, "little")
+                )
             yield list(decoding), torch.from_numpy(images.targets[this.start : this.stop])
 
 

@@ -32,7 +32,7 @@ from thinresnet.training.data import Data
 from thinresnet.training.data.plan import DATA_ORDER
 from thinresnet.training.display import Display
 from thinresnet.training.distillation import Distillation
-from thinresnet.training.processes import from_each, largest, share_buffers
+from thinresnet.training.processes import average_buffers, from_each, largest, share_buffers
 from thinresnet.training.run import RunFolder
 from thinresnet.training.tracking import Tracking
 
@@ -56,6 +56,7 @@ class Progress:
     rows: list[dict[str, Any]] = field(default_factory=list)
     scores: dict[str, dict[str, Any] | None] = field(default_factory=dict)  # of the last measurement
     timings: list[dict[str, Any]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)  # the mean training loss of every epoch
     epoch_seconds: float = 0.0  # the training clock: no evaluation, no checkpoints
     epoch_seen: int = 0
     seconds: float = 0.0
@@ -99,7 +100,7 @@ class Training:
             fused=accelerator.device.type == "cuda" and accelerator.scaler is None,
         )
         self.schedule, self.epochs = optim.build_schedule(recipe, bare, self.updates_per_epoch)
-        self.loss, self.distillation = optim.build_loss(recipe), distillation
+        self.loss, self.distillation = optim.build_loss(recipe).to(accelerator.device), distillation
         self.mixup = optim.build_mixup(recipe, data.num_classes)
         self.model, self.optimizer = accelerator.prepare(self.raw, bare)
 
@@ -113,6 +114,7 @@ class Training:
             with _compile_errors_in_a_line(recipe):
                 stop = self._train_epoch(display, tracking)
             rate, train_loss = self._end_epoch()
+            optim.end_epoch(self.schedule, progress.epoch, train_loss)
             if progress.epoch % recipe.val_interval == 0 or progress.epoch == self.epochs:
                 self._measure(train_loss)
                 tracking.log({**progress.rows[-1], "images_per_second": rate}, step=progress.updates)
@@ -255,6 +257,8 @@ class Training:
         loss, images = (sum(from_each(self.accelerator, v)) for v in (progress.epoch_loss, progress.epoch_images))
         rate = progress.epoch_seen / progress.epoch_seconds
         progress.epoch += 1
+        average_buffers(self.accelerator, self.raw)
+        progress.losses.append(loss / images)
         progress.timings.append({"epoch": progress.epoch, "seconds": progress.epoch_seconds, "images_per_second": rate})
         progress.step = progress.epoch_images = progress.epoch_seen = 0
         progress.epoch_loss = progress.epoch_seconds = 0.0
@@ -323,6 +327,8 @@ class Training:
         state, notes = checkpoint.load_newest(self.run.checkpoints, self._known)
         if state is not None:
             self.raw.load_state_dict(state["model"])
+            for epoch, loss in enumerate(state["progress"].get("losses", ()), start=1):
+                optim.end_epoch(self.schedule, epoch, loss)
             self.optimizer.load_state_dict(state["optimizer"])
             if self.ema is not None:
                 self.ema.module.load_state_dict(state["ema"])

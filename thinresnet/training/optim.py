@@ -1,20 +1,23 @@
 """From a recipe to what updates the weights: optimizer, schedule, mixup, loss, clipping, moving average.
 
 All of it is timm's own, made by timm's factories, so that a recipe means here what it means under timm's train.py. The
-schedule is a function of the epoch and of the number of updates alone: nothing of it has to be saved.
+schedule is a function of the epoch and of the number of updates alone: nothing of it has to be saved. `plateau` alone
+follows the training loss, and is led again through the losses of a run that resumes.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from timm.data import Mixup
-from timm.loss import BinaryCrossEntropy, LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
+from timm.loss import BinaryCrossEntropy, JsdCrossEntropy, LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from timm.models import model_parameters
-from timm.optim import create_optimizer_v2, optimizer_kwargs
-from timm.scheduler import create_scheduler_v2, scheduler_kwargs
+from timm.optim import create_optimizer_v2, optimizer_kwargs, param_groups_weight_decay
+from timm.scheduler import PlateauLRScheduler, create_scheduler_v2, scheduler_kwargs
 from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from timm.utils.clip_grad import dispatch_clip_grad
@@ -30,7 +33,8 @@ _FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 def build_optimizer(recipe: Recipe, model: nn.Module, processes: int, *, fused: bool = False) -> torch.optim.Optimizer:
     """timm's optimizer; biases and norms are not decayed unless `opt_kwargs` has `filter_bias_and_bn: false`.
 
-    `fused`: in one kernel, where torch has one for it and `opt_kwargs` says nothing of it.
+    `weight_decay_also` names those that are decayed all the same. `fused`: in one kernel, where torch has one for it
+    and `opt_kwargs` says nothing of it.
     """
     found = _build_optimizer(recipe, model, processes)
     if not fused or type(found) not in _FUSED or {"fused", "foreach"} & set(recipe.opt_kwargs):
@@ -48,8 +52,14 @@ def fuses(recipe: Recipe, device: torch.device) -> bool:
 
 def _build_optimizer(recipe: Recipe, model: nn.Module, processes: int) -> torch.optim.Optimizer:
     settings = replace(recipe, lr=recipe.learning_rate(processes))
+    kwargs: dict[str, Any] = {**optimizer_kwargs(cfg=settings), **recipe.opt_kwargs}
+    if recipe.weight_decay_also is not None:
+        groups = param_groups_weight_decay(
+            model, recipe.weight_decay, weight_decay_exclude_1d=False, no_weight_decay_list=_undecayed(recipe, model)
+        )
+        kwargs["param_group_fn"] = lambda _: groups
     try:
-        return create_optimizer_v2(model, **optimizer_kwargs(cfg=settings), **recipe.opt_kwargs)
+        return create_optimizer_v2(model, **kwargs)
     except (TypeError, ValueError, AssertionError) as error:
         raise InputError(f"opt {recipe.opt} with opt_kwargs {recipe.opt_kwargs} cannot be made: {error}") from error
 
@@ -58,29 +68,37 @@ def build_schedule(
     recipe: Recipe, optimizer: torch.optim.Optimizer, updates_per_epoch: int
 ) -> tuple[Scheduler | None, int]:
     """timm's schedule and the number of epochs to train, cooldown (and warm-up, where it comes on top) included."""
-    schedule, epochs = create_scheduler_v2(optimizer, **scheduler_kwargs(recipe), updates_per_epoch=updates_per_epoch)
+    kwargs = scheduler_kwargs(recipe, decreasing_metric=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of plateau, whose state timm does not keep
+            schedule, epochs = create_scheduler_v2(optimizer, **kwargs, updates_per_epoch=updates_per_epoch)
+    except ValueError as error:
+        raise InputError(f"sched {recipe.sched}: {error}") from error
     return schedule, int(epochs)
 
 
 def set_rate(schedule: Scheduler | None, epoch: int, updates: int) -> None:
     """Give the optimizer the rate of the update to come: `updates` were made before it, in epochs 0 … `epoch`."""
-    if schedule is not None:
+    if schedule is not None and not isinstance(schedule, PlateauLRScheduler):
         schedule.step(epoch)
         schedule.step_update(updates)
 
 
-def mixes(recipe: Recipe) -> bool:
-    """Whether images are mixed, so that the labels arrive as shares of all classes."""
-    return recipe.mixup > 0 or recipe.cutmix > 0
+def end_epoch(schedule: Scheduler | None, epochs: int, train_loss: float) -> None:
+    """Tell a schedule that follows the training loss of the mean of it over the last of so many epochs."""
+    if isinstance(schedule, PlateauLRScheduler):
+        schedule.step(epochs, train_loss)
 
 
 def build_mixup(recipe: Recipe, classes: int) -> Mixup | None:
     """timm's mixup and cutmix, which also smooth the labels; None where the recipe has neither."""
-    if not mixes(recipe):
+    if not recipe.mixes:
         return None
     return Mixup(
         mixup_alpha=recipe.mixup,
         cutmix_alpha=recipe.cutmix,
+        cutmix_minmax=recipe.cutmix_minmax,
         prob=recipe.mixup_prob,
         switch_prob=recipe.mixup_switch_prob,
         mode=recipe.mixup_mode,
@@ -97,9 +115,16 @@ def set_mixing(mixup: Mixup | None, recipe: Recipe, epoch: int) -> None:
 
 def build_loss(recipe: Recipe) -> nn.Module:
     """Cross-entropy or binary cross-entropy, with the labels smoothed here unless mixup has done it."""
-    if recipe.bce_loss:
-        loss: nn.Module = BinaryCrossEntropy(recipe.smoothing, target_threshold=recipe.bce_target_thresh)
-    elif mixes(recipe):
+    if recipe.jsd_loss:
+        loss: nn.Module = JsdCrossEntropy(num_splits=recipe.aug_splits, smoothing=recipe.smoothing)
+    elif recipe.bce_loss:
+        loss = BinaryCrossEntropy(
+            recipe.smoothing,
+            target_threshold=recipe.bce_target_thresh,
+            sum_classes=recipe.bce_sum,
+            pos_weight=recipe.bce_pos_weight,
+        )
+    elif recipe.mixes:
         loss = SoftTargetCrossEntropy()
     else:
         loss = LabelSmoothingCrossEntropy(recipe.smoothing) if recipe.smoothing else nn.CrossEntropyLoss()
@@ -126,6 +151,14 @@ class Average(ModelEmaV3):
         self._foreach_lerp_(*self._pairs[0], weight=1.0 - decay)
         if self._pairs[1][0]:
             torch._foreach_copy_(*self._pairs[1])
+
+
+def _undecayed(recipe: Recipe, model: nn.Module) -> list[str]:
+    """Names of the norms and biases without those that `weight_decay_also` names; another network may have none."""
+    known = set(getattr(model, "no_weight_decay", set)())
+    small = [name for name, parameter in model.named_parameters() if parameter.ndim <= 1 or name in known]
+    also = recipe.weight_decay_also or ()
+    return [name for name in small if not any(part in name for part in also)]
 
 
 def build_ema(recipe: Recipe, model: nn.Module) -> ModelEmaV3 | None:

@@ -18,16 +18,26 @@ from thinresnet.runs import METRICS_FILE, TIMING_FILE
 # What is measured, by the name of its columns: how it is called, and how its line is drawn.
 _DASHES = {"train": [1, 3], "test": [1, 0], "test_ema": [6, 2], "holdout": [2, 2], "holdout_ema": [6, 2, 2, 2]}
 _PARTS = {part: (PARTS.get(part, part), dash) for part, dash in _DASHES.items()}
+_SHAPES = ["circle", "square", "triangle-up", "diamond", "cross"]
 _WIDTH, _HEIGHT = 420, 240
 _MOST_TICKS = 10
 _MOST_EPOCHS = 1_000_000
 
 
-def plot(folders: Sequence[Path], target: Path) -> list[Path]:
-    """Draw the curves of some runs to `target` as PNG, SVG and HTML; returns the files."""
-    metrics = [row for folder in folders for row in _long(folder)]
-    timing = [row for folder in folders for row in _speed(folder)]
-    return write_chart(draw(metrics, timing), target, [folder.name for folder in folders])
+def plot(folders: Sequence[Path], target: Path, labels: Sequence[str] = ()) -> list[Path]:
+    """Draw the curves of some runs to `target` as PNG, SVG and HTML; returns the files.
+
+    `labels` say what each run is called in the legend, instead of the name of its folder.
+    """
+    names = list(labels) or [folder.name for folder in folders]
+    if len(names) != len(folders):
+        raise InputError(f"plot: {len(names)} labels for {len(folders)} runs; give one for each, in their order")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"plot: two runs are called {twice}; tell them apart by --label, one for each, in their order")
+    runs = list(zip(folders, names, strict=True))
+    metrics = [{**row, "run": name} for folder, name in runs for row in _long(folder)]
+    timing = [{**row, "run": name} for folder, name in runs for row in _speed(folder)]
+    return write_chart(draw(metrics, timing), target, names)
 
 
 def draw(metrics: list[dict[str, Any]], timing: list[dict[str, Any]]) -> altair.VConcatChart:
@@ -42,27 +52,29 @@ def draw(metrics: list[dict[str, Any]], timing: list[dict[str, Any]]) -> altair.
         orient="bottom", labelLimit=400, symbolType="stroke", symbolStrokeColor="#333333", symbolSize=400
     )
     last = max(row["epoch"] for row in metrics)
+    shape = altair.Shape("part:N", title=None, scale=altair.Scale(domain=named, range=_SHAPES[: len(named)])).legend(
+        orient="bottom", labelLimit=400, symbolFillColor="#333333", symbolStrokeColor="#333333"
+    )
+    # A single epoch is a point, which has no dashes: its shape tells train from test.
+    told_apart = shape if last == 1 else dash
     # Of a few epochs each is a tick; otherwise Vega chooses them.
     ticks = {"values": list(range(1, last + 1))} if last <= _MOST_TICKS else {"tickCount": _MOST_TICKS}
 
     def panel(rows: list[dict[str, Any]], title: str, format_: str, *encodings: Any) -> altair.Chart:
         tips = [altair.Tooltip("run:N"), altair.Tooltip("part:N"), "epoch:Q", altair.Tooltip("value:Q", format=format_)]
-        return (
-            altair.Chart(altair.Data(values=rows), width=_WIDTH, height=_HEIGHT)
-            .mark_line(strokeWidth=1.8, point=last == 1)
-            .encode(
-                altair.X("epoch:Q", title="epoch", scale=altair.Scale(nice=False)).axis(format="d", **ticks),
-                altair.Y("value:Q", title=title, scale=altair.Scale(zero=False)).axis(format=format_),
-                colour,
-                *encodings,
-                tooltip=tips,
-            )
+        base = altair.Chart(altair.Data(values=rows), width=_WIDTH, height=_HEIGHT)
+        return (base.mark_point(filled=True, size=70) if last == 1 else base.mark_line(strokeWidth=1.8)).encode(
+            altair.X("epoch:Q", title="epoch", scale=altair.Scale(nice=False)).axis(format="d", **ticks),
+            altair.Y("value:Q", title=title, scale=altair.Scale(zero=False)).axis(format=format_),
+            colour,
+            *encodings,
+            tooltip=tips,
         )
 
     def of(kind: str) -> list[dict[str, Any]]:
         return [row for row in metrics if row["kind"] == kind]
 
-    top = panel(of("top1"), "top-1 (%)", ".6~g", dash) | panel(of("loss"), "cross-entropy", ".6~g", dash)
+    top = panel(of("top1"), "top-1 (%)", ".6~g", told_apart) | panel(of("loss"), "cross-entropy", ".6~g", told_apart)
     below = panel(of("lr"), "learning rate", ".6~g") | panel(timing, "images per second, training", ",.0f")
     return (top & below).configure_axis(gridOpacity=0.4).configure_view(strokeOpacity=0.3)
 

@@ -13,7 +13,8 @@ import torch
 
 from thinresnet.errors import InputError
 from thinresnet.training.classes import in_english
-from thinresnet.training.data.datasets import SUFFIXES, images_below, read_image
+from thinresnet.training.data.folders import images_below
+from thinresnet.training.data.images import SUFFIXES, read_image
 from thinresnet.training.evaluation import Subject, check_side, prepare
 
 Progress = Callable[[str, int, int], None]

@@ -13,12 +13,13 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
-from accelerate.utils import broadcast
+from accelerate.utils import broadcast, reduce
 from torch import nn
 
 from thinresnet.errors import InputError
 from thinresnet.recipe import Recipe
 from thinresnet.training.memory import keep_freed_memory
+from thinresnet.training.preparing import check_backend
 from thinresnet.training.tracking import trackers
 
 _PRECISION = {"float16": "fp16", "bfloat16": "bf16"}
@@ -44,6 +45,7 @@ def start_accelerator(recipe: Recipe) -> Accelerator:
     """One accelerator for one run; what cannot be started is refused in one line."""
     _check_launch()
     _check_devices()
+    check_backend(recipe)
     log_with = trackers(recipe)
     # accelerate keeps its state for a whole process; a second run in it may have another precision.
     AcceleratorState._reset_state()
@@ -203,6 +205,17 @@ def share_buffers(accelerator: Accelerator, model: nn.Module) -> None:
     if accelerator.num_processes > 1:
         for buffer in model.buffers():
             buffer.copy_(broadcast(buffer))
+
+
+def average_buffers(accelerator: Accelerator, model: nn.Module) -> None:
+    """Give every process the mean of all processes' batch-norm statistics, as timm does at the end of an epoch.
+
+    Before the next update they are the same again, so that a run that is resumed within an epoch is the same run.
+    """
+    if accelerator.num_processes > 1:
+        for buffer in model.buffers():
+            if buffer.is_floating_point():
+                buffer.copy_(reduce(buffer, "mean"))
 
 
 def _first_line(error: Exception) -> str:

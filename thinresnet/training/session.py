@@ -36,6 +36,7 @@ from thinresnet.training.evaluation import of_recipe
 from thinresnet.training.loop import Training
 from thinresnet.training.masks import Masks, apply_masks, keep_masks, masks_beside
 from thinresnet.training.outcome import Initial, initial_checkpoint, result_of
+from thinresnet.training.preparing import as_kept, of_model, prepare, with_preprocessing
 from thinresnet.training.processes import agreed, check_shared, from_each, start_accelerator
 from thinresnet.training.run import RunFolder, identity, readable_id
 from thinresnet.training.teachers import open_teacher
@@ -50,6 +51,7 @@ def train(
     *,
     recipe_name: str = "custom",
     shape: str | None = None,
+    arch: str | None = None,
     input_size: tuple[int, int, int] | None = None,
     holdout: float = 0.0,
     loader: str = "auto",
@@ -67,12 +69,12 @@ def train(
     Args:
         recipe: How to train, with the dataset, the random seed and the weights to start from (`initial_checkpoint`).
         network: What to train; or a function from the number of classes to it, where the data decide how many there
-            are (then with `input_size`).
+            are (then with `arch`, whose model says how images are prepared, and `input_size`).
         recipe_name: What the recipe is called in the run's name.
         shape: What the network's shape is called in the run's name, such as `w0.5`.
         input_size: Channels, height and width of the network's input, where `network` is a function.
         holdout: Share of the training set that is held out, by class, and measured beside the test set.
-        loader: `auto`, `memory`, `ffcv` or `torch`.
+        loader: `auto`, `memory`, `beton`, `ffcv` or `torch`.
         output: Where the folders of runs are; the run's own name is made from what defines it.
         folder: The run's folder itself, instead of `output`.
         checkpoint_minutes: Save at least this often within an epoch (0: only at the end of each).
@@ -88,23 +90,14 @@ def train(
         TrainingInterruptedError: SIGTERM or Ctrl-C; the state is saved, the same call resumes.
     """
     accelerator = start_accelerator(recipe)
+    given, recipe = recipe, with_preprocessing(recipe, network.arch if isinstance(network, Network) else arch)
     options = _Options(recipe_name, holdout, checkpoint_minutes, command, quiet, teacher, release_masks, measure_only)
+    size = network.input_size if isinstance(network, Network) else input_size
     with ExitStack() as stack:
         with agreed(accelerator):
-            data = stack.enter_context(
-                open_data(
-                    recipe,
-                    input_size=network.input_size if isinstance(network, Network) else input_size,
-                    holdout=holdout,
-                    loader=loader,
-                    device=accelerator.device,
-                    process_index=accelerator.process_index,
-                    process_count=accelerator.num_processes,
-                    progress=show_preparation if accelerator.is_main_process and not quiet else silent,
-                )
-            )
+            data = stack.enter_context(_opened(accelerator, recipe, size, loader, options))
             found = network if isinstance(network, Network) else network(data.num_classes)
-            job = _job(accelerator, recipe, found, data, shape, options)
+            job = _job(accelerator, given, recipe, found, data, shape, options)
         folder = folder or Path(output) / job.name
         check_shared(accelerator, folder)
         return _completed(job, folder)
@@ -124,12 +117,28 @@ class _Options:
     measure_only: bool
 
 
+def _opened(
+    accelerator: Accelerator, recipe: Recipe, input_size: tuple[int, int, int] | None, loader: str, options: _Options
+) -> Data:
+    return open_data(
+        recipe,
+        input_size=input_size,
+        holdout=options.holdout,
+        loader=loader,
+        device=accelerator.device,
+        process_index=accelerator.process_index,
+        process_count=accelerator.num_processes,
+        progress=show_preparation if accelerator.is_main_process and not options.quiet else silent,
+    )
+
+
 @dataclass(frozen=True)
 class _Job:
     """A run that is about to begin: all that is known before the first update."""
 
     accelerator: Accelerator
-    recipe: Recipe
+    given: Recipe
+    recipe: Recipe  # with what the model says of its images
     network: Network
     data: Data
     shape: str
@@ -153,12 +162,19 @@ class _Job:
 
 
 def _job(
-    accelerator: Accelerator, recipe: Recipe, network: Network, data: Data, shape: str | None, options: _Options
+    accelerator: Accelerator,
+    given: Recipe,
+    recipe: Recipe,
+    network: Network,
+    data: Data,
+    shape: str | None,
+    options: _Options,
 ) -> _Job:
     initial = initial_checkpoint(recipe.initial_checkpoint)
     if options.measure_only and initial is None:
         raise InputError("measure_only: there are no weights to measure; name them in initial_checkpoint")
-    recipe = recipe if options.measure_only else _compiled_if_long(recipe, network, data, accelerator)
+    if not options.measure_only:
+        given, recipe = (_compiled_if_long(each, network, data, accelerator) for each in (given, recipe))
     masks = masks_beside(initial.path) if initial and not options.release_masks else None
     distillation = _distillation(accelerator, recipe, data, options)
     settings: dict[str, Any] = {
@@ -174,16 +190,19 @@ def _job(
         "holding": masks.sha256 if masks else None,
         "teacher": distillation.teacher.sha256 if distillation else None,
         "measure_only": options.measure_only,
+        "preprocessing": of_model(given, recipe),
     }
-    known = identity(recipe, network, settings)
+    known = identity(given, network, settings)
     shape = shape or f"net_{network.sha256[:6]}"
-    return _Job(accelerator, recipe, network, data, shape, initial, masks, distillation, settings, known, options)
+    return _Job(
+        accelerator, given, recipe, network, data, shape, initial, masks, distillation, settings, known, options
+    )
 
 
 def _distillation(accelerator: Accelerator, recipe: Recipe, data: Data, options: _Options) -> Distillation | None:
     """The teacher beside the network; what a recipe says of one that is not given is refused."""
     if options.teacher is None:
-        if said := [name for name in recipe.differing() if name.startswith("distill_")]:
+        if said := [name for name in recipe.differing() if name.startswith("distill_") or name == "task_loss_weight"]:
             raise InputError(f"{said[0]}: is about a teacher, and there is none; give --teacher RUN|FILE|NAME")
         return None
     show = show_preparation if accelerator.is_main_process and not options.quiet else silent
@@ -232,7 +251,7 @@ def _trained(job: _Job, run: RunFolder, stack: ExitStack) -> Training:
     if job.masks:
         stack.enter_context(keep_masks(training.raw, job.masks.kept))
     if accelerator.is_main_process:
-        run.begin(recipe, job.network, _kept(job))
+        run.begin(job.given, job.network, _kept(job))
         training.write_tables()
     if options.measure_only:
         training.measure_only()
@@ -254,6 +273,8 @@ def _begun(job: _Job) -> nn.Module:
     model = _build(job.network, job.recipe, job.data)
     if job.initial:
         networks.load_weights(model, job.network, job.initial.path)
+    if not job.options.measure_only:
+        model = prepare(model, job.recipe, processes=job.accelerator.num_processes, device=job.accelerator.device)
     if job.masks:  # before the moving average is copied, and before anything is written: masks may not fit
         apply_masks(model, job.masks.kept)
     return model
@@ -263,7 +284,11 @@ def _kept(job: _Job) -> dict[str, Any]:
     """What a run that is resumed by its folder alone has to know beside its recipe and its network."""
     options = job.options
     kept = {"recipe_name": options.recipe_name, "shape": job.shape, "holdout": options.holdout}
-    given = {"teacher": options.teacher, "release_masks": options.release_masks}
+    given = {
+        "teacher": options.teacher,
+        "release_masks": options.release_masks,
+        "preprocessing": job.settings["preprocessing"],
+    }
     return {**kept, **{name: value for name, value in given.items() if value}}
 
 
@@ -286,9 +311,11 @@ def _finish(job: _Job, training: Training) -> None:
     if job.accelerator.is_main_process:
         folder = training.run.path
         training.run.check_place()
-        networks.save(folder, job.network, training.raw)
+        with as_kept(training.raw) as model:
+            networks.save(folder, job.network, model)
         if training.ema is not None:
-            networks.save(folder, job.network, training.ema.module, weights=EMA_WEIGHTS_FILE)
+            with as_kept(training.ema.module) as model:
+                networks.save(folder, job.network, model, weights=EMA_WEIGHTS_FILE)
         if job.masks:
             job.masks.write(folder)
         hub.write_config(folder, job.network, of_recipe(job.recipe, job.network), job.data.class_names)
@@ -297,6 +324,7 @@ def _finish(job: _Job, training: Training) -> None:
             training,
             shape=job.shape,
             recipe_name=job.options.recipe_name,
+            recipe_hash=job.given.hash,
             initial=job.initial,
             masks=job.masks,
             peak_memory_mib=peak_memory_mib,

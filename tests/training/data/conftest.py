@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from thinresnet.training.data import beton
 
 Folder = Callable[..., Path]
 
@@ -46,3 +49,12 @@ def folder(tmp_path: Path) -> Folder:
         return tmp_path / name
 
     return make
+
+
+@pytest.fixture
+def ffcv_in_python(ffcv_installed: None) -> Iterator[Any]:
+    """FFCV's parts uncompiled, by its own switch: compiling takes much longer than a few images."""
+    parts = beton.parts("ffcv_parts")
+    parts.Compiler.set_enabled(False)
+    yield parts
+    parts.Compiler.set_enabled(True)

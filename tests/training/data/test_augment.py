@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from timm.data.random_erasing import RandomErasing
+from torchvision.transforms import ColorJitter
 from torchvision.transforms import functional as F  # noqa: N812
 
 from thinresnet.policy import parse_policy
@@ -123,3 +124,22 @@ def test_which_policies_have_a_batched_form() -> None:
     assert on_device(None)
     assert all(on_device(parse_policy(text)) for text in ("rand-m9", "ta_wide"))
     assert not any(on_device(parse_policy(text)) for text in ("augmix-m3", "original", "3a", "rand-tweights"))
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.0, 3.0])
+def test_the_factors_of_colour_jitter_are_torchvision_s(strength: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evenly from max(0, 1 - strength) to 1 + strength: above 1 nothing heaps up at 0."""
+    found: list[torch.Tensor] = []
+
+    def keep(images: torch.Tensor, orders: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+        found.append(factors)
+        return images
+
+    monkeypatch.setattr("thinresnet.training.data.augment.colour_jitter", keep)
+    plan = Plan(count=600, batch_size=600, seed=0)
+    augment = Augment(Recipe(), plan, Normalise.of(Recipe()), None, strength)
+    augment(torch.zeros(600, 2, 2, 3, dtype=torch.uint8), 0, 0, plan.generator(0, 0))
+    low, high = ColorJitter(brightness=strength).brightness
+    spread = found[0].flatten().sort().values
+    even = torch.linspace(low, high, len(spread))
+    assert (spread - even).abs().max() < 0.05 * (high - low)

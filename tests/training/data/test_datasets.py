@@ -13,7 +13,8 @@ from PIL import Image
 
 from thinresnet.errors import InputError
 from thinresnet.recipe import Recipe
-from thinresnet.training.data.datasets import open_dataset, read_image
+from thinresnet.training.data.datasets import open_dataset
+from thinresnet.training.data.images import read_image
 
 Folder = Callable[..., Path]
 

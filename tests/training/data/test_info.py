@@ -61,13 +61,13 @@ def test_what_was_written_is_what_the_loader_opens(folder: Folder, cache: Path, 
     assert json.loads(said("info", written[0], "--json"))["count"] == 36
     before = written[0].stat().st_mtime_ns
     recipe = Recipe(data_dir=str(root), img_size=16, batch_size=4)
-    with open_data(recipe, input_size=None, device=torch.device("cpu"), loader="ffcv") as data:
+    with open_data(recipe, input_size=None, device=torch.device("cpu"), loader="beton") as data:
         assert len(next(data.train.epoch(0))[0]) == 4
     assert said("write", "--data-dir", root, "--json")
     assert written[0].stat().st_mtime_ns == before
 
 
 def test_a_mode_that_does_not_exist(folder: Folder, cache: Path, ffcv_installed: None) -> None:
-    with pytest.raises(InputError, match="takes one of auto, raw, jpg"):
+    with pytest.raises(InputError, match="takes one of auto, raw, jpg, proportion"):
         said("write", "--data-dir", folder(), "--mode", "png")
     assert not cache.exists()

@@ -6,25 +6,28 @@ import random
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from timm.data import create_transform
+from timm.data import AugMixDataset, create_transform
+from timm.data.scheduled_sampler import ScheduledBatchSampler
+from torchvision.transforms import InterpolationMode
 
 from thinresnet.errors import InputError
 from thinresnet.recipe import Recipe
 from thinresnet.training.data import Data, open_data
-from thinresnet.training.data.torch_loader import train_transform
+from thinresnet.training.data.torch_loader import seeded, train_transform
 
 Folder = Callable[..., Path]
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(params=["memory", "torch", "ffcv"])
+@pytest.fixture(params=["memory", "torch", "beton"])
 def loader(request: pytest.FixtureRequest) -> str:
-    if request.param == "ffcv":
+    if request.param == "beton":
         request.getfixturevalue("ffcv_installed")
     return str(request.param)
 
@@ -117,12 +120,12 @@ def test_a_hold_out_is_not_trained_on(folder: Folder, loader: str) -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, {"crop_padding": 2}, {"aa": "rand-m9-mstd0.5-inc1", "reprob": 0.5}])
-def test_ffcv_gives_the_batches_of_the_memory_loader(
+def test_beton_gives_the_batches_of_the_memory_loader(
     folder: Folder, ffcv_installed: None, settings: dict[str, object]
 ) -> None:
     """Crops, flips and what follows are drawn alike; resizing differs by a level of 255 at most here and there."""
     recipe = recipe_for(folder(size=(20, 20)), img_size=20, batch_size=9, **settings)
-    with opened(recipe, "memory") as one, opened(recipe, "ffcv") as other:
+    with opened(recipe, "memory") as one, opened(recipe, "beton") as other:
         for (first, targets), (second, same_targets) in zip(one.train.epoch(0), other.train.epoch(0), strict=True):
             assert torch.equal(targets, same_targets)
             if "aa" not in settings:  # equalizing and the like make much of one level
@@ -130,7 +133,7 @@ def test_ffcv_gives_the_batches_of_the_memory_loader(
             assert (first - second).abs().mean() < 0.03
 
 
-@pytest.mark.parametrize("loader", ["torch", "ffcv"])
+@pytest.mark.parametrize("loader", ["torch", "beton", "ffcv"])
 def test_images_of_any_size_are_tested_as_timm_tests_them(folder: Folder, ffcv_installed: None, loader: str) -> None:
     root = folder(size=(24, 20), uneven=True)
     recipe = recipe_for(root, crop_pct=0.9, interpolation="bilinear", batch_size=7)
@@ -222,9 +225,9 @@ def test_the_loader_is_chosen_by_what_the_images_are(folder: Folder, monkeypatch
         opened(even, "ffcv")
 
 
-def test_ffcv_is_chosen_for_photographs(folder: Folder, ffcv_installed: None) -> None:
+def test_beton_is_chosen_for_photographs(folder: Folder, ffcv_installed: None) -> None:
     with opened(recipe_for(folder(uneven=True)), "auto") as data:
-        assert data.loader == "ffcv"
+        assert data.loader == "beton"
 
 
 def test_decoded_images_are_kept_and_made_anew_when_a_file_changes(folder: Folder, cache: Path) -> None:
@@ -277,7 +280,7 @@ def test_what_cannot_be_served_is_said(folder: Folder) -> None:
     root = folder()
     uneven = folder("uneven", uneven=True)
     recipe = recipe_for(root)
-    assert "takes one of auto, memory, ffcv, torch" in refused(recipe, "fast")
+    assert "takes one of auto, memory, beton, ffcv, torch" in refused(recipe, "fast")
     assert "has no batched form of aa augmix-m3" in refused(recipe.replace(aa="augmix-m3"), "memory")
     assert "is 17x18, the images before it 16x16" in refused(recipe_for(uneven), "memory")
     assert "num_classes: 10, but pictures has 3 classes; give --num-classes 3" in refused(
@@ -294,3 +297,101 @@ def test_what_cannot_be_served_is_said(folder: Folder) -> None:
 
 def test_images_in_memory_are_no_use_to_ffcv(ffcv_installed: None) -> None:
     assert "use --loader memory" in refused(Recipe(dataset="digits", img_size=8, batch_size=8), "ffcv")
+
+
+# --- what timm's transforms alone do ----------------------------------------------------------------------------------
+
+ALONE: list[dict[str, object]] = [
+    {"vflip": 0.5},
+    {"no_aug": True, "interpolation": "bilinear"},
+    {"train_crop_mode": "rkrc"},
+    {"train_crop_mode": "rkrr", "train_interpolation": "bilinear"},
+    {"color_jitter": 0.4, "color_jitter_prob": 0.5, "grayscale_prob": 0.5, "gaussian_blur_prob": 0.5},
+]
+
+
+@pytest.mark.parametrize("flags", ALONE)
+def test_flags_reach_timm_s_transforms(folder: Folder, flags: dict[str, object]) -> None:
+    recipe = recipe_for(folder(size=(20, 24)), **flags)
+    theirs = create_transform(
+        16, is_training=True, no_aug=recipe.no_aug, train_crop_mode=recipe.train_crop_mode, scale=recipe.scale,
+        ratio=recipe.ratio, hflip=recipe.hflip, vflip=recipe.vflip, color_jitter=recipe.color_jitter,
+        color_jitter_prob=recipe.color_jitter_prob, grayscale_prob=recipe.grayscale_prob,
+        gaussian_blur_prob=recipe.gaussian_blur_prob, use_prefetcher=True,
+        interpolation=recipe.interpolation if recipe.no_aug else recipe.train_interpolation,
+    )  # fmt: skip
+    image = Image.open(next((folder("more", size=(20, 24)) / "train").rglob("*.jpg")))
+    for seed in range(8):
+        with seeded(seed):
+            ours = train_transform(recipe, 16)(image)
+        with seeded(seed):
+            assert torch.equal(ours, theirs(image))
+    with opened(recipe, "auto") as data:
+        assert data.loader == "torch"
+    name = next(name for name in flags if name not in ("color_jitter", "interpolation"))
+    with pytest.raises(InputError, match=f"--loader memory: has no batched form of {name}; use --loader torch"):
+        opened(recipe, "memory")
+
+
+def test_versions_of_an_image_are_those_of_timm_s_augmix_dataset(folder: Folder) -> None:
+    recipe = recipe_for(folder(), aa="rand-m9-mstd0.5-inc1", aug_splits=3, jsd_loss=True)
+    image = Image.open(next((Path(str(recipe.data_dir)) / "train").rglob("*.jpg")))
+    parts = create_transform(
+        16, is_training=True, auto_augment=recipe.aa, color_jitter=None, interpolation="random", use_prefetcher=True,
+        separate=True,
+    )  # fmt: skip
+    theirs = AugMixDataset(SimpleNamespace(transform=parts), num_splits=3)
+    theirs.dataset = [(parts[0], 0)]
+    for seed in range(6):
+        with seeded(seed):
+            ours = train_transform(recipe, 16)(image)
+        with seeded(seed):
+            theirs.dataset = [(parts[0](image), 0)]
+            versions, _ = theirs[0]
+        assert all(torch.equal(one, other) for one, other in zip(ours, versions, strict=True))
+
+
+def test_versions_stand_one_after_the_other_and_the_first_may_stay_unerased(folder: Folder) -> None:
+    recipe = recipe_for(folder(), aug_splits=3, jsd_loss=True, reprob=1.0, remode="const", scale=(1.0, 1.0))
+    recipe = recipe.replace(ratio=(1.0, 1.0), hflip=0.0, mean=(0.0,), std=(1.0,))
+    for resplit in (False, True):
+        with opened(recipe.replace(resplit=resplit), "torch") as data:
+            images, targets = next(data.train.epoch(0))
+            assert same(data.train.epoch(0, 3), data.train.epoch(0, 3))
+        assert images.shape == (12, 3, 16, 16)
+        assert torch.equal(targets, targets[:4].repeat(3))
+        first, second, third = images.chunk(3)
+        erased = [bool((part == 0).all(1).flatten(1).any(1).all()) for part in (first, second, third)]
+        assert erased == [not resplit, True, True]
+        assert not torch.equal(second, third)  # in other places
+
+
+def test_no_augmentation_erases_nothing(folder: Folder) -> None:
+    recipe = recipe_for(folder(), no_aug=True, reprob=1.0, remode="const")
+    with opened(recipe, "torch") as data, opened(recipe.replace(reprob=0.0), "torch") as plain:
+        assert same(data.train.epoch(0), plain.train.epoch(0))
+
+
+@pytest.mark.parametrize("schedule", ["constant", "progressive"])
+def test_the_sizes_of_the_steps_are_timm_s(folder: Folder, schedule: str) -> None:
+    recipe = recipe_for(folder(), train_img_sizes=(8, 12, 16), train_size_schedule=schedule, epochs=5, batch_size=3)
+    recipe = recipe.replace(train_size_probs=(1.0, 1.0, 2.0), warmup_epochs=0)
+    theirs = ScheduledBatchSampler(
+        range(36), [3] * 3, [1.0, 1.0, 2.0], seed=3, choice_schedule=schedule,
+        schedule_epochs=5 if schedule == "progressive" else None,
+    )  # fmt: skip
+    with opened(recipe, "memory") as data:
+        for epoch in range(5):
+            theirs.set_epoch(epoch)
+            expected = [(8, 12, 16)[batch[0][1]] for batch in theirs]
+            assert [images.shape[-1] for images, _ in data.train.epoch(epoch)] == expected
+
+
+def test_trivial_augment_has_one_filter_in_every_loader(folder: Folder) -> None:
+    """torchvision's has; `random` of other policies would be either, drawn for each image."""
+    for wanted in ("random", "bilinear"):
+        policy = train_transform(recipe_for(folder(f"of_{wanted}"), aa="ta_wide", train_interpolation=wanted), 16)
+        assert policy.transforms[1].interpolation == InterpolationMode.BILINEAR
+    recipe = recipe_for(folder(), aa="ta_wide", crop_padding=1)
+    with opened(recipe, "memory") as either, opened(recipe.replace(train_interpolation="bilinear"), "memory") as one:
+        assert same(either.train.epoch(0), one.train.epoch(0))

@@ -36,7 +36,8 @@ class Prunings(Base):
         A method that trains does so by `recipe`, or as its parent was trained.
         """
         tags = "-".join(point.tag for point in points)
-        name = f"{self.network.arch}-{pruner.label}-{tags}{step}-{self.images.name}-{self.setup.label}-s{seed}"
+        # By the recipe's own name: with and without distillation it is the same stage, in shared folders too.
+        name = f"{self.network.arch}-{pruner.label}-{tags}{step}-{self.images.name}-{self.setup.name}-s{seed}"
         return self.graph.add(
             Prune(
                 name=self.named(name),

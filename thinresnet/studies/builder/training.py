@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from thinresnet.errors import InputError
 from thinresnet.network import Network
 from thinresnet.networks.cost import macs_and_params
+from thinresnet.public_weights import PublicWeights
 from thinresnet.recipe import Recipe
 from thinresnet.studies.builder.base import Base
 from thinresnet.studies.finetuning import Finetuning
 from thinresnet.studies.images import size_share
-from thinresnet.studies.stages import CostPoint, Measure, Prune, Source, Train
+from thinresnet.studies.stages import CostPoint, Import, Measure, Prune, Source, Train
 from thinresnet.studies.study import Pruner
 
 
@@ -103,7 +105,20 @@ class Trainings(Base):
 
     def dense(self, seed: int) -> Train:
         """The dense parent of a seed, which has no teacher: with and without distillation it is the same stage."""
-        return replace(self, setup=replace(self.setup, distill=None)).train("dense", self.network, seed)
+        plain = replace(self, setup=replace(self.setup, distill=None))
+        weights = None if self.setup.weights is None else self.public(self.setup.weights, self.network)
+        return plain.train("dense", self.network, self.study.parent_seed(seed), weights=weights)
+
+    def public(self, weights: PublicWeights, network: Network) -> Source:
+        """A network with its authors' weights."""
+        stage = Import(
+            name=self.named(f"{weights.network}-{Path(weights.path).stem}-imported"),
+            git_blob=weights.git_blob,
+            network=network,
+            weights=weights,
+            weights_dir=self.study.weights_dir,
+        )
+        return Source(self.graph.add(stage))
 
     def _taught(self, recipe: Recipe) -> Recipe:
         """The recipe with what the setup says of a teacher."""

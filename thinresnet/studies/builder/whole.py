@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from thinresnet.studies.builder.pruning import Prunings
 from thinresnet.studies.builder.shapes import Shapes
 from thinresnet.studies.builder.training import Trainings
+from thinresnet.studies.finetuning import Finetuning
 from thinresnet.studies.graph import Experiment
 from thinresnet.studies.stages import CostPoint, Prune, Source, Stage, Timing
-from thinresnet.studies.study import Pruner
+from thinresnet.studies.study import VARIES, Pruner
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class PrunedShape:
 class Builder(Trainings, Prunings, Shapes):
     """The stages and experiments of one recipe, added to a graph."""
 
+    def ways(self, point: CostPoint) -> tuple[Finetuning, ...]:
+        """The setup's ways of fine-tuning at a point."""
+        return tuple(way for way in self.setup.finetunings if way.serves(point))
+
     def pruners(self, protocol: str, why_not: Callable[[Pruner], str | None]) -> Iterator[Pruner]:
         """The study's pruners that take part in a protocol; the graph notes why others cannot."""
         for pruner in self.study.pruners:
@@ -50,7 +55,8 @@ class Builder(Trainings, Prunings, Shapes):
         """
         for pruner in self.pruners(protocol, why_not):
             for points in self._ways_down(pruner):
-                stages = {seed: self.prune(self.dense(seed), pruner, points, seed) for seed in self.study.seeds}
+                own = {seed: self.study.pruning_seed(pruner, seed) for seed in self.study.seeds}
+                stages = {seed: self.prune(self.dense(seed), pruner, points, own[seed]) for seed in self.study.seeds}
                 yield from _shapes(pruner, points, stages)
 
     def pruned_from_scratch(self, protocol: str, why_not: Callable[[Pruner], str | None]) -> Iterator[PrunedShape]:
@@ -89,7 +95,17 @@ class Builder(Trainings, Prunings, Shapes):
         """A row of the table; `method` is what found the network, where something did."""
         tag, dense = point.tag if point else None, self.graph.dense_cost(self.setup)
         self.graph.experiments.append(
-            Experiment(self.setup.label, protocol, method, tag, dense, tuple(finals), timing, finetuning)
+            Experiment(
+                self.setup.label,
+                protocol,
+                method,
+                tag,
+                dense,
+                tuple(finals),
+                timing,
+                finetuning,
+                shared=self.study.vary == VARIES[0],
+            )
         )
 
     def experiment_of(self, protocol: str, shape: PrunedShape, finals: Sequence[Stage], finetuning: str = "") -> None:

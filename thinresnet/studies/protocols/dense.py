@@ -15,7 +15,8 @@ BASELINE = "scaled-width"
 @protocol("dense", DENSE, "dense")
 def _dense(to: Builder) -> None:
     """The whole network, which pruning starts from."""
-    to.experiment("dense", [to.dense(seed) for seed in to.study.seeds])
+    # One parent of several seeds is one training, not as many that agree to the bit.
+    to.experiment("dense", list(dict.fromkeys(to.dense(seed) for seed in to.study.seeds)))
 
 
 def _scaled(name: str, way: str, *, equal_computation: bool = False, equal_total: bool = False) -> Add:

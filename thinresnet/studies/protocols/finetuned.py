@@ -24,7 +24,7 @@ def _prune_finetune_equal_total(to: Builder) -> None:
     """Pruned in one go, then fine-tuned for what the total training leaves."""
     name = "prune-finetune-equal-total"
     for shape in to.pruned(name, finetunes):
-        for way in to.setup.finetunings:
+        for way in to.ways(shape.point):
             finetune_to_total(to, name, shape, way)
 
 
@@ -37,7 +37,7 @@ def _prune_finetune_iterative(to: Builder) -> None:
             if point.to is not None or point.bounds_latency:
                 to.graph.note(f"{name} goes to budgets of MACs and parameters, not to {point.text}")
                 continue
-            for way in to.setup.finetunings:
+            for way in to.ways(point):
                 shape, finals = _pruned_in_steps(to, pruner, point, way)
                 to.experiment_of(name, shape, finals, way.label)
 
@@ -87,7 +87,7 @@ def finetune_to_total(to: Builder, protocol_name: str, found: PrunedShape, way: 
 
 def finetune_all(to: Builder, protocol_name: str, shapes: Iterable[PrunedShape]) -> None:
     for shape in shapes:
-        for name, way in shapes_of(f"{shape.name}-finetuned", to.setup.finetunings):
+        for name, way in shapes_of(f"{shape.name}-finetuned", to.ways(shape.point)):
             finals = [
                 to.finetune(name, source, seed, way=way, at=(shape.pruner, shape.point))
                 for seed, source in shape.sources.items()

@@ -42,7 +42,7 @@ def _sparse_train_equal_total(to: Builder) -> None:
     name = "sparse-train-equal-total"
     for pruner in to.pruners(name, _trains_from_scratch(to)):
         for point in to.study.points:
-            for way in to.setup.finetunings if pruner.finetunes else (None,):
+            for way in to.ways(point) if pruner.finetunes else (None,):
                 epochs = to.sparse_epochs(way, (pruner, point))
                 tail = "-equal-total" if way is None or not way.label else f"-equal-total-{way.label}"
                 stages = {

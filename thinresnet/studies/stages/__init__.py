@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from thinresnet.studies.stages.imported import Import
 from thinresnet.studies.stages.mask import Mask
 from thinresnet.studies.stages.measure import Measure
 from thinresnet.studies.stages.prune import Prune
@@ -13,6 +14,7 @@ from thinresnet.studies.stages.train import Train
 __all__ = [
     "CostPoint",
     "Guide",
+    "Import",
     "Mask",
     "Measure",
     "Prune",

@@ -19,6 +19,7 @@ DEFAULTS: dict[str, Mapping[str, Any]] = {
         "latency_table_sha256": None,
         "revision": 1,
     },
+    "import": {},
     "rescale": {},
     "guide": {},
     "rewind": {},

@@ -32,15 +32,19 @@ def undecided(**options: Any) -> Any:
 
 @dataclass(frozen=True)
 class CostPoint:
-    """Where networks are compared: within these budgets, or at the cost of a paper's list of channel counts."""
+    """Where networks are compared: within these budgets, or at the cost of a paper's list of channel counts.
+
+    With `like` the budget is the MACs of that network, after which the point is called.
+    """
 
     budgets: tuple[Budget, ...] = ()
     to: str | None = None
+    like: str | None = None
 
     @property
     def tag(self) -> str:
         """`macs50pct`, `R56-A`: for names of folders."""
-        return self.to or "-".join(budget.tag for budget in self.budgets)
+        return self.to or self.like or "-".join(budget.tag for budget in self.budgets)
 
     @property
     def bounds_latency(self) -> bool:
@@ -50,6 +54,8 @@ class CostPoint:
     @property
     def text(self) -> str:
         """`macs 50%`, `R56-A`: for people."""
+        if self.like:
+            return f"MACs of {self.like}"
         return self.to or ", ".join(f"{budget.quantity} {budget.text}" for budget in self.budgets)
 
 

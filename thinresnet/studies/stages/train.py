@@ -42,6 +42,7 @@ class Train(Stage):
     equal_macs: int | None = None  # Scratch-B: as much computation as a network of so many MACs takes
     most_times: int | None = None  # Scratch-B: at most so many times the recipe's epochs
     total_macs: int | None = None  # of all training from the beginning: what is left of it is used
+    processes: int = undecided(default=1)  # that split the batch
     macs: int = undecided()  # of the network, at most
     # MACs of a training image, as a share of those at the network's own size.
     size_share: Fraction = field(default=Fraction(1), metadata={"decides": False})
@@ -77,7 +78,7 @@ class Train(Stage):
         batch = self.recipe.batch_size
         if batch % processes:
             raise InputError(f"{self.name}: batches of {batch} images cannot be split over {processes} processes")
-        return replace(self, recipe=self.recipe.replace(batch_size=batch // processes))
+        return replace(self, processes=processes)
 
     def spent(self, folder: Path) -> int:
         """What the run's result says."""
@@ -94,7 +95,7 @@ class Train(Stage):
             epoch = self._epoch_macs(count(network).macs, size_share(recipe, network))
             recipe = over_epochs(recipe, epochs_left(self.total_macs, _spent_before(inputs), epoch))
         train(
-            recipe,
+            recipe.replace(batch_size=recipe.batch_size // self.processes),
             network,
             recipe_name=self.recipe_name,
             shape=self.shape,

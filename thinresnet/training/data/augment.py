@@ -73,11 +73,16 @@ class Augment:
         if self.policy:
             planes = planes.contiguous()
             choices = policy_ops.draw(self.policy, draws)
-            planes = policy_ops.apply_policy(planes, choices, self.normalise.mean, self.recipe.train_interpolation)
+            # torchvision's policy has one filter for all images; its reference takes the bilinear one.
+            either = self.policy.family == "ta_wide" and self.recipe.train_interpolation == "random"
+            interpolation = "bilinear" if either else self.recipe.train_interpolation
+            planes = policy_ops.apply_policy(planes, choices, self.normalise.mean, interpolation)
         elif self.jitter:
             orders = draws.uniform(3).argsort(1)
-            factors = 1 + self.jitter * (2 * draws.uniform(3) - 1)
-            planes = colour_jitter(planes.contiguous(), orders, factors.clamp(min=0))
+            drawn = draws.uniform(3)
+            # Above 1 it is drawn from 0 to 1 + strength; up to 1 in the form that runs were trained with.
+            factors = 1 + self.jitter * (2 * drawn - 1) if self.jitter <= 1 else (1 + self.jitter) * drawn
+            planes = colour_jitter(planes.contiguous(), orders, factors)
         found = self.normalise.planes(planes)
         if self.recipe.reprob:
             self._erase(found, epoch, step, draws)

@@ -1,64 +1,44 @@
-"""Which images and classes a recipe names: scikit-learn's digits, CIFAR from torchvision, or folders of class folders.
+"""Which images and classes a recipe names, by timm's names of datasets.
 
-Images are listed here, and decoded one at a time as RGB; loading them fast is the loaders' business.
+scikit-learn's digits, CIFAR from torchvision, folders of class folders, tar files, .beton files, WebDataset shards and
+Hugging Face datasets. Images are listed here; loading them fast is the loaders' business.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
-from PIL import Image
 from sklearn.datasets import load_digits
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from thinresnet.errors import InputError, nearest
-from thinresnet.files import cache_folder, check_regular
+from thinresnet.files import cache_folder
 from thinresnet.recipe import Recipe
-from thinresnet.training.data import holdout
+from thinresnet.training.data import beton, holdout
+from thinresnet.training.data.folders import class_folders, holds_images, list_images
+from thinresnet.training.data.images import Images
+from thinresnet.training.data.sources import (
+    STREAMS,
+    Split,
+    open_beton_split,
+    open_shards,
+    open_table,
+    open_tar,
+    renumbered,
+)
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff")
 NAMES = ("digits", "torch/cifar10", "torch/cifar100")
+KINDS = ("hfds/NAME", "wds/")
 # ImageNet-1k as published; a copy with other counts goes by the name of its folder.
 _IMAGENET_COUNTS = (1_281_167, 50_000)
 _SPLIT_NAMES = {"train": ("training",), "validation": ("val", "valid", "eval", "evaluation", "test")}
-
-
-@dataclass(frozen=True)
-class Images:
-    """The images of one split, as files or as pixels (N, H, W, 3), with the class number of each."""
-
-    targets: NDArray[np.int64]
-    files: Sequence[Path] | None = None
-    pixels: NDArray[np.uint8] | None = None
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def digest(self) -> str:
-        """What the files are known by: class, name, size and time, which a changed image does not keep."""
-        assert self.files is not None
-        known = hashlib.sha256()
-        for file, target in zip(self.files, self.targets, strict=True):
-            stat = file.stat()
-            line = f"{file.parent.name}/{file.name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{target}\n"
-            known.update(os.fsencode(line))  # names may be no UTF-8
-        return known.hexdigest()[:32]
-
-    def read(self, index: int) -> Image.Image:
-        """One image in RGB."""
-        if self.pixels is not None:
-            return Image.fromarray(self.pixels[index])
-        assert self.files is not None
-        return read_image(self.files[index])
+_ARCHIVES = (".tar", *beton.SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -78,10 +58,7 @@ def open_dataset(recipe: Recipe) -> Dataset:
     if recipe.dataset in ("torch/cifar10", "torch/cifar100"):
         return _cifar(recipe)
     if recipe.dataset:
-        raise InputError(
-            f"dataset {recipe.dataset!r}: there are {', '.join(NAMES)}{nearest(recipe.dataset, NAMES)}; "
-            "for class folders give --data-dir DIR and --dataset ''"
-        )
+        return _named(recipe)
     if not recipe.data_dir:
         raise InputError("no data: give --data-dir DIR (with train/CLASS/ and val/CLASS/ inside), or --dataset digits")
     return _folders(recipe, Path(recipe.data_dir))
@@ -90,67 +67,27 @@ def open_dataset(recipe: Recipe) -> Dataset:
 def open_test(data_dir: str, dataset: str, split: str) -> tuple[str, tuple[str, ...], Images]:
     """The name, classes and test images of a dataset, whose training images need not be there.
 
-    `data_dir` holds the split's folder, or is it: folders of classes.
+    `data_dir` holds the split's folder or archive, or is it.
     """
+    if dataset.partition("/")[0].lower() in ("hfds", "wds"):
+        recipe = Recipe(dataset=dataset, data_dir=data_dir or None, val_split=split)
+        return _name_of(recipe), *_named_split(recipe, split)
     if dataset:
         found = open_dataset(Recipe(dataset=dataset, data_dir=data_dir or None))
         return found.name, found.class_names, found.test
     root = Path(data_dir)
+    if root.is_file() and root.suffix in _ARCHIVES:
+        return root.stem, *_open_split(root)
     if not root.is_dir():
         raise InputError(f"--data-dir {root}: no such folder")
-    if any(_holds_images(entry) for entry in root.iterdir()):
-        folder, named = root, root.resolve()
+    if any(holds_images(entry) for entry in root.iterdir()):
+        place, named = root, root.resolve()
         named = named.parent if named.name in ("test", "val", "validation") else named
     else:
-        folder, named = _split_folder(root, split, "validation"), root.resolve()
-    classes = _class_folders(folder)
-    images = _list_images(folder, {name: number for number, name in enumerate(classes)})
-    original = all(re.fullmatch(r"n\d{8}", name) for name in classes) and len(images) == _IMAGENET_COUNTS[1]
-    return "imagenet" if original and len(classes) == 1000 else named.name, tuple(classes), images
-
-
-def _holds_images(folder: Path) -> bool:
-    return folder.is_dir() and any(entry.name.lower().endswith(SUFFIXES) for entry in os.scandir(folder))
-
-
-def read_image(path: Path) -> Image.Image:
-    """Decode a file, or name it in the refusal."""
-    check_regular(path)
-    try:
-        with Image.open(path) as image:
-            return _in_rgb(image)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such image; was it removed since the start?") from None
-    except Exception as error:  # Pillow's decoders raise many kinds for a broken file
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(f"{path}: not an image that can be decoded ({reason}); remove or replace the file") from None
-
-
-def _in_rgb(image: Image.Image) -> Image.Image:
-    """8 bits a channel; Pillow's own conversion cuts values off above 255 and makes 0 or 1 of what is below."""
-    rgb: Image.Image
-    if image.mode == "F" or image.mode.startswith("I"):
-        bits = _bits_a_pixel(image)
-        values = np.asarray(image).astype(np.int64) & ((1 << bits) - 1)
-        scaled = (values * 255 + (1 << bits) // 2) // ((1 << bits) - 1)
-        rgb = Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
-    else:
-        rgb = image.convert("RGB")
-    return rgb
-
-
-def _bits_a_pixel(image: Image.Image) -> int:
-    """The width of the unsigned integers of a grey image; what has no defined range is refused."""
-    if image.mode.startswith("I") and image.format in ("PNG", "PPM"):
-        return 16  # of a PPM Pillow scales every range above 255 to this
-    tags: Any = getattr(image, "tag_v2", {})
-    bits, kind = (tags.get(tag, (default,)) for tag, default in ((258, 1), (339, 1)))  # BitsPerSample, SampleFormat
-    if image.mode == "F" or image.format != "TIFF" or kind != (1,) or len(bits) != 1:
-        what = "floating-point" if image.mode == "F" else "signed or unknown"
-        raise ValueError(
-            f"its {what} values ({image.format}, mode {image.mode}) have no defined range; save it in 8 bits"
-        )
-    return int(bits[0])
+        place, named = _place_of(root, split, "validation"), root.resolve()
+    classes, images = _open_split(place)
+    original = _are_synsets(classes) and len(images) == _IMAGENET_COUNTS[1]
+    return "imagenet" if original and len(classes) == 1000 else named.name, classes, images
 
 
 def _digits() -> Dataset:
@@ -184,81 +121,85 @@ def _cifar(recipe: Recipe) -> Dataset:
     return Dataset(recipe.dataset.removeprefix("torch/"), tuple(splits[0].classes), train, test)
 
 
+def _named(recipe: Recipe) -> Dataset:
+    """A dataset by one of timm's prefixes."""
+    classes, train = _named_split(recipe, recipe.train_split)
+    test = _named_split(recipe, recipe.val_split)
+    where = Path(f"{recipe.dataset}:{recipe.val_split}")
+    images = renumbered(test, classes, where, Path(f"{recipe.dataset}:{recipe.train_split}"))
+    return Dataset(_name_of(recipe), classes, train, images)
+
+
+def _named_split(recipe: Recipe, split: str) -> Split:
+    kind, slash, name = recipe.dataset.partition("/")
+    kind = kind.lower() if slash else ""
+    if kind == "hfds" and name:
+        return open_table(f"hfds/{name}", split, recipe.data_dir, recipe.input_key, recipe.target_key)
+    if kind == "wds":
+        return open_shards(recipe.data_dir, name, split, recipe.input_key, recipe.target_key)
+    if kind in STREAMS:
+        raise InputError(
+            f"dataset {recipe.dataset!r}: a stream, whose order no seed, epoch and step alone decide; {STREAMS[kind]}"
+        )
+    raise InputError(
+        f"dataset {recipe.dataset!r}: there are {', '.join((*NAMES, *KINDS))}{nearest(recipe.dataset, NAMES)}; "
+        "for class folders, tar and .beton files give --data-dir DIR and --dataset ''"
+    )
+
+
+def _name_of(recipe: Recipe) -> str:
+    """A name for results: the last part of the dataset's own, or of its folder."""
+    name = recipe.dataset.partition("/")[2].rstrip("/").rpartition("/")[2]
+    return name or Path(recipe.data_dir or "images").resolve().name
+
+
 def _folders(recipe: Recipe, root: Path) -> Dataset:
     if not root.is_dir():
         raise InputError(f"--data-dir {root}: no such folder")
-    train_folder = _split_folder(root, recipe.train_split, "train")
-    test_folder = _split_folder(root, recipe.val_split, "validation")
-    classes = _class_folders(train_folder)
-    known = {name: number for number, name in enumerate(classes)}
-    strange = [name for name in _class_folders(test_folder) if name not in known]
-    if strange:
-        meant = nearest(strange[0], known)
-        raise InputError(f"{test_folder / strange[0]}: a class that {train_folder} does not have{meant}")
-    train, test = (_list_images(folder, known) for folder in (train_folder, test_folder))
-    original = all(re.fullmatch(r"n\d{8}", name) for name in classes) and (len(train), len(test)) == _IMAGENET_COUNTS
-    return Dataset("imagenet" if original else root.resolve().name, tuple(classes), train, test)
+    train_place = _place_of(root, recipe.train_split, "train")
+    test_place = _place_of(root, recipe.val_split, "validation")
+    if train_place == test_place:
+        raise InputError(f"{train_place}: would be trained on and tested on; name another with --val-split")
+    classes, train = _open_split(train_place)
+    test = renumbered(_open_split(test_place), classes, test_place, train_place)
+    original = _are_synsets(classes) and (len(train), len(test)) == _IMAGENET_COUNTS
+    return Dataset("imagenet" if original else root.resolve().name, classes, train, test)
 
 
-def _split_folder(root: Path, name: str, kind: str) -> Path:
-    """The folder of that name, or of another usual name for the same part."""
+def _open_split(place: Path) -> Split:
+    """The images of a folder of class folders, a tar file or a .beton file."""
+    if place.suffix == ".tar" and place.is_file():
+        return open_tar(place)
+    if place.suffix in beton.SUFFIXES and place.is_file():
+        return open_beton_split(place)
+    classes = class_folders(place)
+    return tuple(classes), list_images(place, {name: number for number, name in enumerate(classes)})
+
+
+def _are_synsets(classes: Collection[str]) -> bool:
+    return all(re.fullmatch(r"n\d{8}", name) for name in classes)
+
+
+def _place_of(root: Path, name: str, kind: str) -> Path:
+    """The folder or archive of that name, or of another usual name for the same part.
+
+    ffcv-imagenet's scripts put what they did into the name: train_500_0.50_90.ffcv.
+    """
     names = (name, *_SPLIT_NAMES[kind]) if name in (kind, *_SPLIT_NAMES[kind]) else (name,)
     for candidate in names:
-        if (root / candidate).is_dir():
+        if (root / candidate).is_dir() or (Path(candidate).suffix in _ARCHIVES and (root / candidate).is_file()):
             return root / candidate
-    flag = "--train-split" if kind == "train" else "--val-split"
-    inside = sorted(entry.name for entry in root.iterdir() if entry.is_dir())[:8]
+    files = sorted(entry for entry in root.iterdir() if entry.suffix in _ARCHIVES and entry.is_file())
+    for candidate in names:
+        found = [file for file in files if re.match(rf"{re.escape(candidate)}([^a-zA-Z].*)?\.[a-z]+$", file.name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InputError(f"{root}: holds {', '.join(file.name for file in found[:8])}; name one with {_flag(kind)}")
+    inside = sorted(entry.name for entry in root.iterdir() if entry.is_dir() or entry in files)[:8]
     holds = f"it holds {', '.join(inside)}" if inside else "it holds no folder"
-    raise InputError(f"{root}: no folder {' or '.join(dict.fromkeys(names))} ({holds}); name it with {flag}")
+    raise InputError(f"{root}: no folder {' or '.join(dict.fromkeys(names))} ({holds}); name it with {_flag(kind)}")
 
 
-def _class_folders(folder: Path) -> list[str]:
-    """The classes, in timm's order: numbers inside names count as numbers."""
-    names = [entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")]
-    if not names:
-        loose = next((entry.name for entry in os.scandir(folder) if entry.name.lower().endswith(SUFFIXES)), None)
-        hint = f" (images such as {loose} lie in it unsorted)" if loose else ""
-        raise InputError(f"{folder}: no class folders{hint}; images are expected as {folder.name}/CLASS/IMAGE")
-    return sorted(names, key=_natural)
-
-
-def _natural(name: str) -> tuple[object, ...]:
-    # Splitting at digits puts texts at even places and numbers at odd ones, so that like is compared with like.
-    return tuple(int(part) if place % 2 else part.lower() for place, part in enumerate(re.split(r"([0-9]+)", name)))
-
-
-def _list_images(folder: Path, classes: dict[str, int]) -> Images:
-    files: list[Path] = []
-    targets: list[int] = []
-    for name, number in classes.items():
-        if not (folder / name).is_dir():
-            continue
-        found = sorted(images_below(folder / name))
-        if not found:
-            raise InputError(f"{folder / name}: a class without images ({' '.join(SUFFIXES)}); remove it or fill it")
-        files += found
-        targets += [number] * len(found)
-    return Images(np.asarray(targets, np.int64), files=files)
-
-
-def images_below(top: Path) -> list[Path]:
-    """The images in a folder and the folders in it, each real file once; a link may lead elsewhere, but not back up."""
-    files: dict[str, Path] = {}
-    seen: set[str] = set()
-    waiting: list[tuple[Path, tuple[str, ...]]] = [(top, (os.path.realpath(top),))]
-    while waiting:
-        folder, above = waiting.pop()
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-            path = Path(entry.path)
-            real = os.path.realpath(path) if entry.is_symlink() else f"{above[-1]}{os.sep}{entry.name}"
-            if entry.is_dir():
-                if any(f"{parent}{os.sep}".startswith(f"{real}{os.sep}") for parent in above):
-                    raise InputError(f"{path}: a link to a folder that it lies in; remove the link")
-                if real not in seen:
-                    seen.add(real)
-                    waiting.append((path, (*above, real)))
-            elif entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith("."):
-                if not entry.is_file():
-                    raise InputError(f"{path}: a broken link, or no regular file (a pipe, a device); remove it")
-                files.setdefault(real, path)
-    return sorted(files.values())
+def _flag(kind: str) -> str:
+    return "--train-split" if kind == "train" else "--val-split"

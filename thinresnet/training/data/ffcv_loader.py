@@ -1,76 +1,36 @@
-"""The `ffcv` loader: images from a .beton file, decoded and resized by threads some steps ahead.
+"""The `ffcv` loader: FFCV's own Loader, decoders and ToDevice, with crops and flips that are hashes.
 
-The crops are drawn as for the memory loader and resized by Pillow, so that images stored as pixels give the same
-batches there and here. A process decodes only its own images. What follows the crop happens in batches on the training
-device.
+A crop is a function of (seed, epoch, image), so that batches depend neither on the number of threads nor of processes,
+and a run resumes in the middle of an epoch. FFCV resizes crops by area, whatever `train_interpolation` says. Test
+images go through timm's transform, as in every loader: accuracies of one network do not differ by loader.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from thinresnet.errors import InputError
 from thinresnet.progress import Progress
 from thinresnet.recipe import Recipe
 from thinresnet.training.data import beton
-from thinresnet.training.data.crops import Crops, draw_crops
-from thinresnet.training.data.datasets import Dataset, Images
-from thinresnet.training.data.plan import Draws, Plan
-from thinresnet.training.data.resample import padded_crop
-from thinresnet.training.data.torch_loader import test_transform
+from thinresnet.training.data.beton_loader import BetonLoader
+from thinresnet.training.data.datasets import Dataset
+from thinresnet.training.data.plan import Draws, Plan, mixed_seed
 
-_AHEAD = 3
-_Cut = Callable[[int, int], NDArray[np.uint8]]
-_Rest = TypeVar("_Rest")
+_CROPS = 3  # beside the order, the batches and the samples of a plan
+_REPEATS_BITS = 7  # an image recurs at most a hundred times in an epoch
+_IMAGE_BITS = 32
 
 
-@dataclass(frozen=True)
-class _Batch(Generic[_Rest]):
-    """Images that threads are filling in, and what goes with them."""
-
-    images: Tensor
-    parts: list[Future[None]]
-    rest: _Rest
-
-
-def open_beton(images: Images, folder: Path, name: str, split: str, progress: Progress) -> beton.Beton:
-    """The .beton file of these images in `folder`, written first if it is missing."""
-    path = beton_path(images, folder, name, split)
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):  # of several processes one writes and the others wait
-            if not path.is_file():
-                beton.write(images, path, name=name, split=split, progress=progress)
-    opened = beton.Beton(path)
-    if opened.header.digest != images.digest() or not np.array_equal(opened.labels, images.targets):
-        raise InputError(
-            f"{path}: holds the {opened.header.split} images of another dataset ({opened.header.name}); delete it, it "
-            "is written anew"
-        )
-    return opened
-
-
-def beton_path(images: Images, folder: Path, name: str, split: str) -> Path:
-    """Where the file of these images is looked for: another name as soon as an image changes."""
-    if images.files is None:
-        raise InputError(f"{name}: the ffcv loader takes image files; these are small: use --loader memory")
-    return folder / f"{name}-{split}-{images.digest()[:16]}.beton"
-
-
-class FfcvLoader:
-    """Both splits from .beton files."""
+class FfcvLoader(BetonLoader):
+    """Training images by FFCV's Loader; test images as the beton loader has them."""
 
     def __init__(
         self,
@@ -81,102 +41,63 @@ class FfcvLoader:
         progress: Progress,
         folder: Path,
     ):
-        self.recipe, self.device = recipe, device
-        self.betons = {
-            "train": open_beton(dataset.train, folder, dataset.name, "train", progress),
-            "test": open_beton(dataset.test, folder, dataset.name, "test", progress),
-        }
-        self.threads = max(1, workers)
-        self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="ffcv")
+        super().__init__(recipe, dataset, device, workers, progress, folder)
+        self.parts = beton.parts("ffcv_parts")
+        self.loaders: dict[tuple[int, int], Any] = {}  # by side and batch size: compiled once each
 
     def train_batches(
         self, plan: Plan, steps: Iterator[tuple[int, int, Tensor]], epoch: int
     ) -> Iterator[tuple[Tensor, Draws]]:
-        """For each (step, size, image indices): the cropped, flipped images and the step's generator after them."""
-        source = self.betons["train"]
-        sides = torch.from_numpy(source.heights), torch.from_numpy(source.widths)
+        """For each (step, size, image indices): the cropped, flipped images and the step's draws."""
+        asked = list(steps)
+        rows: dict[int, list[NDArray[np.int64]]] = {}
+        for step, size, indices in asked:
+            rows.setdefault(size, []).append(rows_of(plan, epoch, step, indices))
+        opened = {size: self._loader(plan, size).batches(np.concatenate(parts)) for size, parts in rows.items()}
+        try:
+            for step, size, indices in asked:
+                images, failed = next(opened[size])
+                if failed >= 0:
+                    raise beton.undecodable(self.betons["train"].path, int(indices[failed]))
+                yield images.to(self.device, non_blocking=True), plan.generator(epoch, step)
+        finally:
+            for batches in opened.values():
+                batches.close()
 
-        def begin() -> Iterator[_Batch[tuple[Crops, Draws]]]:
-            for step, size, indices in steps:
-                generator = plan.generator(epoch, step)
-                crops = draw_crops(self.recipe, plan, generator, sides[0][indices], sides[1][indices])
-                yield self._start(indices, size, self._cut(source, crops, size), (crops, generator))
+    def _loader(self, plan: Plan, size: int) -> Any:
+        known = size, plan.batch_size
+        if known not in self.loaders:
+            seed, path = mixed_seed(plan.seed, _CROPS), self.betons["train"].path
+            decoder = self._decoder(size, seed)
+            self.loaders[known] = self.parts.PlannedLoader(path, plan.batch_size, decoder, self.device, self.threads)
+        return self.loaders[known]
 
-        for batch in _ahead(begin()):
-            crops, generator = batch.rest
-            images, flips = self._finished(batch), crops.flips.to(self.device)
-            if crops.shifts is None:
-                yield torch.where(flips[:, None, None, None], images.flip(2), images), generator
-                continue
-            tops, lefts = crops.shifts.to(self.device).unbind(1)
-            mode = self.recipe.crop_padding_mode
-            yield padded_crop(images, tops, lefts, flips, self.recipe.crop_padding, mode), generator
-
-    def eval_batches(self, split: str, batches: Iterator[Tensor], size: int, crop_pct: float) -> Iterator[Tensor]:
-        """The images of those indices (of `split`: train or test) as a test sees them."""
-        source, transform = self.betons[split], test_transform(self.recipe, size, crop_pct)
-
-        def cut(place: int, index: int) -> NDArray[np.uint8]:
-            found: NDArray[np.uint8] = transform(Image.fromarray(source.pixels(index))).permute(1, 2, 0).numpy()
-            return found
-
-        for batch in _ahead(self._start(indices, size, cut, None) for indices in batches):
-            yield self._finished(batch)
-
-    def _cut(self, source: beton.Beton, crops: Crops, size: int) -> _Cut:
-        boxes, cubic = (crops.boxes.tolist() if crops.boxes is not None else None), crops.cubic.tolist()
-
-        def cut(place: int, index: int) -> NDArray[np.uint8]:
-            pixels: NDArray[np.uint8] = source.pixels(index)
-            if boxes is not None:
-                top, left, height, width = boxes[place]
-                pixels = pixels[top : top + height, left : left + width]
-                if (height, width) != (size, size):
-                    kind = Image.Resampling.BICUBIC if cubic[place] else Image.Resampling.BILINEAR
-                    pixels = np.asarray(Image.fromarray(pixels).resize((size, size), kind))
-            elif pixels.shape[:2] != (size, size):
-                raise InputError(
-                    f"{source.path}: image {index} is {pixels.shape[1]}x{pixels.shape[0]}; crop_padding takes images "
-                    f"of {size}x{size} only"
-                )
-            return pixels
-
-        return cut
-
-    def _start(self, indices: Tensor, size: int, cut: _Cut, rest: _Rest) -> _Batch[_Rest]:
-        """Hand a batch to the threads, a part of it to each."""
-        images = torch.empty(len(indices), size, size, 3, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
-        # numpy does the copying: torch would start threads of its own under each of these.
-        asked, array = indices.tolist(), images.numpy()
-
-        def fill(part: range) -> None:
-            for place in part:
-                array[place] = cut(place, asked[place])
-
-        parts = (range(start, len(asked), self.threads) for start in range(self.threads))
-        return _Batch(images, [self.pool.submit(fill, part) for part in parts if len(part)], rest)
-
-    def _finished(self, batch: _Batch[_Rest]) -> Tensor:
-        for part in batch.parts:
-            part.result()
-        return batch.images.to(self.device, non_blocking=True)
+    def _decoder(self, size: int, seed: int) -> Any:
+        recipe, source = self.recipe, self.betons["train"]
+        if not recipe.crop_padding:
+            return self.parts.HashedCropDecoder(size, recipe.scale, recipe.ratio, recipe.hflip, seed)
+        wrong = np.flatnonzero((source.heights != size) | (source.widths != size))
+        if len(wrong):
+            raise InputError(
+                f"{source.path}: image {wrong[0]} is {source.widths[wrong[0]]}x{source.heights[wrong[0]]}; "
+                f"crop_padding takes images of {size}x{size} only"
+            )
+        reflect = recipe.crop_padding_mode == "reflect"
+        return self.parts.HashedShiftDecoder(recipe.crop_padding, reflect, recipe.hflip, seed)
 
     def close(self) -> None:
-        """End the threads."""
-        self.pool.shutdown(wait=True, cancel_futures=True)
+        """End the threads, and let go of FFCV's buffers."""
+        self.loaders.clear()
+        super().close()
 
 
-def _ahead(started: Iterator[_Batch[_Rest]]) -> Iterator[_Batch[_Rest]]:
-    """The same in the same order, started a few before they are asked for; what is not asked for is called off."""
-    waiting: deque[_Batch[_Rest]] = deque()
-    try:
-        for batch in started:
-            waiting.append(batch)
-            if len(waiting) > _AHEAD:
-                yield waiting.popleft()
-        while waiting:
-            yield waiting.popleft()
-    finally:
-        for batch in waiting:
-            for part in batch.parts:
-                part.cancel()
+def rows_of(plan: Plan, epoch: int, step: int, indices: Tensor) -> NDArray[np.int64]:
+    """What FFCV's Loader is asked for: the image, and above its 32 bits what tells this showing of it from others.
+
+    The showings of one image within an epoch stand at neighbouring positions, whatever the number of processes.
+    """
+    draw = torch.full_like(indices, epoch << _REPEATS_BITS)
+    if plan.repeats > 1:
+        draw += plan.positions(step) & ((1 << _REPEATS_BITS) - 1)
+    rows: NDArray[np.int64] = ((draw << _IMAGE_BITS) | indices).numpy()
+    return rows

@@ -9,15 +9,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from thinresnet.errors import InputError
 from thinresnet.files import cache_folder
 from thinresnet.progress import Progress, silent
 from thinresnet.recipe import Recipe
-from thinresnet.training.data import beton
-from thinresnet.training.data.datasets import Images, open_dataset
-from thinresnet.training.data.ffcv_loader import beton_path
+from thinresnet.training.data import beton, beton_writing
+from thinresnet.training.data.beton_loader import beton_path
+from thinresnet.training.data.beton_writing import Encoding
+from thinresnet.training.data.datasets import open_dataset
+from thinresnet.training.data.images import Images
 
 _SHOWN = 20
 
@@ -42,17 +43,35 @@ def describe_beton(path: Path) -> dict[str, object]:
 
 
 def write_betons(
-    recipe: Recipe, *, mode: str = "auto", folder: Path | None = None, progress: Progress = silent
+    recipe: Recipe,
+    *,
+    encoding: Encoding | None = None,
+    output: Path | None = None,
+    folder: Path | None = None,
+    progress: Progress = silent,
 ) -> list[Path]:
-    """Write the .beton files of both splits to where the ffcv loader looks for them; those that exist stay."""
+    """Write the .beton files of both splits; those that exist stay.
+
+    Into `output` as train.beton and val.beton, a dataset of its own (`--data-dir`); or to where the loaders look for
+    the files of these images (in `folder`, the cache if it is not given), stored as they are.
+    """
+    encoding = encoding or Encoding()
     found = open_dataset(recipe)
-    written = []
-    for split, images in (("train", found.train), ("test", found.test)):
-        path = beton_path(images, folder or cache_folder(), found.name, split)
+    splits = {"train": found.train, "test": found.test}
+    if output is None:
+        if encoding != Encoding(encoding.mode) or encoding.mode == "proportion":
+            raise InputError("images stored in another size or quality are a dataset of its own; give --output")
+        if folder is None:
+            beton_writing.check_asked(splits, cache_folder())
+        paths = {split: beton_path(one, folder or cache_folder(), found.name, split) for split, one in splits.items()}
+    else:
+        paths = {"train": output / "train.beton", "test": output / "val.beton"}
+    for split, path in paths.items():
         if not path.is_file():
-            beton.write(images, path, name=found.name, split=split, mode=mode, progress=progress)
-        written.append(path)
-    return written
+            beton_writing.write(splits[split], path, name=found.name, split=split, encoding=encoding, progress=progress)
+        elif output is not None and beton.Beton(path).header.digest != splits[split].digest():
+            raise InputError(f"{path}: holds other images; name another --output, or delete it")
+    return list(paths.values())
 
 
 def _split(images: Images, split: str, check: bool, progress: Progress) -> dict[str, object]:
@@ -78,17 +97,9 @@ def _split(images: Images, split: str, check: bool, progress: Progress) -> dict[
 def _look(images: Images, index: int, check: bool) -> tuple[int, int] | str:
     """(width, height), or what is wrong; without `check` only the head of the file is read."""
     try:
-        if check or images.files is None:
-            width, height = images.read(index).size
-        else:
-            with Image.open(images.files[index]) as image:
-                width, height = image.size
+        return images.read(index).size if check else images.size(index)
     except InputError as error:
         return str(error)
-    except (OSError, Image.DecompressionBombError) as error:
-        assert images.files is not None
-        return f"{images.files[index]}: {' '.join(str(error).split())[:160]}"
-    return width, height
 
 
 def _sizes(sizes: Iterable[tuple[int, int]]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The three loaders behind one interface: choosing one, and the training, test and hold-out splits over it."""
+"""The loaders behind one interface: choosing one, and the training, test and hold-out splits over it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ from thinresnet.recipe import Recipe
 from thinresnet.training.data import beton
 from thinresnet.training.data import holdout as holdouts
 from thinresnet.training.data.augment import Augment, Normalise, on_device
-from thinresnet.training.data.datasets import Dataset, Images, open_dataset
+from thinresnet.training.data.beton_loader import BetonLoader
+from thinresnet.training.data.datasets import Dataset, open_dataset
 from thinresnet.training.data.ffcv_loader import FfcvLoader
+from thinresnet.training.data.images import Images
 from thinresnet.training.data.memory import MemoryLoader, UnevenError
 from thinresnet.training.data.plan import Draws, Plan, share
 from thinresnet.training.data.torch_loader import TorchLoader
@@ -100,13 +102,29 @@ class TrainSplit:
         for (group, indices), (images, draws) in zip(chosen.items(), batches, strict=True):
             (there,) = moved(self.targets.device, indices)
             targets = self.targets[there]
-            found = self.augment(images, epoch, group, draws)
             if together == 1:
-                yield found, targets
+                yield self._augmented(images, epoch, group, draws), targets.repeat(self._versions)
                 continue
+            found = self.augment(images, epoch, group, draws)
             size, first = self.plan.batch_size, group * together
             for start in range(max(0, start_step - first) * size, len(found), size):
                 yield found[start : start + size], targets[start : start + size]
+
+    @property
+    def _versions(self) -> int:
+        """How often a step has each of its images."""
+        return self.augment.recipe.aug_splits or 1
+
+    def _augmented(self, images: Tensor, epoch: int, step: int, draws: Draws) -> Tensor:
+        """The images of a step; with aug_splits all first versions, then all second ones, as timm puts them."""
+        if self._versions == 1:
+            return self.augment(images, epoch, step, draws)
+        found = []
+        for number, part in enumerate(images.chunk(self._versions)):
+            clean = number == 0 and self.augment.recipe.resplit
+            augment = replace(self.augment, recipe=self.augment.recipe.replace(reprob=0.0)) if clean else self.augment
+            found.append(augment(part, epoch, step + number * self.steps_per_epoch, draws))
+        return torch.cat(found)
 
     def scheduled(self, recipe: Recipe) -> TrainSplit:
         """The same images, with their sizes over the epochs of another recipe."""
@@ -116,7 +134,7 @@ class TrainSplit:
         if self.schedule is None:
             return self.sizes * self.steps_per_epoch
         self.schedule.set_epoch(epoch)
-        return [self.sizes[choice] for choice, _ in self.schedule.schedule]
+        return [self.sizes[choice] for ((_, choice),) in self.schedule]
 
 
 @dataclass(frozen=True)
@@ -219,7 +237,7 @@ def open_data(
     _check_crops(recipe, dataset.train, sizes)
     request = Request(recipe, dataset, sizes, device, process_count, progress, cache_dir or cache_folder())
     name, opened = _open(loader, request)
-    if name == "memory" and device.type != "cpu" and len(sizes) == 1:
+    if name == "memory" and device.type != "cpu" and len(sizes) == 1 and not recipe.aug_splits:
         plan = replace(plan, together=_together(plan, sizes[0]))
 
     normalise = Normalise.of(recipe)
@@ -227,6 +245,7 @@ def open_data(
     policy = parse_policy(recipe.aa) if recipe.aa and name != "torch" else None
     jitter = 0.0 if recipe.aa or name == "torch" else recipe.color_jitter or 0.0
     targets = {part: torch.from_numpy(getattr(dataset, part).targets).to(device) for part in ("train", "test")}
+    erased = recipe.replace(reprob=0.0) if recipe.no_aug else recipe
     crop_pct = recipe.crop_pct or DEFAULT_CROP_PCT
     batch = recipe.validation_batch_size or recipe.batch_size
     place = (batch, size, crop_pct, normalise, process_index, process_count)
@@ -236,7 +255,7 @@ def open_data(
         loader=name,
         image_size=size,
         train=TrainSplit(
-            plan, opened, kept, targets["train"], Augment(recipe, plan, normalise, policy, jitter), sizes,
+            plan, opened, kept, targets["train"], Augment(erased, plan, normalise, policy, jitter), sizes,
             size_schedule(recipe, plan, sizes),
         ),
         test=EvalSplit(opened, "test", np.arange(len(dataset.test)), targets["test"], *place),
@@ -245,14 +264,14 @@ def open_data(
 
 
 def size_schedule(recipe: Recipe, plan: Plan, sizes: tuple[int, ...]) -> ScheduledBatchSampler | None:
-    """timm's schedule of training sizes, which is a function of seed and epoch too."""
+    """timm's schedule of training sizes, which is a function of seed and epoch too; a step is a batch of one here."""
     if len(sizes) == 1:
         return None
     return ScheduledBatchSampler(
-        range(plan.count),  # only its length is asked for
-        [plan.batch_size] * len(sizes),
+        range(plan.steps_per_epoch),
+        [1] * len(sizes),
+        choice_weights=recipe.train_size_probs,
         seed=recipe.seed,
-        num_batches=plan.steps_per_epoch,
         choice_schedule=recipe.train_size_schedule,
         schedule_epochs=recipe.epochs,
         schedule_spread=recipe.train_size_schedule_spread,
@@ -294,30 +313,40 @@ class Request:
 
     @property
     def batched(self) -> bool:
-        """Whether the recipe's policy has a form for whole batches, on the device."""
-        return on_device(parse_policy(self.recipe.aa) if self.recipe.aa else None)
+        """Whether what the recipe does to images has a form for whole batches, on the device."""
+        return not self.alone and on_device(parse_policy(self.recipe.aa) if self.recipe.aa else None)
+
+    @property
+    def alone(self) -> str:
+        """What the recipe asks for that timm's transforms alone do, image by image."""
+        if self.recipe.color_jitter_prob is not None:
+            return "color_jitter_prob"
+        names = ("no_aug", "train_crop_mode", "vflip", "grayscale_prob", "gaussian_blur_prob", "aug_splits")
+        return next((name for name in names if getattr(self.recipe, name)), "")
 
 
 # A loader is one file, and one line here; "auto" takes the fastest of them that can serve.
 OPENERS: dict[str, Callable[[Request], Loader]] = {
     "memory": lambda to: MemoryLoader(to.recipe, to.dataset.train, to.dataset.test, to.device, to.progress, to.cache),
+    "beton": lambda to: BetonLoader(to.recipe, to.dataset, to.device, to.workers, to.progress, to.cache),
     "ffcv": lambda to: FfcvLoader(to.recipe, to.dataset, to.device, to.workers, to.progress, to.cache),
     "torch": lambda to: TorchLoader(to.recipe, to.dataset.train, to.dataset.test, to.sizes, to.device, to.workers),
 }
 LOADERS = ("auto", *OPENERS)
-_IN_BATCHES = ("memory", "ffcv")
+_IN_BATCHES = ("memory", "beton", "ffcv")
 
 
 def _open(wanted: str, to: Request) -> tuple[str, Loader]:
     """The loader asked for, or the fastest that can serve this recipe and these images."""
     if wanted in _IN_BATCHES and not to.batched:
-        raise InputError(f"--loader {wanted}: has no batched form of aa {to.recipe.aa}; use --loader torch")
+        what = to.alone or f"aa {to.recipe.aa}"
+        raise InputError(f"--loader {wanted}: has no batched form of {what}; use --loader torch")
     if wanted != "auto":
         return wanted, OPENERS[wanted](to)
     if to.batched and _small_and_even(to.dataset, to.device):
         with suppress(UnevenError):
             return "memory", OPENERS["memory"](to)
-    name = "ffcv" if to.batched and to.dataset.train.files is not None and beton.available() else "torch"
+    name = "beton" if to.batched and to.dataset.train.pixels is None and beton.available() else "torch"
     return name, OPENERS[name](to)
 
 

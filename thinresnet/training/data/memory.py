@@ -17,7 +17,7 @@ from thinresnet.files import replacing
 from thinresnet.progress import Progress
 from thinresnet.recipe import Recipe
 from thinresnet.training.data.crops import draw_crops
-from thinresnet.training.data.datasets import Images
+from thinresnet.training.data.images import Images
 from thinresnet.training.data.plan import Draws, Plan
 from thinresnet.training.data.resample import padded_crop, resize_and_centre, resized_crop
 from thinresnet.training.data.transfer import moved
@@ -100,11 +100,10 @@ def decode(images: Images, what: str, progress: Progress) -> NDArray[np.uint8]:
     def place(index: int) -> None:
         image = np.asarray(images.read(index))
         if image.shape != first.shape:
-            assert images.files is not None
             one, other = ("x".join(map(str, shape[1::-1])) for shape in (image.shape, first.shape))
             raise UnevenError(
-                f"{images.files[index]}: is {one}, the images before it {other}; the memory loader takes images of one "
-                "size, use --loader torch or ffcv"
+                f"{images.where(index)}: is {one}, the images before it {other}; the memory loader takes images of one "
+                "size, use --loader torch or beton"
             )
         found[index] = image
 

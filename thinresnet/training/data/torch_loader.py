@@ -24,7 +24,7 @@ from torchvision.transforms import InterpolationMode
 from thinresnet.errors import InputError
 from thinresnet.recipe import Recipe
 from thinresnet.training.data.augment import Normalise
-from thinresnet.training.data.datasets import Images
+from thinresnet.training.data.images import Images
 from thinresnet.training.data.plan import Draws, Plan
 
 # (size, seed, index of the image): all that a worker is told.
@@ -50,6 +50,21 @@ class Augmented(Dataset[Tensor]):
         with seeded(seed):
             found: Tensor = self.transforms[size](image)
         return found
+
+
+@dataclass
+class Versions:
+    """Versions of an image after one crop, the first without the policy: timm's AugMixDataset as a transform."""
+
+    crop: Any
+    policy: Any
+    last: Any
+    count: int
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        cropped = self.crop(image)
+        others = [self.policy(cropped) for _ in range(self.count - 1)]
+        return torch.stack([self.last(version) for version in (cropped, *others)])
 
 
 @dataclass
@@ -130,6 +145,8 @@ class TorchLoader:
     def _on_device(self, images: Tensor | InputError) -> Tensor:
         if isinstance(images, InputError):
             raise images
+        if images.ndim == 5:  # versions: all of the first, then all of the second …
+            images = images.transpose(0, 1).flatten(0, 1)
         return images.to(self.device, non_blocking=True).permute(0, 2, 3, 1)
 
     def close(self) -> None:
@@ -163,14 +180,22 @@ def seeded(seed: int) -> Iterator[None]:
 
 def train_transform(recipe: Recipe, size: int) -> Any:
     """timm's training transform up to a uint8 tensor; its crop or policy replaced where the recipe asks for ours."""
+    if recipe.no_aug:
+        interpolation = recipe.interpolation or "bicubic"
+        return create_transform(size, is_training=True, no_aug=True, interpolation=interpolation, use_prefetcher=True)
     trivial = recipe.aa == "ta_wide"
     crop, policy, last = create_transform(
         size,
         is_training=True,
         scale=recipe.scale,
         ratio=recipe.ratio,
+        train_crop_mode=recipe.train_crop_mode,
         hflip=recipe.hflip,
+        vflip=recipe.vflip,
         color_jitter=None if trivial else recipe.color_jitter,
+        color_jitter_prob=recipe.color_jitter_prob,
+        grayscale_prob=recipe.grayscale_prob,
+        gaussian_blur_prob=recipe.gaussian_blur_prob,
         auto_augment=None if trivial else recipe.aa,
         interpolation=recipe.train_interpolation,
         mean=Normalise.of(recipe).mean,
@@ -184,6 +209,7 @@ def train_transform(recipe: Recipe, size: int) -> Any:
             [
                 transforms.RandomCrop(size, recipe.crop_padding, padding_mode=recipe.crop_padding_mode),
                 transforms.RandomHorizontalFlip(recipe.hflip),
+                *([transforms.RandomVerticalFlip(recipe.vflip)] if recipe.vflip else []),
             ]
         )
     if trivial:
@@ -191,6 +217,8 @@ def train_transform(recipe: Recipe, size: int) -> Any:
         policy = transforms.TrivialAugmentWide(
             interpolation=InterpolationMode.BICUBIC if bicubic else InterpolationMode.BILINEAR
         )
+    if recipe.aug_splits:
+        return Versions(crop, policy, last, recipe.aug_splits)
     return transforms.Compose([crop, policy, last])
 
 
@@ -199,10 +227,11 @@ def _mend_posterize(policy: Any) -> None:
     operations = getattr(policy, "ops", None) or [op for pair in getattr(policy, "policy", ()) for op in pair]
     for operation in operations:
         if operation.name.startswith("Posterize"):
-            operation.aug_fn = _posterize
+            operation.aug_fn = posterize
 
 
-def _posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
+def posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
+    """Only the upper bits of each value; none of them are black, which Pillow refuses to say."""
     if bits == 0:
         return Image.new(image.mode, image.size)
     return image if bits >= 8 else ImageOps.posterize(image, bits)

@@ -1,0 +1,167 @@
+"""A paper's tables out of evidence folders: every printed figure is computed again, another way."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from pathlib import Path
+
+import pytest
+from scipy import stats
+from typer.testing import CliRunner
+
+from thinresnet import cli
+from thinresnet.errors import InputError
+from thinresnet.result import Result
+from thinresnet.studies.evidence import INDEX, pack
+from thinresnet.studies.graph import StudyGraph
+from thinresnet.studies.paper import findings, tables
+from thinresnet.studies.paper.charts import write_figures
+from thinresnet.studies.paper.documents import stale, write_parts
+from thinresnet.studies.paper.rows import Evidence, Row, read_evidence
+from thinresnet.studies.store import Store
+from thinresnet.studies.summaries import summaries
+
+from .conftest import PUBLIC_STUDY
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def evidence(public: tuple[StudyGraph, Store], weights: Path, tmp_path: Path) -> Evidence:
+    graph, store = public
+    pack(graph, store, tmp_path / "evidence")
+    return read_evidence([tmp_path / "evidence"])
+
+
+def test_evidence_holds_no_weights_and_says_the_same_as_the_runs(
+    public: tuple[StudyGraph, Store], evidence: Evidence, tmp_path: Path
+) -> None:
+    files = [path for path in (tmp_path / "evidence").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} <= {".json", ".csv", ".yaml"}
+    theirs = summaries(*public)
+    for row, summary in zip(evidence.rows, theirs, strict=True):
+        assert row.n == len(summary.results)
+        assert row.mean == pytest.approx(summary.top1.mean)  # type: ignore[union-attr]
+        assert (row.macs, row.params) == (summary.macs, summary.params)
+        assert statistics.fmean(row.training_macs) == summary.training_macs_with_search
+
+
+def test_packing_again_changes_nothing(public: tuple[StudyGraph, Store], evidence: Evidence, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in (tmp_path / "evidence").rglob("*") if path.is_file()}
+    pack(*public, tmp_path / "evidence")
+    assert before == {path: path.read_bytes() for path in (tmp_path / "evidence").rglob("*") if path.is_file()}
+
+
+def test_rows_that_are_missing_are_said(evidence: Evidence, tmp_path: Path) -> None:
+    (index,) = (tmp_path / "evidence").rglob(INDEX)
+    content = json.loads(index.read_text())
+    for row in content["rows"]:
+        if row["method"] == "l1":
+            row["seeds"] = []
+    index.write_text(json.dumps(content))
+    assert "not measured (n = 0 of 2)" in tables.pruning_against_thin(read_evidence([tmp_path / "evidence"]))
+
+
+def test_two_seeds_decide_nothing(evidence: Evidence) -> None:
+    assert "undecided (n=2)" in tables.pruning_against_thin(evidence)
+    assert findings.thin_above_pruned(evidence).answer == findings.OPEN
+
+
+def _row(evidence: Evidence, *, pruned: bool, top1: tuple[float, ...]) -> Row:
+    """A row of the evidence with other accuracies."""
+    protocol = "prune-finetune" if pruned else "scaled-public"
+    row = next(
+        own
+        for own in evidence.rows
+        if own.protocol == protocol and own.finetuning == "short" and own.method != "random"
+    )
+    results = tuple(row.results[0] for _ in top1)
+    return Row(**{**{name: getattr(row, name) for name in Row.__dataclass_fields__}, "results": results,
+                  "planned": len(top1), "training_macs": (1,) * len(top1), "seconds": (1.0,) * len(top1)})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pruned", "thin", "answer"),
+    [
+        ((80.0, 80.1, 80.2), (85.0, 85.1, 85.2), findings.HOLDS),
+        ((85.0, 85.1, 85.2), (80.0, 80.1, 80.2), findings.FAILS),
+        ((80.0, 85.0, 82.0), (81.0, 84.0, 82.5), findings.OPEN),
+        ((80.0, 80.1), (85.0, 85.1, 85.2), findings.OPEN),
+    ],
+)
+def test_a_claim_goes_no_further_than_its_interval(
+    evidence: Evidence, pruned: tuple[float, ...], thin: tuple[float, ...], answer: str
+) -> None:
+    rows = []
+    for own, is_pruned in ((pruned, True), (thin, False)):
+        row = _row(evidence, pruned=is_pruned, top1=own)
+        row.__dict__["top1"] = own  # in place of what results say
+        rows.append(row)
+    found = Evidence(tuple(rows), ())
+    assert findings.thin_above_pruned(found).answer == answer
+    if len(pruned) == 3:
+        difference = found.difference(rows[0])
+        low, high = stats.ttest_ind(pruned, thin, equal_var=False).confidence_interval()
+        assert difference is not None
+        assert difference.half == pytest.approx((high - low) / 2)
+        assert difference.gap == pytest.approx((high + low) / 2)
+
+
+def test_marked_parts_are_written_and_stale_ones_noticed(evidence: Evidence, tmp_path: Path) -> None:
+    document = tmp_path / "paper.md"
+    document.write_text("a\n<!-- paper tables: begin -->\nold\n<!-- paper tables: end -->\nb\n")
+    assert stale(evidence, [document]) == [document]
+    assert write_parts(evidence, [document]) == [document]
+    assert stale(evidence, [document]) == []
+    text = document.read_text()
+    assert text.startswith("a\n")
+    assert text.endswith("b\n")
+    assert "old" not in text
+    document.write_text("nothing\n")
+    with pytest.raises(InputError, match="has no part to write"):
+        write_parts(evidence, [document])
+
+
+def test_figures_are_drawn(evidence: Evidence, tmp_path: Path) -> None:
+    names = {path.name for path in write_figures(evidence, tmp_path / "figures")}
+    assert {"paper-macs.png", "paper-macs.svg", "paper-training.png"} <= names
+
+
+def test_no_evidence_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="thinresnet study pack"):
+        read_evidence([tmp_path])
+
+
+def test_every_printed_accuracy_is_what_the_committed_evidence_says() -> None:
+    """Each mean and deviation in docs/findings.md, from the result files alone."""
+    printed = re.findall(r"([0-9]{2}\.[0-9]{2}) ± ([0-9]\.[0-9]{2})", (REPOSITORY / "docs" / "findings.md").read_text())
+    known = set()
+    for index in (REPOSITORY / "baselines" / "evidence").rglob(INDEX):
+        for row in json.loads(index.read_text())["rows"]:
+            reached = [Result.read(index.parent / "stages" / chain[0]).test.top1 for chain in row["seeds"]]  # type: ignore[union-attr]
+            if len(reached) > 1:
+                known.add((f"{statistics.fmean(reached):.2f}", f"{statistics.stdev(reached):.2f}"))
+    assert set(printed) <= known
+
+
+def test_from_runs_to_a_document_by_the_command_line(
+    public: tuple[StudyGraph, Store], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packed into the folder of its tier, written, checked; then stale."""
+    monkeypatch.chdir(tmp_path)
+    Path("study.yaml").write_text(PUBLIC_STUDY)
+    Path("paper.md").write_text("<!-- paper findings: begin -->\n<!-- paper findings: end -->\n")
+    runs = str(public[1].root.parent)
+    call = CliRunner().invoke
+    packed = call(cli.app, ["study", "pack", "study.yaml", "--output", runs])
+    assert "stages in baselines/evidence/laptop/public" in packed.output.replace("\n", " ")
+    options = ["--document", "paper.md", "--figures", "pictures", "--evaluations", "no"]
+    assert call(cli.app, ["study", "paper", *options]).exit_code == 0
+    assert Path("pictures/paper-macs.png").is_file()
+    assert "undecided here" in Path("paper.md").read_text()
+    assert call(cli.app, ["study", "paper", *options, "--check"]).exit_code == 0
+    Path("paper.md").write_text("<!-- paper findings: begin -->\nall holds\n<!-- paper findings: end -->\n")
+    found = call(cli.app, ["study", "paper", *options, "--check"])
+    assert "paper.md: is not what the evidence says" in str(found.exception)

@@ -1,0 +1,226 @@
+"""Rows of the paper's tables, read from evidence folders: accuracy over seeds, every cost, and the verdict."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from thinresnet import public_weights
+from thinresnet.budget import short
+from thinresnet.errors import InputError
+from thinresnet.evaluation import Evaluation
+from thinresnet.files import read_object
+from thinresnet.imported import Imported
+from thinresnet.pruning.record import FILE as PRUNING_FILE
+from thinresnet.pruning.record import read_pruning
+from thinresnet.result import Result
+from thinresnet.runs import EVALUATION_FILE, IMPORTED_FILE, RESULT_FILE
+from thinresnet.studies.evidence import FORMAT, INDEX
+from thinresnet.studies.protocols.public import SCALED_PUBLIC
+from thinresnet.studies.stages.timing import TIMING
+from thinresnet.welch import FEWEST_SEEDS, Sample, half_interval
+
+BETTER, WORSE, SAME, UNDECIDED = "better", "worse", "within the interval", "undecided"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network over its finished seeds."""
+
+    study: str
+    recipe: str
+    protocol: str
+    kind: str
+    label: str
+    method: str | None
+    budget: str | None
+    finetuning: str
+    distilled: bool
+    planned: int
+    results: tuple[Result, ...]
+    training_macs: tuple[int, ...]  # of each seed, from the origin
+    seconds: tuple[float, ...]  # of each seed's last training
+    origin_known: bool  # whether the training by the authors of the public weights is in the cost
+    timing: dict[str, Any] | None
+
+    @property
+    def n(self) -> int:
+        """Finished seeds."""
+        return len(self.results)
+
+    @cached_property
+    def top1(self) -> tuple[float, ...]:
+        """On the test images after the last epoch, by seed."""
+        return tuple(result.test.top1 for result in self.results if result.test is not None)
+
+    @property
+    def mean(self) -> float:
+        """Of the accuracies."""
+        return statistics.fmean(self.top1)
+
+    @property
+    def deviation(self) -> float | None:
+        """Their sample standard deviation."""
+        return statistics.stdev(self.top1) if self.n > 1 else None
+
+    @property
+    def epochs(self) -> int | None:
+        """Of the last training."""
+        return self.results[0].epochs if self.results else None
+
+    @property
+    def macs(self) -> int:
+        """Of the costliest seed."""
+        return max(result.macs for result in self.results)
+
+    @property
+    def params(self) -> int:
+        """Likewise."""
+        return max(result.params for result in self.results)
+
+    @property
+    def accuracy(self) -> str:
+        """`88.12 ± 0.10`, or what is missing."""
+        if not self.n:
+            return f"not measured (n = 0 of {self.planned})"
+        return f"{self.mean:.2f}" if self.deviation is None else f"{self.mean:.2f} ± {self.deviation:.2f}"
+
+    @property
+    def seeds(self) -> str:
+        """`3`, or `1 of 3`."""
+        return str(self.n) if self.n == self.planned else f"{self.n} of {self.planned}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A row minus its reference, in points, with Welch's 95 % interval from three seeds on each side."""
+
+    gap: float
+    half: float | None
+
+    @property
+    def outcome(self) -> str:
+        """What the interval decides."""
+        if self.half is None:
+            return UNDECIDED
+        return BETTER if self.gap > self.half else WORSE if self.gap < -self.half else SAME
+
+    def __str__(self) -> str:
+        if self.half is None:
+            return f"{self.gap:+.2f}"
+        return f"{self.gap:+.2f} [{self.gap - self.half:+.2f}, {self.gap + self.half:+.2f}]"
+
+
+@dataclass(frozen=True)
+class AsItComes:
+    """A public network measured on the test images as it is."""
+
+    network: str
+    macs: int
+    top1: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that was read."""
+
+    rows: tuple[Row, ...]
+    as_they_come: tuple[AsItComes, ...]
+
+    def reference(self, row: Row) -> Row | None:
+        """The public thin network at the row's budget, fine-tuned alike."""
+        if row.budget is None or row.protocol == SCALED_PUBLIC:
+            return None
+        same = (row.budget, row.finetuning, row.distilled)
+        return next(
+            (
+                each
+                for each in self.rows
+                if each.protocol == SCALED_PUBLIC and (each.budget, each.finetuning, each.distilled) == same
+            ),
+            None,
+        )
+
+    def difference(self, row: Row) -> Difference | None:
+        """Of a row to its reference; None where either has nothing."""
+        other = self.reference(row)
+        if other is None or not row.n or not other.n:
+            return None
+        return difference(row, other)
+
+
+def difference(row: Row, other: Row) -> Difference:
+    """Of one row to another, both measured."""
+    gap = row.mean - other.mean
+    if min(row.n, other.n) < FEWEST_SEEDS or row.deviation is None or other.deviation is None:
+        return Difference(gap, None)
+    return Difference(gap, half_interval(Sample(row.n, row.deviation), Sample(other.n, other.deviation)))
+
+
+def read_evidence(folders: Sequence[Path], evaluations: Sequence[Path] = ()) -> Evidence:
+    """What `thinresnet study pack` wrote into these folders, and evaluations of public networks below the others."""
+    rows: list[Row] = []
+    for folder in folders:
+        indexes = sorted(folder.rglob(INDEX))
+        if not indexes:
+            raise InputError(f"{folder}: holds no {INDEX}; thinresnet study pack FILE writes evidence")
+        for path in indexes:
+            rows += _rows(path)
+    return Evidence(tuple(rows), tuple(_as_they_come(evaluations)))
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    index = read_object(path)
+    if index.get("format") != FORMAT:
+        raise InputError(f"{path}: not evidence of format {FORMAT}; pack it anew with thinresnet study pack")
+    root = path.parent / "stages"
+    plain = ("recipe", "protocol", "kind", "label", "method", "budget", "finetuning", "distilled", "planned")
+    for own in index["rows"]:
+        chains = [[root / name for name in folders] for folders in own["seeds"]]
+        costs = [[_spent(folder) for folder in chain] for chain in chains]
+        yield Row(
+            study=index["study"],
+            **{name: own[name] for name in plain},
+            results=tuple(Result.read(chain[0]) for chain in chains),
+            training_macs=tuple(sum(cost or 0 for cost in one) for one in costs),
+            seconds=tuple(Result.read(chain[0]).seconds for chain in chains),
+            origin_known=all(cost is not None for one in costs for cost in one),
+            timing=read_object(root / own["timing"] / TIMING) if own["timing"] else None,
+        )
+
+
+def _spent(folder: Path) -> int | None:
+    """Training MACs that a stage took, by its own record; None of public weights whose recipe could not be read."""
+    if (folder / RESULT_FILE).is_file():
+        return Result.read(folder).training_macs
+    if (folder / PRUNING_FILE).is_file():
+        return read_pruning(folder).training_macs
+    if (folder / IMPORTED_FILE).is_file():
+        known = public_weights.recognised(Imported.read(folder).origin.git_blob)
+        return None if known is None else public_weights.origin_training_macs(known)
+    return 0
+
+
+def _as_they_come(folders: Sequence[Path]) -> Iterator[AsItComes]:
+    """Networks by base width, by MACs."""
+    found: dict[str, AsItComes] = {}
+    for folder in folders:
+        for path in sorted(folder.rglob(EVALUATION_FILE)):
+            imported = path.with_name(IMPORTED_FILE)
+            known = (
+                public_weights.recognised(Imported.read(path.parent).origin.git_blob) if imported.is_file() else None
+            )
+            if known is not None and known.base_width is not None:
+                own = Evaluation.read(path.parent)
+                found[f"{known.network} {own.dataset}"] = AsItComes(known.network, own.macs, own.top1)
+    yield from sorted(found.values(), key=lambda own: own.macs)
+
+
+def costs_of(row: Row) -> tuple[str, str, str]:
+    """MACs, parameters and training MACs from the origin, as tables have them."""
+    training = f"{statistics.fmean(row.training_macs):.3e}".replace("e+", "e")
+    return short(row.macs), short(row.params), training if row.origin_known else f"{training} + unknown"

@@ -1,0 +1,170 @@
+"""The paper's tables as Markdown, each cell computed from evidence."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+
+from thinresnet.progress import duration
+from thinresnet.studies.paper.rows import UNDECIDED, Evidence, Row, costs_of, difference
+from thinresnet.studies.protocols.public import SCALED_PUBLIC
+
+ADAPTED, CLASSIC = "adapted", "classic"  # the labels of recipes in baselines/paper.yaml
+HOW = (
+    "Top-1 of the test images after the last epoch, mean ± sample standard deviation over n random seeds; nothing was "
+    "chosen on it. A seed varies the fine-tuning (of random channels the channels too): the pretraining, the parent's "
+    "adaptation and the pruning are one each, and no interval covers them. Difference: to the thin network of the same "
+    "budget, fine-tuned alike, in points, with Welch's 95 % interval from three seeds on each side. Training MACs are "
+    "of one seed from the origin: the authors' training of the parent or of the thin network, adaptation, pruning, "
+    "fine-tuning."
+)
+_HEAD = (
+    "", "epochs", "n", "top-1 %", "difference", "verdict", "MACs", "params", "training MACs", "fine-tuning took",
+)  # fmt: skip
+_NAMES = {
+    "random": "random channels",
+    "depgraph": "DepGraph",
+    "l1": "L1",
+    "slimming": "slimming",
+    "fisher": "gradual Fisher",
+}
+
+
+def name_of(row: Row) -> str:
+    """What a row is called."""
+    if row.protocol == "dense":
+        name = "dense parent, adapted"
+    elif row.protocol == SCALED_PUBLIC:
+        name = f"**thin network {row.budget}**"
+    else:
+        name = f"{_NAMES.get(row.method or '', row.method)}, pruned"
+    return f"{name}, distilled" if row.distilled else name
+
+
+def pruning_against_thin(evidence: Evidence, recipe: str = ADAPTED) -> str:
+    """Table 1: at each budget the thin network and the pruned ones, by way of fine-tuning."""
+    lines = [_line(_HEAD), _line(["---"] + ["---:"] * (len(_HEAD) - 1))]
+    own = [row for row in evidence.rows if row.recipe.startswith(recipe)]
+    lines += [_line(_cells(evidence, row)) for row in own if row.budget is None]
+    for budget in dict.fromkeys(row.budget for row in own if row.budget):
+        lines.append(_line([f"**MACs of {budget}**", *[""] * (len(_HEAD) - 1)]))
+        at = [row for row in own if row.budget == budget]
+        for key in dict.fromkeys((row.distilled, row.finetuning) for row in at):
+            same = [row for row in at if (row.distilled, row.finetuning) == key]
+            if any(row.n for row in same):
+                lines += [_line(_cells(evidence, row)) for row in sorted(same, key=_place)]
+            else:
+                lines.append(_line(_nothing_of(same)))
+    return "\n".join(lines)
+
+
+def _place(row: Row) -> tuple[bool, float]:
+    """The thin network first, then the best; what is not measured last."""
+    return row.protocol != SCALED_PUBLIC, -row.mean if row.n else 0.0
+
+
+def _nothing_of(rows: Sequence[Row]) -> list[str]:
+    """One line for rows of which none has a finished seed."""
+    way = f"{rows[0].finetuning}, distilled" if rows[0].distilled else rows[0].finetuning
+    return [f"all {len(rows)} rows ({way})", "", "0", rows[0].accuracy, *[""] * 6]
+
+
+def _cells(evidence: Evidence, row: Row) -> list[str]:
+    if not row.n:
+        way = f" ({row.finetuning})" if row.finetuning else ""
+        return [f"{name_of(row)}{way}", "", "0", row.accuracy, *[""] * 6]
+    found = evidence.difference(row)
+    verdict = "" if found is None else found.outcome
+    if found is not None and verdict == UNDECIDED:
+        other = evidence.reference(row)
+        verdict = f"{UNDECIDED} (n={min(row.n, other.n if other else 0)})"
+    way = row.finetuning if row.budget else ""
+    epochs = f"{row.epochs} ({way})" if way else str(row.epochs)
+    shown = "" if found is None else str(found)
+    took = duration(statistics.fmean(row.seconds))
+    return [name_of(row), epochs, row.seeds, row.accuracy, shown, verdict, *costs_of(row), took]
+
+
+def whose_recipe(evidence: Evidence) -> str:
+    """Table 2: pruned from the classic parent and from the modern one, and the modern thin network, side by side."""
+    classic = [row for row in evidence.rows if row.recipe == CLASSIC]
+    head = (
+        "",
+        "epochs",
+        "from the classic parent",
+        "from the modern parent",
+        "modern - classic",
+        "thin - modern pruned",
+    )
+    lines = [_line(head), _line(["---"] + ["---:"] * (len(head) - 1))]
+    if not any(row.n for row in classic):
+        return f"Not measured (n = 0 of {classic[0].planned})." if classic else "Not in the evidence."
+    for row in classic:
+        modern = next((each for each in evidence.rows if _is_modern(each, row)), None)
+        lines.append(_line(_side_by_side(evidence, row, modern)))
+    return "\n".join(lines)
+
+
+def _is_modern(row: Row, classic: Row) -> bool:
+    keys = [(own.protocol, own.method, own.budget, own.finetuning, own.distilled) for own in (row, classic)]
+    return row.recipe == ADAPTED and keys[0] == keys[1]
+
+
+def _side_by_side(evidence: Evidence, classic: Row, modern: Row | None) -> list[str]:
+    both = modern is not None and modern.n and classic.n
+    thin = evidence.reference(modern) if modern is not None else None
+    epochs = next((str(row.epochs) for row in (classic, modern) if row is not None and row.n), "")
+    return [
+        name_of(classic),
+        epochs,
+        _with_n(classic),
+        "" if modern is None else _with_n(modern),
+        str(difference(modern, classic)) if modern is not None and both else "",
+        str(difference(thin, modern)) if modern is not None and modern.n and thin is not None and thin.n else "",
+    ]
+
+
+def _with_n(row: Row) -> str:
+    return f"{row.accuracy} (n = {row.n})" if row.n else row.accuracy
+
+
+def speed(evidence: Evidence) -> str:
+    """Table 3: how fast each shape is, against its MACs: one batch of inference, and images a second of training."""
+    head = ("", "MACs", "share of MACs", "ms a batch", "share of time", "training images/s")
+    lines = [_line(head), _line(["---"] + ["---:"] * (len(head) - 1))]
+    seen: set[str] = set()
+    for row in evidence.rows:
+        key = f"{name_of(row)} {row.budget}"
+        if not row.n or row.timing is None or row.distilled or key in seen:
+            continue
+        seen.add(key)
+        dense, own = row.timing["dense"], row.timing["network"]
+        first = row.results[0]
+        lines.append(_line([
+            f"{name_of(row)}, {row.budget}",
+            f"{row.macs:,}",
+            f"{100 * row.macs / first.dense_macs:.1f} %",
+            f"{own['latency_ms']:.2f} ± {own['latency_spread_ms'] / 2:.2f}",
+            f"{100 * own['latency_ms'] / dense['latency_ms']:.0f} %",
+            f"{statistics.median(result.images_per_second for result in row.results):.0f}",
+        ]))  # fmt: skip
+    return "\n".join(lines) if seen else "Not measured: no shape has been timed in a quiet run."
+
+
+def everything(evidence: Evidence) -> str:
+    """All tables, one after the other."""
+    return "\n\n".join(_parts(evidence))
+
+
+def _parts(evidence: Evidence) -> Iterator[str]:
+    yield "### Pruning against thin networks, both fully trained"
+    yield pruning_against_thin(evidence)
+    yield "### Whose recipe?"
+    yield whose_recipe(evidence)
+    yield "### Real speed"
+    yield speed(evidence)
+    yield HOW
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
