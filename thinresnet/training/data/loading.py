@@ -237,8 +237,7 @@ def open_data(
     _check_crops(recipe, dataset.train, sizes)
     request = Request(recipe, dataset, sizes, device, process_count, progress, cache_dir or cache_folder())
     name, opened = _open(loader, request)
-    if name == "memory" and device.type != "cpu" and len(sizes) == 1 and not recipe.aug_splits:
-        plan = replace(plan, together=_together(plan, sizes[0]))
+    plan = replace(plan, together=_together(plan, name, request))
 
     normalise = Normalise.of(recipe)
     # timm's transforms did the policy and the jitter already, image by image.
@@ -279,8 +278,11 @@ def size_schedule(recipe: Recipe, plan: Plan, sizes: tuple[int, ...]) -> Schedul
     )
 
 
-def _together(plan: Plan, side: int) -> int:
-    """For how many steps images are prepared at once."""
+def _together(plan: Plan, loader: str, to: Request) -> int:
+    """For how many steps images are prepared at once; versions of images are put together step by step."""
+    if loader != "memory" or to.device.type == "cpu" or len(to.sizes) > 1 or to.recipe.aug_splits:
+        return 1
+    side = to.sizes[0]
     return max(1, min(_MOST_STEPS, plan.steps_per_epoch, _MOST_PIXELS // (plan.batch_size * side * side)))
 
 
