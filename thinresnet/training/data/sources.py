@@ -256,6 +256,13 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
+# What tarfile raises for them, and its type stubs do not have.
+_DAMAGED: tuple[type[Exception], ...] = (
+    tarfile.InvalidHeaderError,  # type: ignore[attr-defined]
+    tarfile.TruncatedHeaderError,  # type: ignore[attr-defined]
+)
+
+
 class _Strict(tarfile.TarInfo):
     """Members of which nothing is passed over: Python takes a damaged header for the end of the archive.
 
@@ -263,10 +270,10 @@ class _Strict(tarfile.TarInfo):
     """
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> tarfile.TarInfo:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> tarfile.TarInfo:  # type: ignore[override]
         try:
             found = super().frombuf(buf, encoding, errors)
-        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:
+        except _DAMAGED as error:
             raise tarfile.ReadError(f"damaged: {error}") from None
         if found.size < 0:
             raise tarfile.ReadError("damaged: a member of negative size")
