@@ -30,7 +30,7 @@ from thinresnet.networks.hub import read_config
 from thinresnet.recipe import Recipe
 from thinresnet.result import Result
 from thinresnet.stopping import StopRequest
-from thinresnet.training import TrainingError, loop, session, train
+from thinresnet.training import TrainingError, loop, measuring, session, train
 from thinresnet.training.run import RunFolder
 
 NETWORK = networks.scale("resnet20_cifar", width=0.125, num_classes=10, input_size=(3, 8, 8))
@@ -92,11 +92,11 @@ def test_evaluation_counts_every_image_once() -> None:
     logits = torch.randn(103, 10, generator=torch.Generator().manual_seed(0))
     targets = torch.randint(10, (103,), generator=torch.Generator().manual_seed(1))
     split = list(zip(logits.split(16), targets.split(16), strict=True))
-    score = loop.evaluate(Accelerator(cpu=True), nn.Identity(), split, classes=10)
+    score = measuring.evaluate(Accelerator(cpu=True), nn.Identity(), split, classes=10)
     ranks = (logits > logits.gather(1, targets[:, None])).sum(1)
     assert (score.images, score.correct1, score.correct5) == (103, int((ranks < 1).sum()), int((ranks < 5).sum()))
     assert score.loss == pytest.approx(nn.functional.cross_entropy(logits, targets).item(), rel=1e-5)
-    assert loop.evaluate(Accelerator(cpu=True), nn.Identity(), split, classes=5).correct5 is None
+    assert measuring.evaluate(Accelerator(cpu=True), nn.Identity(), split, classes=5).correct5 is None
 
 
 # --- a whole run ------------------------------------------------------------------------------------------------------

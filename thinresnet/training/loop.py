@@ -11,7 +11,7 @@ import itertools
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -32,7 +32,8 @@ from thinresnet.training.data import Data
 from thinresnet.training.data.plan import DATA_ORDER
 from thinresnet.training.display import Display
 from thinresnet.training.distillation import Distillation
-from thinresnet.training.processes import average_buffers, from_each, largest, share_buffers
+from thinresnet.training.measuring import evaluate_all
+from thinresnet.training.processes import average_buffers, from_each, largest
 from thinresnet.training.run import RunFolder
 from thinresnet.training.tracking import Tracking
 
@@ -429,45 +430,3 @@ def grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
     """Consecutive batches, `size` at a time; the last group may be shorter."""
     while group := list(itertools.islice(batches, size)):
         yield group
-
-
-def evaluate(accelerator: Accelerator, model: nn.Module, split: Iterable[Batch], classes: int) -> Score:
-    """Measure a network: whole counts over all processes, each image once."""
-    (score,) = evaluate_all(accelerator, [model], split, classes)
-    return score  # type: ignore[no-any-return]  # inference_mode is untyped here
-
-
-@torch.inference_mode()
-def evaluate_all(
-    accelerator: Accelerator, models: Sequence[nn.Module], split: Iterable[Batch], classes: int
-) -> list[Score]:
-    """Measure networks on the same images, which are read once: whole counts over all processes, each image once.
-
-    They run uncompiled: compiling once more for evaluation, and for the odd last batch, costs more than it saves.
-    """
-    for model in models:
-        share_buffers(accelerator, model)
-        model.eval()
-    top, images, figures = min(5, classes), 0, []
-    for image, target in split:
-        images += len(target)
-        found = []
-        for model in models:
-            with accelerator.autocast():
-                output = model.forward(image)
-            output = output.float()
-            hits = output.topk(top).indices == target[:, None]
-            loss = nn.functional.cross_entropy(output, target, reduction="sum")
-            found.append(torch.stack([hits[:, 0].sum().float(), hits.sum().float(), loss]))
-        figures.append(torch.stack(found))
-    # A process may have had no batch; integers of this size are exact in every type used.
-    here = torch.stack(figures).tolist() if figures else [[[0.0] * 3] * len(models)]
-    all_images = round(sum(from_each(accelerator, images)))
-    scores = []
-    for own in zip(*here, strict=True):
-        sums = [sum(from_each(accelerator, sum(column))) for column in zip(*own, strict=True)]
-        correct1, correct5, loss_sum = sums
-        scores.append(
-            Score(all_images, round(correct1), round(correct5) if classes > 5 else None, loss_sum / all_images)
-        )
-    return scores
