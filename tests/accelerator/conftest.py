@@ -10,6 +10,9 @@ import torch
 from accelerate.state import PartialState
 
 from tests.accelerator.pretend import Pretend
+from tests.training.data.conftest import ffcv_in_python
+
+__all__ = ["cuda", "ffcv_in_python"]
 
 
 @pytest.fixture
