@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate.state import PartialState
+from accelerate.state import AcceleratorState, PartialState
 
 from tests.accelerator.pretend import Pretend
 from tests.training.data.conftest import ffcv_in_python
@@ -21,7 +21,11 @@ def cuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pretend]:
     monkeypatch.setenv("THINRESNET_CACHE", str(tmp_path / "cache"))
     PartialState._reset_state()
     PartialState(cpu=True)
-    monkeypatch.setitem(PartialState._shared_state, "device", torch.device("cuda"))
-    with Pretend() as here:
-        yield here
-    PartialState._reset_state()
+    # Not by monkeypatch, which would put the key back after the reset: half a state, that accelerate takes for a whole one.
+    PartialState._shared_state["device"] = torch.device("cuda")
+    try:
+        with Pretend() as here:
+            yield here
+    finally:
+        PartialState._reset_state()
+        AcceleratorState._reset_state()
