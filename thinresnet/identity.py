@@ -45,7 +45,7 @@ RECIPE_DEFAULTS: Mapping[str, Any] = {
 # Of the facts about a run beside its network and its recipe, those that have a default.
 RUN_DEFAULTS: Mapping[str, Any] = {
     "holdout": 0.0, "initial_checkpoint": None, "holding": None, "teacher": None,
-    "measure_only": False, "preprocessing": None,
+    "measure_only": False, "preprocessing": None, "data_order": 1, "fused": False,
 }  # fmt: skip
 
 # Fields of a recipe that may differ between two sessions of one run without changing a bit of its weights.

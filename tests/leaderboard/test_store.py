@@ -325,7 +325,7 @@ import importlib, pkgutil, sys
 import thinresnet.leaderboard as room
 for module in pkgutil.iter_modules(room.__path__):
     # What draws, and what reads files of rows.
-    if module.name not in ("figure", "page", "authors_chart", "authors_page", "rowfiles"):
+    if module.name not in ("figure", "panels", "page", "authors_chart", "authors_page", "rowfiles"):
         importlib.import_module(f"{room.__name__}.{module.name}")
 import thinresnet.cli
 heavy = {"torch", "timm", "torchvision", "accelerate", "fvcore", "pandas", "altair", "itables", "numpy"}

@@ -135,7 +135,7 @@ def test_the_page_works_offline_and_escapes_what_comes_from_outside(finish: Fini
     show(graph, store, tmp_path)
     names = {"report.html", "tables.md"} | {
         f"{chart}.{kind}"
-        for chart in ("equal-budget", "accuracy-macs", "accuracy-params", "accuracy-training")
+        for chart in ("equal-budget", "accuracy-macs", "accuracy-params", "accuracy-training", "accuracy-latency")
         for kind in ("png", "svg", "html")
     }
     assert {path.name for path in tmp_path.iterdir() if path.is_file()} == names

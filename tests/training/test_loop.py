@@ -30,7 +30,7 @@ from thinresnet.networks.hub import read_config
 from thinresnet.recipe import Recipe
 from thinresnet.result import Result
 from thinresnet.stopping import StopRequest
-from thinresnet.training import TrainingError, loop, session, train
+from thinresnet.training import TrainingError, loop, measuring, session, train
 from thinresnet.training.run import RunFolder
 
 NETWORK = networks.scale("resnet20_cifar", width=0.125, num_classes=10, input_size=(3, 8, 8))
@@ -92,11 +92,11 @@ def test_evaluation_counts_every_image_once() -> None:
     logits = torch.randn(103, 10, generator=torch.Generator().manual_seed(0))
     targets = torch.randint(10, (103,), generator=torch.Generator().manual_seed(1))
     split = list(zip(logits.split(16), targets.split(16), strict=True))
-    score = loop.evaluate(Accelerator(cpu=True), nn.Identity(), split, classes=10)
+    score = measuring.evaluate(Accelerator(cpu=True), nn.Identity(), split, classes=10)
     ranks = (logits > logits.gather(1, targets[:, None])).sum(1)
     assert (score.images, score.correct1, score.correct5) == (103, int((ranks < 1).sum()), int((ranks < 5).sum()))
     assert score.loss == pytest.approx(nn.functional.cross_entropy(logits, targets).item(), rel=1e-5)
-    assert loop.evaluate(Accelerator(cpu=True), nn.Identity(), split, classes=5).correct5 is None
+    assert measuring.evaluate(Accelerator(cpu=True), nn.Identity(), split, classes=5).correct5 is None
 
 
 # --- a whole run ------------------------------------------------------------------------------------------------------
@@ -352,7 +352,7 @@ def test_no_tensor_outlives_its_epoch(tmp_path: Path, monkeypatch: pytest.Monkey
         held.append(sum(tensor.numel() * tensor.element_size() for tensor in tensors))
 
     monkeypatch.setattr(loop.Training, "save", measured)
-    train(digits(epochs=5, model_ema=True, mixup=0.1, reprob=0.2), NETWORK, output=tmp_path)
+    train(digits(epochs=5, model_ema=True, mixup=0.1, reprob=0.2), NETWORK, output=tmp_path, checkpoint_minutes=0)
     assert len(held) == 5
     assert len(set(held[1:])) == 1  # bytes; the first epoch makes the state of the optimizer
 
@@ -389,7 +389,7 @@ def test_a_non_finite_loss_stops_and_the_last_good_checkpoint_stays(
     with monkeypatch.context() as patched:
         break_update(patched, 15, nothing)
         with pytest.raises(TrainingError, match=r"non-finite loss at update 15 \(epoch 2\)") as caught:
-            train(digits(), NETWORK, folder=folder)
+            train(digits(), NETWORK, folder=folder, checkpoint_minutes=0)
     kept = [path.name for path in (folder / "checkpoints").glob("*.pt")]
     assert kept == ["epoch000001-step00000000.pt"]
     assert kept[0] in str(caught.value)
@@ -400,7 +400,7 @@ def test_a_non_finite_loss_stops_and_the_last_good_checkpoint_stays(
 def test_non_finite_weights_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     break_update(monkeypatch, 11, spoil_weight)  # the last update of the first epoch: no loss tells any more
     with pytest.raises(TrainingError, match=r"not a finite number at update 11 .*there was no checkpoint yet"):
-        train(digits(), NETWORK, folder=tmp_path)
+        train(digits(), NETWORK, folder=tmp_path, checkpoint_minutes=0)
     assert not list((tmp_path / "checkpoints").glob("*.pt"))
 
 

@@ -51,6 +51,7 @@ class FineTuning:
         self.images_at: Counter[int] = Counter()  # by the side of the training image, pixels
         self._step = 0
         self._progress = progress
+        self.loss_scale = 1.0  # of the last backward pass: float16's factor on the loss
         self._accelerator = start_accelerator(recipe)
         bare = optim.build_optimizer(recipe, model, 1)
         self._per_epoch = math.ceil(self._train.steps_per_epoch / recipe.grad_accum_steps)
@@ -101,6 +102,8 @@ class FineTuning:
         """One update; returns the loss, which has to be finite."""
         images = sum(len(target) for _, target in batches)
         total = 0.0
+        if (scaler := self._accelerator.scaler) is not None:
+            self.loss_scale = float(scaler.get_scale())  # the step changes it
         for batch in batches:
             image, target = batch if self._mixup is None else self._mixup(*batch)
             with self._accelerator.autocast():

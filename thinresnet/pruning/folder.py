@@ -43,7 +43,7 @@ from thinresnet.runs import NETWORK_FILE, RECIPE_FILE
 from thinresnet.stopping import TrainingError
 from thinresnet.training import provenance
 from thinresnet.training.data import Data
-from thinresnet.training.loop import evaluate
+from thinresnet.training.measuring import evaluate
 from thinresnet.training.processes import start_accelerator
 from thinresnet.training.run import readable_id
 

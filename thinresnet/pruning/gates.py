@@ -32,7 +32,7 @@ class Gates:
 
     def add(self, places: Tensor, products: Tensor) -> None:
         """Add a layer's share: one row an image, one column a position."""
-        self._batches[-1].index_add_(1, places, products.float())
+        self._batches[-1].index_add_(1, places, products)
 
     def take(self) -> Tensor:
         """For each image since the last time and each channel: the derivative of what was passed backward."""
@@ -79,8 +79,9 @@ class _Watch(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
         if x.dim() == 2:
-            ctx.add(x * gradient)
+            ctx.add(x.float() * gradient.float())
         else:
-            maps, gradients = (tensor.movedim(ctx.along, 1).flatten(2) for tensor in (x, gradient))
+            # In single precision: sums over a map, of gradients under a loss scale, leave the range of float16.
+            maps, gradients = (tensor.float().movedim(ctx.along, 1).flatten(2) for tensor in (x, gradient))
             ctx.add(torch.einsum("ncp,ncp->nc", maps, gradients))
         return gradient, None, None

@@ -146,12 +146,16 @@ class MeanOverImages:
 
     def add(self, derivatives: Tensor) -> None:
         """A row for each image, of its own loss."""
-        self._sums = self._sums + self._figure(derivatives).sum(0).double().cpu()
+        self._sums = self._sums + self._figure(derivatives).sum(0).cpu().double()
         self._images += len(derivatives)
 
     def take(self) -> Scores:
         """The means; then it begins anew."""
-        assert isinstance(self._sums, Tensor), "no images"
+        if not isinstance(self._sums, Tensor):
+            raise InputError(
+                "prune: float16 overflowed in every update since the last removal; more updates between removals, or "
+                "--amp-dtype bfloat16"
+            )
         means: Scores = (self._sums / self._images).numpy()
         self._sums, self._images = 0.0, 0
         return means
@@ -161,12 +165,15 @@ class FromTraining(Scoring):
     """Scores from the gradients of the training itself, in training mode."""
 
     def __init__(self, take_derivatives: Callable[[], Tensor], figure: Callable[[Tensor], Tensor],
-                 finish: Callable[[Scores, Kept], Scores]) -> None:  # fmt: skip
+                 finish: Callable[[Scores, Kept], Scores], *, may_overflow: bool = False) -> None:  # fmt: skip
+        self._may_overflow = may_overflow
         self._derivatives, self._mean, self._finish = take_derivatives, MeanOverImages(figure), finish
 
     def watch(self) -> None:
         """The loss is a mean over the images: times their number, each image's gradient is its own."""
         derivatives = self._derivatives()
+        if self._may_overflow and not torch.isfinite(derivatives).all():
+            return  # float16 went over its range under the loss scale: the optimizer has left this update out, too
         self._mean.add(derivatives * len(derivatives))
 
     def take(self, alive: Kept) -> Scores:
@@ -180,7 +187,8 @@ def from_training(
 ) -> Iterator[Scoring]:
     """Inside, scores add up over the images that training passes through the model."""
     with gated(job.model, job.channels) as gates:
-        yield FromTraining(gates.take, figure, finish)
+        scaled = job.recipe is not None and job.recipe.amp and job.recipe.amp_dtype == "float16"
+        yield FromTraining(lambda: gates.take() / job.loss_scale, figure, finish, may_overflow=scaled)
 
 
 @dataclass(frozen=True)

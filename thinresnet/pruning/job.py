@@ -199,6 +199,11 @@ class Job:
         return sum((tuning.images_at for tuning in self._finetunings), start=Counter(self.scored_at))
 
     @property
+    def loss_scale(self) -> float:
+        """What the loss of the last update was multiplied by: gradients are larger by it (float16; otherwise 1)."""
+        return self._finetunings[-1].loss_scale if self._finetunings else 1.0
+
+    @property
     def updates(self) -> int:
         """Updates of the weights."""
         return sum(tuning.updates for tuning in self._finetunings)

@@ -144,12 +144,12 @@ class StudyGraph:
         def place(own: Experiment) -> tuple[int, int, int]:
             return ways.index(own.finetuning), points[own.point], recipes.index(own.recipe)
 
-        found: dict[str, Stage] = {}
+        found: dict[str, None] = {}
         for _, group in itertools.groupby(sorted(self.experiments, key=place), key=place):
             by_seed = itertools.zip_longest(*(own.finals for own in group))
             for final in filter(None, itertools.chain.from_iterable(by_seed)):
-                found |= {stage.key: stage for stage in (*final.before(), final) if stage.key not in found}
-        return [*found.values(), *(stage for key, stage in self.stages.items() if key not in found)]
+                found |= dict.fromkeys(stage.key for stage in (*final.before(), final))
+        return [self.stages[key] for key in found | dict.fromkeys(self.stages)]
 
     def network(self, setup: TrainingSetup) -> Network:
         """The dense network, at the recipe's image size."""

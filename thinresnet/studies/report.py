@@ -125,6 +125,7 @@ _TITLES = {
     "accuracy-macs": "Accuracy against MACs",
     "accuracy-params": "Accuracy against parameters",
     "accuracy-training": "Accuracy against training",
+    "accuracy-latency": "Accuracy against latency",
 }
 _OURS = "Rescaled, guided and transferred shapes follow this project's own rules: the papers' could not be read."
 

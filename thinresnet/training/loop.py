@@ -11,7 +11,7 @@ import itertools
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -29,15 +29,18 @@ from thinresnet.runs import METRICS_FILE, TIMING_FILE
 from thinresnet.stopping import StopRequest, TrainingError, TrainingInterruptedError
 from thinresnet.training import checkpoint, optim, provenance
 from thinresnet.training.data import Data
+from thinresnet.training.data.plan import DATA_ORDER
 from thinresnet.training.display import Display
 from thinresnet.training.distillation import Distillation
-from thinresnet.training.processes import average_buffers, from_each, largest, share_buffers
+from thinresnet.training.measuring import evaluate_all
+from thinresnet.training.processes import average_buffers, from_each, largest
 from thinresnet.training.run import RunFolder
 from thinresnet.training.tracking import Tracking
 
 Batch = tuple[Tensor, Tensor]
 _SECONDS_BETWEEN_LOOKS = 1.0
 _MOST_UPDATES_BETWEEN_LOOKS = 100
+_SECONDS_BETWEEN_SAVES = 60.0  # at the ends of epochs that are shorter
 
 
 @dataclass
@@ -80,6 +83,7 @@ class Training:
     ) -> None:
         self.accelerator, self.recipe, self.data, self.run = accelerator, recipe, data, run
         self.stop_request, self.checkpoint_minutes = stop_request, checkpoint_minutes
+        self._known = {**run.identity, "data_order": DATA_ORDER}
         self.progress = Progress()
         self.updates_per_epoch = math.ceil(data.train.steps_per_epoch / recipe.grad_accum_steps)
 
@@ -90,7 +94,12 @@ class Training:
         self.ema = optim.build_ema(recipe, self.raw)
         if recipe.torchcompile is not None:
             self.raw.compile(backend=recipe.torchcompile, mode=recipe.torchcompile_mode)
-        bare = optim.build_optimizer(recipe, self.raw, accelerator.num_processes)
+        bare = optim.build_optimizer(
+            recipe,
+            self.raw,
+            accelerator.num_processes,
+            fused=accelerator.device.type == "cuda" and accelerator.scaler is None,
+        )
         self.schedule, self.epochs = optim.build_schedule(recipe, bare, self.updates_per_epoch)
         self.loss, self.distillation = optim.build_loss(recipe).to(accelerator.device), distillation
         self.mixup = optim.build_mixup(recipe, data.num_classes)
@@ -111,10 +120,20 @@ class Training:
                 self._measure(train_loss)
                 tracking.log({**progress.rows[-1], "images_per_second": rate}, step=progress.updates)
                 display.epoch(progress.rows[-1], images_per_second=rate, seconds_left=self._seconds_left())
-            self.save()
+            if self._save_due_after_epoch(stop=stop):
+                self.save()
             if stop and progress.epoch < self.epochs:
                 raise TrainingInterruptedError(f"stopped after epoch {progress.epoch} of {self.epochs}")
         self._check_scores()
+
+    def _save_due_after_epoch(self, *, stop: bool) -> bool:
+        """Whether to save at the end of an epoch: of short ones not all, of those with a stop and the last one always.
+
+        What a run that is killed has to do again stays below a minute.
+        """
+        least = min(_SECONDS_BETWEEN_SAVES, 60 * self.checkpoint_minutes)
+        due = time.perf_counter() - self._saved >= least or stop or self.progress.epoch == self.epochs
+        return bool(largest(self.accelerator, [int(due)])[0])
 
     def measure_only(self) -> None:
         """Measure the network as it is, untrained: the only row of metrics.csv is of epoch 0."""
@@ -256,22 +275,29 @@ class Training:
             "lr": self._rate() if progress.updates else None,
             "train_loss": train_loss,
         }
-        for part in PARTS:
-            split = self.data.test if part.startswith("test") else self.data.holdout
-            model = (self.ema.module if self.ema else None) if part.endswith("_ema") else self.raw
-            score = None
-            if split is not None and model is not None:
-                score = evaluate(self.accelerator, model, split, self.data.num_classes)
+        for part, score in self._scores().items():
             progress.scores[part] = asdict(score) if score else None
             row |= {f"{part}_{key}": getattr(score, key) if score else None for key in ("loss", "top1", "top5")}
         progress.rows.append(row)
 
+    def _scores(self) -> dict[str, Score | None]:
+        """The score of every part that there is; the images of a split are read once for both networks."""
+        found: dict[str, Score | None] = dict.fromkeys(PARTS)
+        models = {"": self.raw, **({"_ema": self.ema.module} if self.ema else {})}
+        for name, split in (("test", self.data.test), ("holdout", self.data.holdout)):
+            if split is not None:
+                scores = evaluate_all(self.accelerator, list(models.values()), split, self.data.num_classes)
+                found |= {f"{name}{suffix}": score for suffix, score in zip(models, scores, strict=True)}
+        return found
+
     def save(self) -> None:
         """Write a checkpoint of now, unless a weight is non-finite: the last good one stays the newest."""
         progress = self.progress
-        non_finite = [name for name, value in self.raw.state_dict().items() if not bool(torch.isfinite(value).all())]
-        if non_finite:
-            self._fail_at(progress.updates, f"{non_finite[0]} has a value that is not a finite number")
+        state = self.raw.state_dict()
+        finite = torch.stack([torch.isfinite(value).all() for value in state.values()]).tolist()  # one transfer
+        if not all(finite):
+            name = list(state)[finite.index(False)]
+            self._fail_at(progress.updates, f"{name} has a value that is not a finite number")
         sums = [from_each(self.accelerator, value) for value in (progress.epoch_loss, progress.epoch_images)]
         progress.seconds_total = self._seconds_before + time.perf_counter() - self._begun
         if self.accelerator.is_main_process:
@@ -287,7 +313,7 @@ class Training:
             }
             kept = self.recipe.checkpoint_hist
             checkpoint.save(
-                self.run.checkpoints, self.run.identity, state, epoch=progress.epoch, step=progress.step, kept=kept
+                self.run.checkpoints, self._known, state, epoch=progress.epoch, step=progress.step, kept=kept
             )
             self.write_tables()
         self._saved = self._clock = time.perf_counter()
@@ -299,7 +325,7 @@ class Training:
 
     def load(self) -> list[str]:
         """Load the newest whole checkpoint of the run; returns lines to show about it."""
-        state, notes = checkpoint.load_newest(self.run.checkpoints, self.run.identity)
+        state, notes = checkpoint.load_newest(self.run.checkpoints, self._known)
         if state is not None:
             self.raw.load_state_dict(state["model"])
             for epoch, loss in enumerate(state["progress"].get("losses", ()), start=1):
@@ -385,9 +411,18 @@ def _compile_errors_in_a_line(recipe: Recipe) -> Iterator[None]:
 
 
 def seed_update(seed: int, epoch: int, step: int, process: int) -> None:
-    """Random numbers of one update: torch's for dropout and drop path, numpy's for timm's mixup."""
+    """Random numbers of one update: torch's for dropout and drop path, numpy's for timm's mixup.
+
+    `torch.manual_seed` would go through every kind of device that torch knows, at every update.
+    """
     for_torch, for_numpy = np.random.SeedSequence((seed, epoch, step, process)).generate_state(2)
-    torch.manual_seed(int(for_torch))
+    torch.default_generator.manual_seed(int(for_torch))
+    if torch.cuda.is_initialized():
+        torch.cuda.default_generators[torch.cuda.current_device()].manual_seed(int(for_torch))
+    elif torch.backends.mps.is_available():
+        torch.mps.manual_seed(int(for_torch))
+    elif torch.xpu.is_available():
+        torch.xpu.manual_seed(int(for_torch))
     np.random.seed(int(for_numpy))
 
 
@@ -395,27 +430,3 @@ def grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
     """Consecutive batches, `size` at a time; the last group may be shorter."""
     while group := list(itertools.islice(batches, size)):
         yield group
-
-
-@torch.inference_mode()
-def evaluate(accelerator: Accelerator, model: nn.Module, split: Iterable[Batch], classes: int) -> Score:
-    """Measure a network: whole counts over all processes, each image once.
-
-    It runs uncompiled: compiling once more for evaluation, and for the odd last batch, costs more than it saves.
-    """
-    share_buffers(accelerator, model)
-    model.eval()
-    top = min(5, classes)
-    figures = []
-    for image, target in split:
-        with accelerator.autocast():
-            output = model.forward(image)
-        output = output.float()
-        hits = output.topk(top).indices == target[:, None]
-        loss = nn.functional.cross_entropy(output, target, reduction="sum")
-        figures.append(torch.stack([target.new_tensor(len(target)).float(), hits[:, 0].sum(), hits.sum(), loss]))
-    # A process may have had no batch; integers of this size are exact in every type used.
-    here = torch.stack(figures).tolist() if figures else [[0.0] * 4]
-    sums = [sum(from_each(accelerator, sum(column))) for column in zip(*here, strict=True)]
-    images, correct1, correct5, loss_sum = sums
-    return Score(round(images), round(correct1), round(correct5) if classes > 5 else None, loss_sum / images)

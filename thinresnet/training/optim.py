@@ -21,17 +21,36 @@ from timm.scheduler import PlateauLRScheduler, create_scheduler_v2, scheduler_kw
 from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from timm.utils.clip_grad import dispatch_clip_grad
-from torch import nn
+from torch import Tensor, nn
 
 from thinresnet.errors import InputError
 from thinresnet.recipe import Recipe
 
+# Of these torch has a kernel that updates all weights at once, with the same arithmetic up to rounding.
+_FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 
-def build_optimizer(recipe: Recipe, model: nn.Module, processes: int) -> torch.optim.Optimizer:
+
+def build_optimizer(recipe: Recipe, model: nn.Module, processes: int, *, fused: bool = False) -> torch.optim.Optimizer:
     """timm's optimizer; biases and norms are not decayed unless `opt_kwargs` has `filter_bias_and_bn: false`.
 
-    `weight_decay_also` names those that are decayed all the same.
+    `weight_decay_also` names those that are decayed all the same. `fused`: in one kernel, where torch has one for it
+    and `opt_kwargs` says nothing of it.
     """
+    found = _build_optimizer(recipe, model, processes)
+    if not fused or type(found) not in _FUSED or {"fused", "foreach"} & set(recipe.opt_kwargs):
+        return found
+    return _build_optimizer(recipe.replace(opt_kwargs={**recipe.opt_kwargs, "fused": True}), model, processes)
+
+
+def fuses(recipe: Recipe, device: torch.device) -> bool:
+    """Whether training on this device updates all weights in one kernel."""
+    if device.type != "cuda":
+        return False
+    tried = build_optimizer(recipe, nn.Linear(1, 1), 1, fused=True)
+    return any(group.get("fused") for group in tried.param_groups)
+
+
+def _build_optimizer(recipe: Recipe, model: nn.Module, processes: int) -> torch.optim.Optimizer:
     settings = replace(recipe, lr=recipe.learning_rate(processes))
     kwargs: dict[str, Any] = {**optimizer_kwargs(cfg=settings), **recipe.opt_kwargs}
     if recipe.weight_decay_also is not None:
@@ -112,6 +131,28 @@ def build_loss(recipe: Recipe) -> nn.Module:
     return loss
 
 
+class Average(ModelEmaV3):
+    """timm's moving average, which finds the tensors of both networks once instead of at every update."""
+
+    _pairs: tuple[tuple[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]] | None = None
+
+    def apply_update_(self, model: nn.Module, decay: float) -> None:
+        """Numbers move towards the network's; counts are copied."""
+        if self._pairs is None:
+            pairs = list(zip(self.module.state_dict().values(), model.state_dict().values(), strict=True))
+            moving, copied = (
+                ([own for own, _ in chosen], [other for _, other in chosen])
+                for chosen in (
+                    [pair for pair in pairs if pair[0].is_floating_point()],
+                    [pair for pair in pairs if not pair[0].is_floating_point()],
+                )
+            )
+            self._pairs = moving, copied
+        self._foreach_lerp_(*self._pairs[0], weight=1.0 - decay)
+        if self._pairs[1][0]:
+            torch._foreach_copy_(*self._pairs[1])
+
+
 def _undecayed(recipe: Recipe, model: nn.Module) -> list[str]:
     """Names of the norms and biases without those that `weight_decay_also` names; another network may have none."""
     known = set(getattr(model, "no_weight_decay", set)())
@@ -124,7 +165,7 @@ def build_ema(recipe: Recipe, model: nn.Module) -> ModelEmaV3 | None:
     """The moving average of weights and buffers, on the training device; None where the recipe keeps none."""
     if not recipe.model_ema:
         return None
-    return ModelEmaV3(model, decay=recipe.model_ema_decay, use_warmup=recipe.model_ema_warmup)
+    return Average(model, decay=recipe.model_ema_decay, use_warmup=recipe.model_ema_warmup)
 
 
 def clip(recipe: Recipe, model: nn.Module) -> None:

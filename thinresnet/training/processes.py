@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -17,10 +23,27 @@ from thinresnet.training.preparing import check_backend
 from thinresnet.training.tracking import trackers
 
 _PRECISION = {"float16": "fp16", "bfloat16": "bf16"}
+# What accelerate may be told for a whole launch and a recipe has its own word for, or no meaning; and what to do.
+_NOT_OURS = {
+    "ACCELERATE_USE_FSDP": ("FSDP is not supported", "networks here fit a GPU: choose plain multi-GPU"),
+    "ACCELERATE_USE_DEEPSPEED": ("DeepSpeed is not supported", "networks here fit a GPU: choose plain multi-GPU"),
+    "ACCELERATE_USE_MEGATRON_LM": ("Megatron-LM is not supported", "it is for language models"),
+    "ACCELERATE_USE_PARALLELISM_CONFIG": ("parallelism within a network is not supported", "choose plain multi-GPU"),
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": (
+        "accelerate's accumulation would divide gradients a second time", "say it with --grad-accum-steps",
+    ),
+    "ACCELERATE_DYNAMO_BACKEND": (
+        "accelerate's compilation is not part of a run's identity", "say it with --torchcompile BACKEND",
+    ),
+}  # fmt: skip
+_LEFT_OUT = ("", "0", "1", "no", "none", "false")
+_SECONDS_TO_BE_SEEN, _SECONDS_BETWEEN_LOOKS = 20.0, 0.1
+_rounds = itertools.count(1)
 
 
 def start_accelerator(recipe: Recipe) -> Accelerator:
     """One accelerator for one run; what cannot be started is refused in one line."""
+    _check_launch()
     _check_devices()
     check_backend(recipe)
     log_with = trackers(recipe)
@@ -49,6 +72,98 @@ def start_accelerator(recipe: Recipe) -> Accelerator:
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
     return accelerator
+
+
+def _check_launch() -> None:
+    """Refuse what accelerate was told that would change what is learned without a word of it in the run."""
+    for variable, (why, instead) in _NOT_OURS.items():
+        said = os.environ.get(variable, "").lower()
+        is_on = said == "1" and variable.startswith("ACCELERATE_USE_")
+        if is_on or said not in _LEFT_OUT:
+            raise InputError(
+                f"{variable}={said}: {why}; leave it out of accelerate's configuration (accelerate config, or the "
+                f"flags of accelerate launch): {instead}"
+            )
+
+
+def processes_here(processes: int) -> int:
+    """How many of the processes are on this machine and share its cores."""
+    return min(processes, int(os.environ.get("LOCAL_WORLD_SIZE", processes)))
+
+
+@contextmanager
+def agreed(accelerator: Accelerator) -> Iterator[None]:
+    """What is done inside succeeds on every process or ends all of them, with the reason of one that it failed on.
+
+    They tell each other through the store in which they met, not by a collective operation: however long one of them
+    writes a data file, none of the others runs into the time limit of such an operation.
+    """
+    failed: InputError | None = None
+    try:
+        yield
+    except InputError as error:
+        failed = error
+    if accelerator.num_processes > 1:
+        said = _answers(accelerator, "" if failed is None else str(failed) or "failed")
+        if failed is None and said:
+            rank, text = next(iter(said.items()))
+            raise InputError(f"process {rank} of {accelerator.num_processes}: {text}")
+    if failed is not None:
+        raise failed
+
+
+def _answers(accelerator: Accelerator, own: str) -> dict[int, str]:
+    """What went wrong by process; returns once all have answered, or at the first failure."""
+    number, store = next(_rounds), torch.distributed.distributed_c10d._get_default_store()
+    keys = [f"thinresnet/{number}/{rank}" for rank in range(accelerator.num_processes)]
+    store.set(keys[accelerator.process_index], f"-{own}")
+    waiting = dict(enumerate(keys))
+    while waiting:
+        for rank, key in list(waiting.items()):
+            if store.check([key]):
+                del waiting[rank]
+                if text := store.get(key).decode().removeprefix("-"):
+                    return {rank: text}
+        time.sleep(_SECONDS_BETWEEN_LOOKS if waiting else 0)
+    return {}
+
+
+def check_shared(accelerator: Accelerator, folder: Path) -> None:
+    """Refuse a run folder that is not the same one for all processes, before anything is trained into it."""
+    if accelerator.num_processes == 1:
+        return
+    path = folder / f".seen-{_same_for_all(accelerator, uuid.uuid4().hex)}"
+    try:
+        with agreed(accelerator):
+            if accelerator.is_main_process:
+                _touch(path)
+        with agreed(accelerator):
+            until = time.monotonic() + _SECONDS_TO_BE_SEEN  # of network disks, that tell other machines late
+            while not path.exists():
+                if time.monotonic() > until:
+                    raise InputError(
+                        f"{folder}: what the main process writes there is not seen on {os.uname().nodename}: "
+                        "give an --output on a disk that all machines share"
+                    )
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+    finally:
+        if accelerator.is_main_process:
+            path.unlink(missing_ok=True)
+
+
+def _same_for_all(accelerator: Accelerator, text: str) -> str:
+    """The main process's text, on every process."""
+    found = [text]
+    torch.distributed.broadcast_object_list(found, src=0, device=accelerator.device)
+    return found[0]
+
+
+def _touch(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise InputError(f"{path.parent}: cannot be written ({error.strerror}); give another --output") from None
 
 
 def _check_devices() -> None:

@@ -28,6 +28,7 @@ from thinresnet.recipe import Recipe
 from thinresnet.result import FORWARD_AND_BACKWARD, Result, without_folders
 from thinresnet.runs import EMA_WEIGHTS_FILE, RESULT_FILE
 from thinresnet.stopping import full_disk_as_one_line, stop_on_signals
+from thinresnet.training import optim
 from thinresnet.training.data import Data, open_data
 from thinresnet.training.display import Display, show_preparation
 from thinresnet.training.distillation import Distillation
@@ -36,7 +37,7 @@ from thinresnet.training.loop import Training
 from thinresnet.training.masks import Masks, apply_masks, keep_masks, masks_beside
 from thinresnet.training.outcome import Initial, initial_checkpoint, result_of
 from thinresnet.training.preparing import as_kept, of_model, prepare, with_preprocessing
-from thinresnet.training.processes import from_each, start_accelerator
+from thinresnet.training.processes import agreed, check_shared, from_each, start_accelerator
 from thinresnet.training.run import RunFolder, identity, readable_id
 from thinresnet.training.teachers import open_teacher
 from thinresnet.training.tracking import Tracking
@@ -92,10 +93,14 @@ def train(
     given, recipe = recipe, with_preprocessing(recipe, network.arch if isinstance(network, Network) else arch)
     options = _Options(recipe_name, holdout, checkpoint_minutes, command, quiet, teacher, release_masks, measure_only)
     size = network.input_size if isinstance(network, Network) else input_size
-    with _opened(accelerator, recipe, size, loader, options) as data:
-        found = network if isinstance(network, Network) else network(data.num_classes)
-        job = _job(accelerator, given, recipe, found, data, shape, options)
-        return _completed(job, folder or Path(output) / job.name)
+    with ExitStack() as stack:
+        with agreed(accelerator):
+            data = stack.enter_context(_opened(accelerator, recipe, size, loader, options))
+            found = network if isinstance(network, Network) else network(data.num_classes)
+            job = _job(accelerator, given, recipe, found, data, shape, options)
+        folder = folder or Path(output) / job.name
+        check_shared(accelerator, folder)
+        return _completed(job, folder)
 
 
 @dataclass(frozen=True)
@@ -180,6 +185,7 @@ def _job(
         "loader": data.loader,
         "precision": str(accelerator.mixed_precision),
         "processes": accelerator.num_processes,
+        "fused": accelerator.scaler is None and optim.fuses(recipe, accelerator.device),
         "initial_checkpoint": initial.sha256 if initial else None,
         "holding": masks.sha256 if masks else None,
         "teacher": distillation.teacher.sha256 if distillation else None,
@@ -224,18 +230,12 @@ def _completed(job: _Job, folder: Path) -> Result:
 def _trained(job: _Job, run: RunFolder, stack: ExitStack) -> Training:
     """Train to the last epoch, from the newest checkpoint if there is one."""
     accelerator, recipe, options = job.accelerator, job.recipe, job.options
-    torch.manual_seed(recipe.seed)
-    model = _build(job.network, recipe, job.data)
-    if job.initial:
-        networks.load_weights(model, job.network, job.initial.path)
-    if not options.measure_only:
-        model = prepare(model, recipe, processes=accelerator.num_processes, device=accelerator.device)
-    if job.masks:  # before the moving average is copied, and before anything is written: masks may not fit
-        apply_masks(model, job.masks.kept)
-    stack.enter_context(full_disk_as_one_line(run.path))
-    if accelerator.is_main_process:
-        stack.enter_context(run.lock())
-        remove_unfinished(run.checkpoints)
+    with agreed(accelerator):
+        model = _begun(job)
+        stack.enter_context(full_disk_as_one_line(run.path))
+        if accelerator.is_main_process:
+            stack.enter_context(run.lock())
+            remove_unfinished(run.checkpoints)
     stop_request = stack.enter_context(stop_on_signals())
     training = Training(
         accelerator,
@@ -262,9 +262,22 @@ def _trained(job: _Job, run: RunFolder, stack: ExitStack) -> Training:
     config = {**plain(asdict(recipe)), **job.settings, "shape": job.shape}
     tracking = Tracking(accelerator, run.path, without_folders(config), display.note, updates=training.progress.updates)
     stack.callback(tracking.finish)  # after the result is written: uploading may take a while
-    with display, _printed_by_its_process(accelerator.is_main_process):
+    with display, _printed_by_its_process(accelerator):
         training.go(display, tracking)
     return training
+
+
+def _begun(job: _Job) -> nn.Module:
+    """The network with the weights that training begins with."""
+    torch.manual_seed(job.recipe.seed)
+    model = _build(job.network, job.recipe, job.data)
+    if job.initial:
+        networks.load_weights(model, job.network, job.initial.path)
+    if not job.options.measure_only:
+        model = prepare(model, job.recipe, processes=job.accelerator.num_processes, device=job.accelerator.device)
+    if job.masks:  # before the moving average is copied, and before anything is written: masks may not fit
+        apply_masks(model, job.masks.kept)
+    return model
 
 
 def _kept(job: _Job) -> dict[str, Any]:
@@ -322,13 +335,13 @@ def _finish(job: _Job, training: Training) -> None:
 
 
 @contextmanager
-def _printed_by_its_process(main: bool) -> Iterator[None]:
+def _printed_by_its_process(accelerator: Accelerator) -> Iterator[None]:
     """A process prints what is wrong in its share of the data (a damaged image): the main one cannot know."""
     try:
         yield
     except InputError as error:
-        if not main:
-            print(error, file=sys.stderr)
+        if not accelerator.is_main_process:
+            print(f"process {accelerator.process_index} of {accelerator.num_processes}: {error}", file=sys.stderr)
         raise
 
 

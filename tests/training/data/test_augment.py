@@ -113,7 +113,7 @@ def test_a_batch_does_not_depend_on_the_number_of_processes(settings: dict[str, 
     def augmented(plan: Plan) -> torch.Tensor:
         policy = parse_policy(recipe.aa) if recipe.aa else None
         augment = Augment(recipe, plan, Normalise.of(recipe), policy, 0.0 if policy else 0.4)
-        return augment(plan.own(images), 1, 2, plan.generator(1, 2))
+        return augment(images[plan.process_index :: plan.process_count], 1, 2, plan.generator(1, 2))
 
     whole = augmented(Plan(100, 12, 5))
     parts = [augmented(Plan(100, 4, 5, index, 3)) for index in range(3)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from thinresnet.errors import InputError
 from thinresnet.training.data import holdout
-from thinresnet.training.data.plan import Plan, mixed_seed, share
+from thinresnet.training.data.plan import Draws, Plan, mixed_seed, philox, share
 
 
 @settings(max_examples=50, deadline=None)
@@ -31,8 +33,11 @@ def test_a_step_has_the_same_images_whatever_the_number_of_processes() -> None:
         whole = one.order(2)[one.positions(step)].tolist()
         parts = [plan.order(2)[plan.positions(step)].tolist() for plan in three]
         assert sorted(whole) == sorted(image for part in parts for image in part)
-        drawn = torch.rand(12, 2, generator=one.generator(2, step))
-        assert torch.equal(torch.stack([plan.own(drawn) for plan in three], 1).flatten(0, 1), drawn)
+        drawn = one.generator(2, step).uniform(6)
+        own = [plan.generator(2, step).uniform(6) for plan in three]
+        assert torch.equal(torch.stack(own, 1).flatten(0, 1), drawn)
+        four = replace(one, together=4)
+        assert torch.equal(four.generator(2, step // 4).uniform(6)[step % 4 * 12 :][:12], drawn)
 
 
 def test_order_depends_on_seed_and_epoch_and_on_nothing_else() -> None:
@@ -58,6 +63,27 @@ def test_seeds_are_the_same_on_every_machine() -> None:
     assert mixed_seed(1, 2, 3) == mixed_seed(1, 2, 3)
     assert mixed_seed(1, 23) != mixed_seed(12, 3)
     assert mixed_seed(42, 0, 0) == 1853981297142569038
+
+
+def test_random_words_are_those_of_philox() -> None:
+    """The known answers of Salmon et al.'s Random123 for Philox4x32-10."""
+    nothing = philox(0, np.zeros(1, np.uint64), range(1))
+    assert [hex(word) for word in nothing[0]] == ["0x6627e8d5", "0xe169c58d", "0xbc57ac4c", "0x9b00dbd8"]
+    whole = philox(7, np.arange(5, dtype=np.uint64), range(3))
+    assert np.array_equal(whole[2:3, 4:], philox(7, np.array([2], np.uint64), range(1, 3)))
+    assert len(np.unique(whole)) == whole.size
+
+
+def test_draws_are_even_and_normal() -> None:
+    draws = Draws(3, torch.arange(20_000))
+    even = draws.uniform(5)
+    assert 0 <= even.min() < even.max() < 1
+    assert torch.allclose(even.mean(0), torch.full((5,), 0.5), atol=0.01)
+    assert torch.corrcoef(even.T).fill_diagonal_(0).abs().max() < 0.03
+    assert torch.bincount(draws.integers(4, 1)[:, 0]).tolist() == pytest.approx([5000] * 4, rel=0.05)
+    normal = draws.normal()
+    assert (float(normal.mean()), float(normal.std())) == pytest.approx((0, 1), abs=0.03)
+    assert float((normal.abs() < 1).float().mean()) == pytest.approx(0.6827, abs=0.02)
 
 
 def test_a_batch_larger_than_the_data_is_refused() -> None:

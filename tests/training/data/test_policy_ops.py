@@ -16,6 +16,7 @@ from torchvision.transforms import TrivialAugmentWide
 from thinresnet.errors import InputError
 from thinresnet.policy import Policy, parse_policy
 from thinresnet.training.data import policy_ops as ops
+from thinresnet.training.data.plan import Draws
 
 SIDE = 24
 FILL = (120, 110, 100)
@@ -158,9 +159,9 @@ def test_the_same_operations_as_timm_and_torchvision() -> None:
 
 
 def test_what_is_drawn_follows_the_string() -> None:
-    generator = torch.Generator().manual_seed(0)
     count = 20_000
-    choices = ops.draw(parse_policy("rand-m9-n3-p0.3-mstd0.5-inc1"), count, generator)
+    draws = Draws(0, torch.arange(count))
+    choices = ops.draw(parse_policy("rand-m9-n3-p0.3-mstd0.5-inc1"), draws)
     assert choices.table is ops._RAND_INCREASING
     assert len(choices.layers) == 3
     for layer in choices.layers:
@@ -169,7 +170,7 @@ def test_what_is_drawn_follows_the_string() -> None:
         assert layer.level.max() == 10
         assert torch.bincount(layer.operation, minlength=15).min() > count / 15 * 0.85
         assert layer.sign.mean() == pytest.approx(0, abs=0.03)
-    (layer,) = ops.draw(parse_policy("rand-m10-n1-p1-mstd101-inc1"), count, generator).layers
+    (layer,) = ops.draw(parse_policy("rand-m10-n1-p1-mstd101-inc1"), draws).layers
     assert layer.applied.all()
     assert torch.quantile(layer.level, torch.tensor([0.1, 0.5, 0.9])).tolist() == pytest.approx([1, 5, 9], abs=0.25)
 
@@ -191,9 +192,9 @@ def test_a_policy_changes_only_the_images_it_was_drawn_for() -> None:
 )
 @pytest.mark.parametrize("interpolation", ["random", "bicubic"])
 def test_whole_policies_stay_within_whole_levels(text: str, interpolation: str) -> None:
-    generator = torch.Generator().manual_seed(1)
     images = pictures().repeat(20, 1, 1, 1)
-    found = ops.apply_policy(images, ops.draw(parse_policy(text), 100, generator), (0.5, 0.4, 0.3), interpolation)
+    choices = ops.draw(parse_policy(text), Draws(1, torch.arange(100)))
+    found = ops.apply_policy(images, choices, (0.5, 0.4, 0.3), interpolation)
     assert found.min() >= 0
     assert found.max() <= 255
     assert torch.equal(found, found.floor())

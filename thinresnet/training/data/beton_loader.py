@@ -29,7 +29,7 @@ from thinresnet.training.data import beton, beton_writing
 from thinresnet.training.data.crops import Crops, draw_crops
 from thinresnet.training.data.datasets import Dataset
 from thinresnet.training.data.images import Images
-from thinresnet.training.data.plan import Plan
+from thinresnet.training.data.plan import Draws, Plan
 from thinresnet.training.data.resample import padded_crop
 from thinresnet.training.data.sources import InBeton
 from thinresnet.training.data.torch_loader import test_transform
@@ -103,12 +103,12 @@ class BetonLoader:
 
     def train_batches(
         self, plan: Plan, steps: Iterator[tuple[int, int, Tensor]], epoch: int
-    ) -> Iterator[tuple[Tensor, torch.Generator]]:
+    ) -> Iterator[tuple[Tensor, Draws]]:
         """For each (step, size, image indices): the cropped, flipped images and the step's generator after them."""
         source = self.betons["train"]
         sides = torch.from_numpy(source.heights), torch.from_numpy(source.widths)
 
-        def begin() -> Iterator[_Batch[tuple[Crops, torch.Generator]]]:
+        def begin() -> Iterator[_Batch[tuple[Crops, Draws]]]:
             for step, size, indices in steps:
                 generator = plan.generator(epoch, step)
                 crops = draw_crops(self.recipe, plan, generator, sides[0][indices], sides[1][indices])

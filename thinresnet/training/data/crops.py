@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from thinresnet.recipe import Recipe
-from thinresnet.training.data.plan import Plan
+from thinresnet.training.data.plan import Draws, Plan
 from thinresnet.training.data.resample import CROP_DRAWS, random_boxes
 
 
@@ -22,13 +21,12 @@ class Crops:
     boxes: Tensor | None
 
 
-def draw_crops(recipe: Recipe, plan: Plan, generator: torch.Generator, heights: Tensor, widths: Tensor) -> Crops:
-    """Draw for the whole step; `heights` and `widths` (N) are those of this process's images."""
-    flip, cubic = plan.own(torch.rand(plan.global_batch, 2, generator=generator)).unbind(1)
+def draw_crops(recipe: Recipe, plan: Plan, draws: Draws, heights: Tensor, widths: Tensor) -> Crops:
+    """Draw for the images of this process, whose `heights` and `widths` (N) these are."""
+    flip, cubic = draws.uniform(2).unbind(1)
     flips = flip < recipe.hflip
     cubic = cubic < 0.5 if recipe.train_interpolation == "random" else cubic < (recipe.train_interpolation == "bicubic")
     if recipe.crop_padding:
-        shifts = torch.randint(2 * recipe.crop_padding + 1, (plan.global_batch, 2), generator=generator)
-        return Crops(flips, cubic, plan.own(shifts), None)
-    drawn = plan.own(torch.rand(plan.global_batch, CROP_DRAWS, generator=generator))
-    return Crops(flips, cubic, None, random_boxes(drawn, heights, widths, recipe.scale, recipe.ratio))
+        return Crops(flips, cubic, draws.integers(2 * recipe.crop_padding + 1, 2), None)
+    boxes = random_boxes(draws.uniform(CROP_DRAWS), heights, widths, recipe.scale, recipe.ratio)
+    return Crops(flips, cubic, None, boxes)

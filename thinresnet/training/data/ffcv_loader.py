@@ -22,7 +22,7 @@ from thinresnet.recipe import Recipe
 from thinresnet.training.data import beton
 from thinresnet.training.data.beton_loader import BetonLoader
 from thinresnet.training.data.datasets import Dataset
-from thinresnet.training.data.plan import Plan, mixed_seed
+from thinresnet.training.data.plan import Draws, Plan, mixed_seed
 
 _CROPS = 3  # beside the order, the batches and the samples of a plan
 _REPEATS_BITS = 7  # an image recurs at most a hundred times in an epoch
@@ -47,8 +47,8 @@ class FfcvLoader(BetonLoader):
 
     def train_batches(
         self, plan: Plan, steps: Iterator[tuple[int, int, Tensor]], epoch: int
-    ) -> Iterator[tuple[Tensor, torch.Generator]]:
-        """For each (step, size, image indices): the cropped, flipped images and the step's generator."""
+    ) -> Iterator[tuple[Tensor, Draws]]:
+        """For each (step, size, image indices): the cropped, flipped images and the step's draws."""
         asked = list(steps)
         rows: dict[int, list[NDArray[np.int64]]] = {}
         for step, size, indices in asked:

@@ -29,8 +29,10 @@ from thinresnet.training.data.datasets import Dataset, open_dataset
 from thinresnet.training.data.ffcv_loader import FfcvLoader
 from thinresnet.training.data.images import Images
 from thinresnet.training.data.memory import MemoryLoader, UnevenError
-from thinresnet.training.data.plan import Plan, share
+from thinresnet.training.data.plan import Draws, Plan, share
 from thinresnet.training.data.torch_loader import TorchLoader
+from thinresnet.training.data.transfer import ahead, moved
+from thinresnet.training.processes import processes_here
 
 DEFAULT_CROP_PCT = 0.875  # timm's
 # Held on the training device by every process: CIFAR takes 0.2 GB, ImageNet at 64 pixels would take 16.
@@ -39,6 +41,8 @@ _LARGEST_IN_MEMORY = 2 * 2**30
 # (benchmarks/training.py, part 3).
 _LARGEST_SIDE_ON_CPU = 64
 _PEEKED = 32
+# What a GPU prepares at once: small images would take longer to ask for than to prepare. A processor has no such cost.
+_MOST_PIXELS, _MOST_STEPS = 2**21, 16
 
 
 class Loader(Protocol):
@@ -46,8 +50,8 @@ class Loader(Protocol):
 
     def train_batches(
         self, plan: Plan, steps: Iterator[tuple[int, int, Tensor]], epoch: int
-    ) -> Iterator[tuple[Tensor, torch.Generator]]:
-        """For each (step, size, image indices): the cropped, flipped images and the step's generator after them."""
+    ) -> Iterator[tuple[Tensor, Draws]]:
+        """For each (step, size, image indices): the cropped, flipped images and the step's draws after them."""
 
     def eval_batches(self, split: str, batches: Iterator[Tensor], size: int, crop_pct: float) -> Iterator[Tensor]:
         """The images of those indices (of `split`: train or test) as a test sees them."""
@@ -85,28 +89,41 @@ class TrainSplit:
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """(images, targets) of each step from `start_step` on: a pure function of seed, epoch, step and process."""
-        order = self.plan.order(epoch)
-        kept = torch.from_numpy(self.images)
-        chosen = {step: kept[order[self.plan.positions(step)]] for step in range(start_step, self.steps_per_epoch)}
-        sizes = self._sizes(epoch)
-        asked = ((step, sizes[step], indices) for step, indices in chosen.items())
-        batches = self.loader.train_batches(self.plan, asked, epoch)
-        for (step, indices), (images, generator) in zip(chosen.items(), batches, strict=True):
-            targets = self.targets[indices.to(self.targets.device)]
-            if splits := self.augment.recipe.aug_splits:
-                targets = targets.repeat(splits)
-            yield self._augmented(images, epoch, step, generator), targets
+        return ahead(self._batches(epoch, start_step), self.targets.device)
 
-    def _augmented(self, images: Tensor, epoch: int, step: int, generator: torch.Generator) -> Tensor:
+    def _batches(self, epoch: int, start_step: int) -> Iterator[tuple[Tensor, Tensor]]:
+        order, together = self.plan.order(epoch), self.plan.together
+        kept = torch.from_numpy(self.images)
+        groups = range(start_step // together, self.plan.groups)
+        chosen = {group: kept[order[self.plan.positions(group)]] for group in groups}
+        sizes = self._sizes(epoch)
+        asked = ((group, sizes[group * together], indices) for group, indices in chosen.items())
+        batches = self.loader.train_batches(self.plan, asked, epoch)
+        for (group, indices), (images, draws) in zip(chosen.items(), batches, strict=True):
+            (there,) = moved(self.targets.device, indices)
+            targets = self.targets[there]
+            if together == 1:
+                yield self._augmented(images, epoch, group, draws), targets.repeat(self._versions)
+                continue
+            found = self.augment(images, epoch, group, draws)
+            size, first = self.plan.batch_size, group * together
+            for start in range(max(0, start_step - first) * size, len(found), size):
+                yield found[start : start + size], targets[start : start + size]
+
+    @property
+    def _versions(self) -> int:
+        """How often a step has each of its images."""
+        return self.augment.recipe.aug_splits or 1
+
+    def _augmented(self, images: Tensor, epoch: int, step: int, draws: Draws) -> Tensor:
         """The images of a step; with aug_splits all first versions, then all second ones, as timm puts them."""
-        splits = self.augment.recipe.aug_splits
-        if not splits:
-            return self.augment(images, epoch, step, generator)
+        if self._versions == 1:
+            return self.augment(images, epoch, step, draws)
         found = []
-        for number, part in enumerate(images.chunk(splits)):
+        for number, part in enumerate(images.chunk(self._versions)):
             clean = number == 0 and self.augment.recipe.resplit
             augment = replace(self.augment, recipe=self.augment.recipe.replace(reprob=0.0)) if clean else self.augment
-            found.append(augment(part, epoch, step + number * self.steps_per_epoch, generator))
+            found.append(augment(part, epoch, step + number * self.steps_per_epoch, draws))
         return torch.cat(found)
 
     def scheduled(self, recipe: Recipe) -> TrainSplit:
@@ -151,7 +168,8 @@ class EvalSplit:
         batches = self._share.split(self.batch_size) if len(self._share) else ()
         loaded = self.loader.eval_batches(self.split, iter(batches), self.size, self.crop_pct)
         for indices, images in zip(batches, loaded, strict=True):
-            yield self.normalise(images), self.targets[indices.to(self.targets.device)]
+            (there,) = moved(self.targets.device, indices)
+            yield self.normalise(images), self.targets[there]
 
 
 @dataclass(frozen=True)
@@ -219,6 +237,7 @@ def open_data(
     _check_crops(recipe, dataset.train, sizes)
     request = Request(recipe, dataset, sizes, device, process_count, progress, cache_dir or cache_folder())
     name, opened = _open(loader, request)
+    plan = replace(plan, together=_together(plan, name, request))
 
     normalise = Normalise.of(recipe)
     # timm's transforms did the policy and the jitter already, image by image.
@@ -259,6 +278,14 @@ def size_schedule(recipe: Recipe, plan: Plan, sizes: tuple[int, ...]) -> Schedul
     )
 
 
+def _together(plan: Plan, loader: str, to: Request) -> int:
+    """For how many steps images are prepared at once; versions of images are put together step by step."""
+    if loader != "memory" or to.device.type == "cpu" or len(to.sizes) > 1 or to.recipe.aug_splits:
+        return 1
+    side = to.sizes[0]
+    return max(1, min(_MOST_STEPS, plan.steps_per_epoch, _MOST_PIXELS // (plan.batch_size * side * side)))
+
+
 def _check_crops(recipe: Recipe, images: Images, sizes: tuple[int, ...]) -> None:
     if recipe.crop_padding:
         found = images.read(0).size
@@ -284,7 +311,7 @@ class Request:
     @property
     def workers(self) -> int:
         """Loader processes or threads of this process: no more than its share of the cores."""
-        return min(self.recipe.workers, max(1, (os.cpu_count() or 1) // self.process_count))
+        return min(self.recipe.workers, max(1, (os.cpu_count() or 1) // processes_here(self.process_count)))
 
     @property
     def batched(self) -> bool:

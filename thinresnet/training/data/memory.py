@@ -18,8 +18,9 @@ from thinresnet.progress import Progress
 from thinresnet.recipe import Recipe
 from thinresnet.training.data.crops import draw_crops
 from thinresnet.training.data.images import Images
-from thinresnet.training.data.plan import Plan
+from thinresnet.training.data.plan import Draws, Plan
 from thinresnet.training.data.resample import padded_crop, resize_and_centre, resized_crop
+from thinresnet.training.data.transfer import moved
 
 
 class UnevenError(InputError):
@@ -44,29 +45,32 @@ class MemoryLoader:
 
     def train_batches(
         self, plan: Plan, steps: Iterator[tuple[int, int, Tensor]], epoch: int
-    ) -> Iterator[tuple[Tensor, torch.Generator]]:
+    ) -> Iterator[tuple[Tensor, Draws]]:
         """For each (step, size, image indices): the cropped, flipped images and the step's generator after them."""
         for step, size, indices in steps:
-            generator = plan.generator(epoch, step)
-            yield self._crops(self.train[indices.to(self.train.device)], size, plan, generator), generator
+            draws = plan.generator(epoch, step)
+            yield self._crops(indices, size, plan, draws), draws
 
-    def _crops(self, images: Tensor, size: int, plan: Plan, generator: torch.Generator) -> Tensor:
-        count, height, width, _ = images.shape
-        sides = torch.full((count,), height), torch.full((count,), width)
-        crops = draw_crops(self.recipe, plan, generator, *sides)
-        flips = crops.flips.to(images.device)
-        if crops.boxes is not None:
-            return resized_crop(images, crops.boxes.to(images.device), size, crops.cubic.to(images.device), flips)
-        assert crops.shifts is not None
-        tops, lefts = crops.shifts.to(images.device).unbind(1)
-        return padded_crop(images, tops, lefts, flips, self.recipe.crop_padding, self.recipe.crop_padding_mode)
+    def _crops(self, indices: Tensor, size: int, plan: Plan, draws: Draws) -> Tensor:
+        _, height, width, _ = self.train.shape
+        sides = torch.full((len(indices),), height), torch.full((len(indices),), width)
+        crops = draw_crops(self.recipe, plan, draws, *sides)
+        if crops.shifts is not None:
+            tops, lefts = crops.shifts.unbind(1)
+            padding, mode = self.recipe.crop_padding, self.recipe.crop_padding_mode
+            return padded_crop(self.train, tops, lefts, crops.flips, padding, mode, indices)
+        assert crops.boxes is not None
+        device = self.train.device
+        chosen, boxes, cubic, flips = moved(device, indices, crops.boxes, crops.cubic, crops.flips)
+        return resized_crop(self.train[chosen], boxes, size, cubic if bool(crops.cubic.any()) else None, flips)
 
     def eval_batches(self, split: str, batches: Iterator[Tensor], size: int, crop_pct: float) -> Iterator[Tensor]:
         """The images of those indices (of `split`: train or test) as a test sees them."""
         source = self.train if split == "train" else self.test
         cubic = self.recipe.interpolation != "bilinear"
         for indices in batches:
-            yield resize_and_centre(source[indices.to(source.device)], size, crop_pct, cubic)
+            (chosen,) = moved(source.device, indices)
+            yield resize_and_centre(source[chosen], size, crop_pct, cubic)
 
     def close(self) -> None:
         """Nothing runs in the background."""

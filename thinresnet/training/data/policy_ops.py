@@ -2,19 +2,23 @@
 
 The operations are those of timm (which calls Pillow) and agree with Pillow's arithmetic, rounding included; the ranges
 are timm's for `rand-…` and torchvision's for `ta_wide`. Images are float (N, 3, H, W) with whole values 0 to 255.
-Every image of a batch gets its own operations; those that share one are handled together.
+Every image of a batch gets its own operations, drawn on the host; those that share one are handled together.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from thinresnet.policy import Policy
+from thinresnet.training.data.plan import Draws
+from thinresnet.training.data.transfer import constant
+from thinresnet.training.data.transfer import moved as to_device
 
 # timm: a magnitude of 10 is the whole range.
 _WHOLE = 10.0
@@ -32,30 +36,52 @@ class Geometry:
     matrix: Callable[[Tensor, int], Tensor]
 
 
+@dataclass(frozen=True)
+class Step:
+    """An operation of a layer on some of the images, all on their device."""
+
+    operation: Operation
+    rows: Tensor
+    amounts: Tensor
+
+
 def apply_policy(images: Tensor, choices: Choices, mean: tuple[float, ...], interpolation: str) -> Tensor:
-    """The images after the chosen operations. `interpolation` is bilinear, bicubic or random (either, by draw)."""
-    side = images.shape[-1]
-    fill = [0.0] * 3 if choices.table is _TRIVIAL else [float(min(255, round(255 * value))) for value in mean]
+    """The images after the chosen operations. `interpolation` is bilinear, bicubic or random (either, by draw).
+
+    Which images an operation is for is known on the host: nothing is read back from the device.
+    """
+    fill = (0.0,) * 3 if choices.table is _TRIVIAL else tuple(float(min(255, round(255 * value))) for value in mean)
     images = images.clone()
+    for step in _steps(choices, images.shape[-1], fill, interpolation, images.device):
+        changed = step.operation(images.index_select(0, step.rows), step.amounts)
+        images.index_copy_(0, step.rows, changed)
+    return images
+
+
+def _steps(
+    choices: Choices, side: int, fill: tuple[float, ...], interpolation: str, device: torch.device
+) -> Iterator[Step]:
+    """What is to be done, in order; sent to the device at once."""
+    found: list[tuple[Operation, Tensor, Tensor]] = []
     for layer in choices.layers:
-        matrices = torch.zeros(len(images), 6)
-        moved = torch.zeros(len(images), dtype=torch.bool)
+        matrices = torch.zeros(len(layer.operation), 6)
+        moved = torch.zeros(len(layer.operation), dtype=torch.bool)
         for number, (operation, value) in enumerate(choices.table):
             rows = torch.nonzero((layer.operation == number) & layer.applied)[:, 0]
             if len(rows) == 0 or operation is None:
                 continue
-            amount = value(layer.level[rows], layer.sign[rows], side).float()
+            amounts = value(layer.level[rows], layer.sign[rows], side).float()
             if isinstance(operation, Geometry):
-                matrices[rows], moved[rows] = operation.matrix(amount, side), True
+                matrices[rows], moved[rows] = operation.matrix(amounts, side), True
             else:
-                there = rows.to(images.device)
-                images[there] = operation(images[there], amount.to(images.device))
+                found.append((operation, rows, amounts))
         cubic = layer.cubic if interpolation == "random" else torch.full_like(layer.cubic, interpolation == "bicubic")
-        for rows, lookup in ((moved & ~cubic, _linear), (moved & cubic, _cubic)):
-            if bool(rows.any()):
-                there = torch.nonzero(rows)[:, 0].to(images.device)
-                images[there] = affine(images[there], matrices[rows].to(images.device), fill, lookup)
-    return images
+        for chosen, lookup in ((moved & ~cubic, _linear), (moved & cubic, _cubic)):
+            if len(rows := torch.nonzero(chosen)[:, 0]):
+                found.append((functools.partial(affine, fill=fill, lookup=lookup), rows, matrices[rows]))
+    there = to_device(device, *(part for _, *parts in found for part in parts))
+    for place, (operation, _, _) in enumerate(found):
+        yield Step(operation, there[2 * place], there[2 * place + 1])
 
 
 @dataclass(frozen=True)
@@ -76,35 +102,29 @@ class Choices:
     table: list[tuple[Operation | Geometry | None, Value]]
     layers: tuple[Layer, ...]
 
-    def rows(self, keep: Callable[[Tensor], Tensor]) -> Choices:
-        """The draws of some of the images."""
-        return Choices(
-            self.table, tuple(Layer(*(keep(part) for part in vars(layer).values())) for layer in self.layers)
-        )
 
-
-def draw(policy: Policy, count: int, generator: torch.Generator) -> Choices:
-    """Draw a policy's operations for `count` images."""
+def draw(policy: Policy, draws: Draws) -> Choices:
+    """Draw a policy's operations for the images of `draws`."""
     if policy.family == "ta_wide":
-        bins = torch.randint(_TRIVIAL_BINS, (count,), generator=generator) / (_TRIVIAL_BINS - 1)
-        return Choices(_TRIVIAL, (_layer(len(_TRIVIAL), 1.0, bins, generator),))
+        bins = draws.integers(_TRIVIAL_BINS, 1)[:, 0] / (_TRIVIAL_BINS - 1)
+        return Choices(_TRIVIAL, (_layer(len(_TRIVIAL), 1.0, bins, draws),))
     table = _RAND_INCREASING if policy.increasing else _RAND
     layers = []
     for _ in range(policy.layers):
-        level = torch.full((count,), policy.magnitude)
         if math.isinf(policy.magnitude_std):
-            level = level * torch.rand(count, generator=generator)
+            level = policy.magnitude * draws.uniform(1)[:, 0]
         elif policy.magnitude_std:
-            level = level + policy.magnitude_std * torch.randn(count, generator=generator)
-        layers.append(_layer(len(table), policy.probability, level.clamp(0, policy.magnitude_max), generator))
+            level = policy.magnitude + policy.magnitude_std * draws.normal()
+        else:
+            level = torch.full((draws.count,), policy.magnitude)
+        layers.append(_layer(len(table), policy.probability, level.clamp(0, policy.magnitude_max), draws))
     return Choices(table, tuple(layers))
 
 
-def _layer(operations: int, probability: float, level: Tensor, generator: torch.Generator) -> Layer:
-    count = len(level)
-    applied, sign, cubic = torch.rand(3, count, generator=generator)
+def _layer(operations: int, probability: float, level: Tensor, draws: Draws) -> Layer:
+    applied, sign, cubic, operation = draws.uniform(4).unbind(1)
     return Layer(
-        operation=torch.randint(operations, (count,), generator=generator),
+        operation=(operation * operations).long(),
         applied=applied < probability,
         level=level,
         sign=torch.where(sign < 0.5, -1.0, 1.0),
@@ -132,8 +152,7 @@ def sharpness(images: Tensor, factor: Tensor) -> Tensor:
     """Pillow's sharpness: away from the smoothed image, whose border stays as it is."""
     smooth = images.clone()
     if min(images.shape[2:]) > 2:
-        kernel = torch.ones(3, 1, 3, 3, device=images.device)
-        kernel[:, :, 1, 1] = 5
+        kernel = constant((1.0, 1.0, 1.0, 1.0, 5.0, 1.0, 1.0, 1.0, 1.0) * 3, (3, 1, 3, 3), images.device)
         inner = torch.nn.functional.conv2d(images, kernel, groups=3) / 13
         smooth[:, :, 1:-1, 1:-1] = torch.floor(inner + 0.5)
     return _blend(smooth, images, factor)
@@ -142,6 +161,9 @@ def sharpness(images: Tensor, factor: Tensor) -> Tensor:
 def autocontrast(images: Tensor) -> Tensor:
     """Each channel stretched to 0 to 255."""
     low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+    if images.device.type == "mps":  # has no double precision: whole results are not left to its last bit
+        table = torch.div((images - low) * 255, (high - low).clamp(min=1), rounding_mode="floor")
+        return torch.where(high > low, table, images)
     span = (high - low).double().clamp(min=1)
     scale = torch.full_like(span, 255) / span  # 255 / span would be 255 times a rounded reciprocal
     stretched = torch.trunc(images * scale - low * scale).clamp(0, 255).float()
@@ -178,7 +200,7 @@ def solarize_add(images: Tensor, amount: Tensor) -> Tensor:
 
 
 def affine(
-    images: Tensor, matrix: Tensor, fill: list[float], lookup: Callable[[Tensor, Tensor, Tensor], Tensor]
+    images: Tensor, matrix: Tensor, fill: Sequence[float], lookup: Callable[[Tensor, Tensor, Tensor], Tensor]
 ) -> Tensor:
     """Pillow's affine transform: `matrix` (N, 6) leads from output to source coordinates; pixels centre at halves."""
     height, width = images.shape[2:]
@@ -189,7 +211,7 @@ def affine(
     inside = (across >= 0) & (across < width) & (down >= 0) & (down < height)
     # Pillow cuts off fractions; what is whole must not fall below itself by the last bit of a float.
     found = torch.floor((lookup(images, across, down) + _LAST_BITS).clamp(0, 255))
-    return torch.where(inside[:, None], found, torch.tensor(fill, device=images.device)[:, None, None])
+    return torch.where(inside[:, None], found, constant(tuple(fill), (3, 1, 1), images.device))
 
 
 def _linear(images: Tensor, across: Tensor, down: Tensor) -> Tensor:
@@ -202,12 +224,14 @@ def _cubic(images: Tensor, across: Tensor, down: Tensor) -> Tensor:
     """Pillow's cubic for transforms (a = -1), another one than for resizing and than torch's."""
     height, width = images.shape[2:]
     left, top = torch.floor(across - 0.5), torch.floor(down - 0.5)
+    columns = [(left + number).clamp(0, width - 1).long() for number in range(-1, 3)]
+    rows = [(top + number).clamp(0, height - 1).long() * width for number in range(-1, 3)]
+    column_weights, row_weights = _cubic_weights(across - 0.5 - left), _cubic_weights(down - 0.5 - top)
     flat = images.flatten(2)
     total = torch.zeros_like(images)
-    for row, row_weight in enumerate(_cubic_weights(down - 0.5 - top), -1):
-        rows = (top + row).clamp(0, height - 1) * width
-        for column, column_weight in enumerate(_cubic_weights(across - 0.5 - left), -1):
-            place = (rows + (left + column).clamp(0, width - 1)).long().flatten(1)
+    for row, row_weight in zip(rows, row_weights, strict=True):
+        for column, column_weight in zip(columns, column_weights, strict=True):
+            place = (row + column).flatten(1)
             value = flat.gather(2, place[:, None].expand(-1, 3, -1)).view_as(images)
             total += value * (row_weight * column_weight)[:, None]
     return total

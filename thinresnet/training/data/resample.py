@@ -12,6 +12,8 @@ import math
 import torch
 from torch import Tensor
 
+from thinresnet.training.data.transfer import moved
+
 _ATTEMPTS = 10
 CROP_DRAWS = _ATTEMPTS * 4
 
@@ -46,29 +48,42 @@ def _centred(heights: Tensor, widths: Tensor, ratio: tuple[float, ...]) -> Tenso
     return torch.stack([tops, lefts, box_heights, box_widths], 1)
 
 
-def padded_crop(images: Tensor, tops: Tensor, lefts: Tensor, flips: Tensor, padding: int, mode: str) -> Tensor:
+def padded_crop(
+    images: Tensor, tops: Tensor, lefts: Tensor, flips: Tensor, padding: int, mode: str, indices: Tensor | None = None
+) -> Tensor:
     """A crop of the image's own size out of the image with `padding` pixels around it, flipped where asked.
 
-    Every output pixel is looked up, so that the pixels are those of the source exactly.
+    Every output pixel is looked up, so that the pixels are those of the source exactly: of `images[indices]`, without
+    a copy of them. Where the draws are on the host the places are found there and sent to the device of the images.
     """
-    count, height, width, channels = images.shape
-    if padding:
-        planes = images.permute(0, 3, 1, 2)
-        around = (padding,) * 4
-        # torch pads by reflection in floating point only; 0 to 255 are whole in half precision.
-        padded = torch.nn.functional.pad(planes.half(), around, "reflect") if mode == "reflect" else planes
-        padded = padded.to(torch.uint8) if mode == "reflect" else torch.nn.functional.pad(planes, around)
-        images = padded.permute(0, 2, 3, 1).contiguous()
-    rows = tops[:, None] + torch.arange(height, device=images.device)
-    columns = torch.arange(width, device=images.device).expand(count, width)
-    columns = torch.where(flips[:, None], width - 1 - columns, columns) + lefts[:, None]
-    source_height, source_width = images.shape[1:3]
-    first = torch.arange(count, device=images.device)[:, None] * source_height
-    flat = ((first + rows) * source_width)[:, :, None] + columns[:, None, :]
-    return images.reshape(-1, channels)[flat.reshape(-1)].view(count, height, width, channels)
+    _, height, width, channels = images.shape
+    place, count = tops.device, len(tops)
+    numbers = torch.arange(count, device=place) if indices is None else indices.to(place)
+    rows = tops[:, None] + torch.arange(-padding, height - padding, device=place)
+    columns = torch.arange(width, device=place).expand(count, width)
+    columns = torch.where(flips[:, None], width - 1 - columns, columns) + lefts[:, None] - padding
+    down, across = (_reflected(part, side) for part, side in ((rows, height), (columns, width)))
+    parts = [(numbers[:, None] * height + down) * width, across]
+    black = padding > 0 and mode != "reflect"
+    if black:
+        parts += [(rows == down).to(torch.uint8), (columns == across).to(torch.uint8)]
+    if place != images.device:
+        parts = moved(images.device, *parts)
+    flat = parts[0][:, :, None] + parts[1][:, None, :]
+    found = images.reshape(-1, channels)[flat.reshape(-1)].view(count, height, width, channels)
+    return found.mul_((parts[2][:, :, None] * parts[3][:, None, :])[..., None]) if black else found
 
 
-def resized_crop(images: Tensor, boxes: Tensor, size: int, cubic: Tensor, flips: Tensor) -> Tensor:
+def _reflected(places: Tensor, side: int) -> Tensor:
+    """Places outside of 0 to side - 1 mirrored at its ends, as often as it takes (a padding may be any)."""
+    if side == 1:
+        return torch.zeros_like(places)
+    period = 2 * (side - 1)
+    within = places.remainder(period)
+    return torch.minimum(within, period - within)
+
+
+def resized_crop(images: Tensor, boxes: Tensor, size: int, cubic: Tensor | None, flips: Tensor) -> Tensor:
     """The boxes of `images`, resized to (size, size): bicubic where `cubic`, else bilinear; flipped where `flips`."""
     planes = images.permute(0, 3, 1, 2).to(torch.float32)
     boxes = boxes.to(torch.float32)
@@ -92,7 +107,7 @@ def resize_and_centre(images: Tensor, size: int, crop_pct: float, cubic: bool) -
     height, width = images.shape[1:3]
     new_height, new_width, _ = centre_box(height, width, size, crop_pct)
     if (new_height, new_width) != (height, width):
-        kind = torch.tensor([cubic], device=images.device)
+        kind = torch.ones(1, dtype=torch.bool, device=images.device) if cubic else None
         zero = torch.zeros(1, device=images.device)
         across = _weights(zero, zero + width, width, new_width, kind)
         down = _weights(zero, zero + height, height, new_height, kind)
@@ -107,7 +122,7 @@ def _as_bytes(planes: Tensor) -> Tensor:
     return planes.add_(0.5).floor_().clamp_(0, 255)
 
 
-def _weights(first: Tensor, length: Tensor, source: int, size: int, cubic: Tensor) -> Tensor:
+def _weights(first: Tensor, length: Tensor, source: int, size: int, cubic: Tensor | None) -> Tensor:
     """What each of `source` pixels adds to each of `size` output pixels (N, size, source), by Pillow's filters."""
     device = first.device
     pixels = torch.arange(source, device=device)[None, None, :] - first[:, None, None]
@@ -115,7 +130,7 @@ def _weights(first: Tensor, length: Tensor, source: int, size: int, cubic: Tenso
     centres = (torch.arange(size, device=device)[None, :, None] + 0.5) * step
     distance = ((pixels + 0.5 - centres) / step.clamp(min=1)).abs()
     linear = (1 - distance).clamp(min=0)
-    if bool(cubic.any()):
+    if cubic is not None:
         near = (1.5 * distance - 2.5) * distance * distance + 1
         far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
         curve = torch.where(distance < 1, near, torch.where(distance < 2, far, torch.zeros_like(far)))

@@ -231,6 +231,9 @@ def open_table(name: str, split: str, root: str | None, input_key: str | None, t
             f"{name}: no column {reader.label_key} ({_reason(error)}); name it with --target-key"
         ) from None
     numbers = _labels(column, name)
+    if len(numbers) and reader.dataset[0][reader.image_key] is None:  # timm's reader adds a column that is not there
+        columns = ", ".join(own for own in reader.dataset.column_names if own != reader.image_key)
+        raise InputError(f"{name}: no images in column {reader.image_key}; of {columns} name one with --input-key")
     classes = tuple(sorted(reader.class_to_idx, key=reader.class_to_idx.__getitem__)) or _numbered(numbers)
     if len(numbers) and numbers.max() >= len(classes):
         raise InputError(f"{name}: row {int(numbers.argmax())} has class {numbers.max()}; it names {len(classes)}")

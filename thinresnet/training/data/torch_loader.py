@@ -25,7 +25,7 @@ from thinresnet.errors import InputError
 from thinresnet.recipe import Recipe
 from thinresnet.training.data.augment import Normalise
 from thinresnet.training.data.images import Images
-from thinresnet.training.data.plan import Plan
+from thinresnet.training.data.plan import Draws, Plan
 
 # (size, seed, index of the image): all that a worker is told.
 Item = tuple[int, int, int]
@@ -123,8 +123,8 @@ class TorchLoader:
 
     def train_batches(
         self, plan: Plan, steps: Iterator[tuple[int, int, Tensor]], epoch: int
-    ) -> Iterator[tuple[Tensor, torch.Generator]]:
-        """For each (step, size, image indices): the augmented images, uint8, and the step's generator."""
+    ) -> Iterator[tuple[Tensor, Draws]]:
+        """For each (step, size, image indices): the augmented images, uint8, and the step's draws."""
         asked = list(steps)
         self.train_items.items = [
             [
