@@ -21,7 +21,7 @@ def cuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pretend]:
     monkeypatch.setenv("THINRESNET_CACHE", str(tmp_path / "cache"))
     PartialState._reset_state()
     PartialState(cpu=True)
-    # Not by monkeypatch, which would put the key back after the reset: half a state, that accelerate takes for a whole one.
+    # Not by monkeypatch, which puts the key back after the reset: half a state, that accelerate takes for a whole one.
     PartialState._shared_state["device"] = torch.device("cuda")
     try:
         with Pretend() as here:
