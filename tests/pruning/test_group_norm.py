@@ -184,7 +184,8 @@ def test_sparse_training_knows_no_weight_decay_and_one_training_serves_all_budge
     assert decays == [0.0]
     loose, tight = (outcome.pruned for outcome in outcomes)
     for outcome, (budget,) in zip(outcomes, budgets, strict=True):
-        assert 0.98 * budget.limit(dense) <= outcome.cost.macs <= budget.limit(dense)
+        # To within a channel: one of the first stage's stream, at 8 px, is a tenth of the tighter budget and more.
+        assert 0.9 * budget.limit(dense) <= outcome.cost.macs <= budget.limit(dense)
         assert outcome.pruned.notes == {"sparsity": 5e-4, "divide_by": "max", "steps": 400}
     assert tight.network.channels["conv1"] < NETWORK.channels["conv1"]  # the stream's leave too
     assert sum(tight.network.channels.values()) < sum(loose.network.channels.values())
