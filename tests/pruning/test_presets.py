@@ -50,6 +50,32 @@ def vgg16(widths: list[int]) -> tuple[int, int]:
     return macs + 10 * widths[-1], sum(weights) + 2 * sum(widths) + 10 * widths[-1] + 10
 
 
+def resnet50(inner: list[list[tuple[int, int]]]) -> tuple[int, int]:
+    """ResNet-50 at 224 pixels, a thousand classes, with these inner widths of each bottleneck."""
+    macs, params, side, inputs = 147 * 64 * 112**2 + 2_048_000, 147 * 64 + 128 + 2_049_000, 56, 64
+    for stage, (widths, out) in enumerate(zip(inner, (256, 512, 1024, 2048), strict=True)):
+        for number, (first, second) in enumerate(widths):
+            before, side = side, side // 2 if stage > 0 and number == 0 else side
+            weights = [(inputs * first, before), (9 * first * second, side), (second * out, side)]
+            norms = 2 * (first + second + out)
+            if number == 0:
+                weights.append((inputs * out, side))
+                norms += 2 * out
+            macs += sum(count * pixels**2 for count, pixels in weights)
+            params += sum(count for count, _ in weights) + norms
+            inputs = out
+    return macs, params
+
+
+def vgg16_of_imagenet(widths: list[int]) -> tuple[int, int]:
+    """VGG-16 at 224 pixels with biases, and its three linear layers."""
+    sides = [224] * 2 + [112] * 2 + [56] * 3 + [28] * 3 + [14] * 3
+    weights = [9 * a * b for a, b in zip([3, *widths[:-1]], widths, strict=True)]
+    linear = [49 * widths[-1] * 4096, 4096 * 4096, 4096 * 1000]
+    macs = sum(weight * side**2 for weight, side in zip(weights, sides, strict=True))
+    return macs + sum(linear), sum(weights) + sum(widths) + sum(linear) + 9192
+
+
 def stages(blocks: int, kept: tuple[int, ...], dense: tuple[int, ...], whole: set[int]) -> list[list[int]]:
     """`kept` in each block of a stage, but for those left whole, which are counted over all stages."""
     found, block = [], 0
@@ -83,7 +109,41 @@ LISTS = {
 }
 
 
-@pytest.mark.parametrize("name", PRESETS)
+def thinet(widths: tuple[int, ...]) -> list[list[tuple[int, int]]]:
+    return [[(width, width)] * blocks for width, blocks in zip(widths, (3, 4, 6, 3), strict=True)]
+
+
+# As the published networks have them, and what counting them by hand comes to.
+OF_IMAGENET = {
+    "ThiNet-30": (resnet50, thinet((19, 38, 76, 153))),
+    "ThiNet-50": (resnet50, thinet((32, 64, 128, 256))),
+    "ThiNet-70": (resnet50, thinet((44, 89, 179, 358))),
+    "ThiNet-Conv": (vgg16_of_imagenet, [32, 32, 64, 64, *[128] * 3, *[256] * 3, *[512] * 3]),
+    "ResNet-2x": (
+        resnet50,
+        [
+            [(64, 55), (51, 39), (50, 37)],
+            [(128, 106), (105, 72), (105, 72), (128, 110)],
+            [(256, 225), (209, 147), (204, 158), (212, 155), (211, 148), (256, 213)],
+            [(512, 433), (512, 437), (512, 440)],
+        ],
+    ),
+    "VGG-5x": (vgg16_of_imagenet, [24, 22, 41, 51, 108, 89, 111, 184, 276, 228, 512, 512, 512]),
+}
+
+
+def test_every_list_is_held_here() -> None:
+    assert LISTS.keys() | OF_IMAGENET.keys() == PRESETS.keys()
+
+
+@pytest.mark.parametrize("name", OF_IMAGENET)
+def test_lists_of_imagenet_to_the_unit(name: str) -> None:
+    rule, widths = OF_IMAGENET[name]
+    cost = count(preset(name, scale(PRESETS[name][0])))
+    assert (cost.macs, cost.params) == rule(widths)  # type: ignore[operator]  # each rule its own lists
+
+
+@pytest.mark.parametrize("name", LISTS)
 def test_lists_to_the_unit(name: str) -> None:
     rule, widths, params_said, macs_said = LISTS[name]
     network = scale(PRESETS[name][0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 
 from thinresnet.errors import InputError, nearest
 from thinresnet.network import Network
@@ -54,14 +55,58 @@ def _vgg16(network: Network) -> dict[str, int]:
     }
 
 
+@dataclass(frozen=True)
+class _Interior:
+    """ThiNet's ResNet-50: the same share of the two inner widths of every bottleneck, the stream whole."""
+
+    share: Fraction
+
+    def counts(self, network: Network) -> dict[str, int]:
+        """The counts that differ from the dense network's."""
+        return {
+            name: int(count * self.share) for name, count in network.channels.items() if name.endswith(_INNER_OF_50)
+        }
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """Counts one by one, in the order of the network's layers whose names match."""
+
+    layers: tuple[str, ...]  # beginnings or ends of their names
+    widths: tuple[int, ...]
+
+    def counts(self, network: Network) -> dict[str, int]:
+        """The counts of these layers."""
+        names = [name for name in network.channels if name.startswith(self.layers) or name.endswith(self.layers)]
+        return dict(zip(names, self.widths, strict=True))
+
+
+_INNER_OF_50 = (".conv1", ".conv2")
+# The inner widths, first and second convolution of each bottleneck. Their network also reads each block's input through
+# a gather, by an index file; that is no list of widths, so here the first convolution reads all channels.
+_RESNET_2X = (
+    64, 55, 51, 39, 50, 37,
+    128, 106, 105, 72, 105, 72, 128, 110,
+    256, 225, 209, 147, 204, 158, 212, 155, 211, 148, 256, 213,
+    512, 433, 512, 437, 512, 440,
+)  # fmt: skip
+_VGG_5X = (24, 22, 41, 51, 108, 89, 111, 184, 276, 228, 512, 512, 512)
+_THINET_CONV = (32, 32, 64, 64, 128, 128, 128, 256, 256, 256, 512, 512, 512)
+
+# Li et al. 2017, arXiv:1608.08710; ThiNet, arXiv:1707.06342, and He et al. 2017, arXiv:1707.06168, as the networks of
+# Eric-mingjie/rethinking-network-pruning 92e41085 have them: imagenet/thinet/models and imagenet/regression-pruning.
 PRESETS: dict[str, tuple[str, Callable[[Network], dict[str, int]]]] = {
     **{name: (arch, rule.counts) for name, (arch, rule) in _RESIDUAL.items()},
     "VGG16-A": ("vgg16_cifar", _vgg16),
+    **{f"ThiNet-{percent}": ("resnet50", _Interior(Fraction(percent, 100)).counts) for percent in (30, 50, 70)},
+    "ThiNet-Conv": ("vgg16", _Listed(("features.",), _THINET_CONV).counts),
+    "ResNet-2x": ("resnet50", _Listed(_INNER_OF_50, _RESNET_2X).counts),
+    "VGG-5x": ("vgg16", _Listed(("features.",), _VGG_5X).counts),
 }
 
 
 def preset(name: str, network: Network) -> Network:
-    """`network` with the counts of a paper's list (Li et al. 2017, arXiv:1608.08710)."""
+    """`network` with the counts of a paper's list."""
     if name not in PRESETS:
         raise InputError(
             f"--to {name}: no file, and no list of that name{nearest(name, PRESETS)} ({', '.join(PRESETS)})"
