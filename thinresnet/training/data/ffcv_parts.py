@@ -121,7 +121,50 @@ def _drawing(function: Callable[..., Any]) -> Callable[..., Any]:
     return njit(nogil=True, error_model="numpy")(function) if Compiler.is_enabled else function
 
 
-class HashedCropDecoder(RandomResizedCropRGBImageDecoder):
+class _HashedDecoder:
+    """What decoders share whose crops and flips are functions of the seed and the row."""
+
+    memory_read: Callable[..., Any]  # as FFCV sets it
+    hflip: float
+    seed: int
+
+    def placing(self) -> Callable[..., None]:
+        """The compiled function that puts a decoded image in its place in the batch, as its key says."""
+        raise NotImplementedError
+
+    def generate_code(self) -> Callable[..., Any]:
+        """The function that FFCV compiles."""
+        jpg, read, each = IMAGE_MODES["jpg"], self.memory_read, Compiler.get_iterator()
+        decode_jpeg, put = Compiler.compile(imdecode), self.placing()
+        key_for, draw = _drawing(key_of), _drawing(uniform)
+        hflip, seed = self.hflip, np.uint64(self.seed)
+
+        def decode(rows: Any, memory: Any, metadata: Any, storage_state: Any) -> Any:
+            images, failed = memory
+            for place in each(len(rows)):
+                row = np.uint64(rows[place])
+                field = metadata[np.int64(row & _IMAGE_MASK)]
+                stored = read(field["data_ptr"], storage_state)
+                height, width = int(field["height"]), int(field["width"])
+                failed[place, 0] = 0
+                if field["mode"] == jpg:
+                    pixels = np.empty(3 * height * width, np.uint8)
+                    if decode_jpeg(stored, pixels, height, width, height, width, 0, 0, 1, 1, False, False) != 0:
+                        failed[place, 0] = 1
+                    whole = pixels.reshape(height, width, 3)
+                else:
+                    whole = stored.reshape(height, width, 3)
+                key = key_for(seed, row)
+                put(whole, images[place], key)
+                if draw(key, _FLIP_DRAW) < hflip:
+                    flip_in_place(images[place])
+            return images[: len(rows)], failed[: len(rows)]
+
+        decode.is_parallel = True  # type: ignore[attr-defined]  # how FFCV is told
+        return decode
+
+
+class HashedCropDecoder(_HashedDecoder, RandomResizedCropRGBImageDecoder):
     """FFCV's decoder of random resized crops, whose crops and flips are functions of the seed and the row.
 
     A decoded photograph takes memory for as long as it is cropped: FFCV keeps room for the largest of all images in
@@ -137,40 +180,19 @@ class HashedCropDecoder(RandomResizedCropRGBImageDecoder):
         state, (images, _) = super().declare_state_and_memory(previous_state)
         return state, (images, AllocationQuery((1,), np.dtype("u1")))
 
-    def generate_code(self) -> Callable[..., Any]:
-        """The function that FFCV compiles."""
-        jpg, read, each = IMAGE_MODES["jpg"], self.memory_read, Compiler.get_iterator()
-        decode_jpeg, resize = Compiler.compile(imdecode), Compiler.compile(resize_crop)
-        key_for, box_for, draw = _drawing(key_of), _drawing(random_box), _drawing(uniform)
-        scale, ratio, hflip, seed = np.array(self.scale), np.array(self.ratio), self.hflip, np.uint64(self.seed)
+    def placing(self) -> Callable[..., None]:
+        """A crop, resized."""
+        resize, box_for = Compiler.compile(resize_crop), _drawing(random_box)
+        scale, ratio = np.array(self.scale), np.array(self.ratio)
 
-        def decode(rows: Any, memory: Any, metadata: Any, storage_state: Any) -> Any:
-            images, failed = memory
-            for place in each(len(rows)):
-                row = np.uint64(rows[place])
-                field = metadata[np.int64(row & _IMAGE_MASK)]
-                stored = read(field["data_ptr"], storage_state)
-                height, width = int(field["height"]), int(field["width"])
-                failed[place, 0] = 0
-                if field["mode"] == jpg:
-                    pixels = np.empty(3 * height * width, np.uint8)
-                    if decode_jpeg(stored, pixels, height, width, height, width, 0, 0, 1, 1, False, False) != 0:
-                        failed[place, 0] = 1
-                    whole = pixels.reshape(height, width, 3)
-                else:
-                    whole = stored.reshape(height, width, 3)
-                key = key_for(seed, row)
-                top, left, box_height, box_width = box_for(height, width, scale, ratio, key)
-                resize(whole, top, top + box_height, left, left + box_width, images[place])
-                if draw(key, _FLIP_DRAW) < hflip:
-                    flip_in_place(images[place])
-            return images[: len(rows)], failed[: len(rows)]
+        def put(whole: Any, image: Any, key: Any) -> None:
+            top, left, height, width = box_for(whole.shape[0], whole.shape[1], scale, ratio, key)
+            resize(whole, top, top + height, left, left + width, image)
 
-        decode.is_parallel = True  # type: ignore[attr-defined]  # how FFCV is told
-        return decode
+        return _drawing(put)
 
 
-class HashedShiftDecoder(SimpleRGBImageDecoder):
+class HashedShiftDecoder(_HashedDecoder, SimpleRGBImageDecoder):
     """FFCV's decoder of images of one size, shifted within a padding and flipped as a hash says."""
 
     def __init__(self, padding: int, reflect: bool, hflip: float, seed: int):
@@ -182,37 +204,16 @@ class HashedShiftDecoder(SimpleRGBImageDecoder):
         state, images = super().declare_state_and_memory(previous_state)
         return state, (images, AllocationQuery((1,), np.dtype("u1")))
 
-    def generate_code(self) -> Callable[..., Any]:
-        """The function that FFCV compiles."""
-        jpg, read, each = IMAGE_MODES["jpg"], self.memory_read, Compiler.get_iterator()
-        decode_jpeg, key_for, draw = Compiler.compile(imdecode), _drawing(key_of), _drawing(uniform)
-        padding, reflect, hflip, seed = self.padding, self.reflect, self.hflip, np.uint64(self.seed)
+    def placing(self) -> Callable[..., None]:
+        """A cut of the padded image."""
+        draw, padding, reflect = _drawing(uniform), self.padding, self.reflect
 
-        def decode(rows: Any, memory: Any, metadata: Any, storage_state: Any) -> Any:
-            images, failed = memory
-            for place in each(len(rows)):
-                row = np.uint64(rows[place])
-                field = metadata[np.int64(row & _IMAGE_MASK)]
-                stored = read(field["data_ptr"], storage_state)
-                height, width = int(field["height"]), int(field["width"])
-                failed[place, 0] = 0
-                if field["mode"] == jpg:
-                    pixels = np.empty(3 * height * width, np.uint8)
-                    if decode_jpeg(stored, pixels, height, width, height, width, 0, 0, 1, 1, False, False) != 0:
-                        failed[place, 0] = 1
-                    whole = pixels.reshape(height, width, 3)
-                else:
-                    whole = stored.reshape(height, width, 3)
-                key = key_for(seed, row)
-                top = int(draw(key, _TOP_DRAW) * (2 * padding + 1))
-                left = int(draw(key, _LEFT_DRAW) * (2 * padding + 1))
-                cut_padded(whole, images[place], top, left, padding, reflect)
-                if draw(key, _FLIP_DRAW) < hflip:
-                    flip_in_place(images[place])
-            return images[: len(rows)], failed[: len(rows)]
+        def put(whole: Any, image: Any, key: Any) -> None:
+            top = int(draw(key, _TOP_DRAW) * (2 * padding + 1))
+            left = int(draw(key, _LEFT_DRAW) * (2 * padding + 1))
+            cut_padded(whole, image, top, left, padding, reflect)
 
-        decode.is_parallel = True  # type: ignore[attr-defined]
-        return decode
+        return _drawing(put)
 
 
 class CheckedToTensor(ToTensor):
