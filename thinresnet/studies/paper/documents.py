@@ -22,24 +22,24 @@ def has_parts(path: Path) -> bool:
     return any(f"<!-- {name}: begin -->" in text for name in PARTS)
 
 
-def as_written(evidence: Evidence, path: Path) -> str:
-    """A document with every part that it has marks for."""
-    text = path.read_text(encoding="utf-8")
+def _written(evidence: Evidence, path: Path) -> tuple[str, str]:
+    """A document as it is, and with every part that it has marks for."""
+    text = before = path.read_text(encoding="utf-8")
     marks = {name: (f"<!-- {name}: begin -->", f"<!-- {name}: end -->") for name in PARTS}
     there = [name for name, (begin, _) in marks.items() if begin in text]
     if not there:
         raise InputError(f"{path}: has no part to write; it is marked by lines such as {marks['paper tables'][0]!r}")
     for name in there:
         text = with_part(path, text, *marks[name], PARTS[name](evidence))
-    return text
+    return before, text
 
 
 def write_parts(evidence: Evidence, documents: Sequence[Path]) -> list[Path]:
     """Write the parts of every document that has marks; returns those that changed."""
     changed = []
     for path in documents:
-        text = as_written(evidence, path)
-        if text != path.read_text(encoding="utf-8"):
+        before, text = _written(evidence, path)
+        if text != before:
             write_atomically(path, text)
             changed.append(path)
     return changed
@@ -47,4 +47,5 @@ def write_parts(evidence: Evidence, documents: Sequence[Path]) -> list[Path]:
 
 def stale(evidence: Evidence, documents: Sequence[Path]) -> list[Path]:
     """Documents whose parts are not what the evidence says."""
-    return [path for path in documents if as_written(evidence, path) != path.read_text(encoding="utf-8")]
+    texts = {path: _written(evidence, path) for path in documents}
+    return [path for path, (before, text) in texts.items() if text != before]

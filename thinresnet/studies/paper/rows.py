@@ -22,6 +22,7 @@ from thinresnet.runs import EVALUATION_FILE, IMPORTED_FILE, RESULT_FILE
 from thinresnet.studies.evidence import FORMAT, INDEX
 from thinresnet.studies.protocols.public import SCALED_PUBLIC
 from thinresnet.studies.stages.timing import TIMING
+from thinresnet.studies.summaries import Spread
 from thinresnet.welch import FEWEST_SEEDS, Sample, half_interval
 
 BETTER, WORSE, SAME, UNDECIDED = "better", "worse", "within the interval", "undecided"
@@ -58,14 +59,19 @@ class Row:
         return tuple(result.test.top1 for result in self.results if result.test is not None)
 
     @property
+    def spread(self) -> Spread:
+        """The accuracies over the seeds."""
+        return Spread(self.top1)
+
+    @property
     def mean(self) -> float:
         """Of the accuracies."""
-        return statistics.fmean(self.top1)
+        return self.spread.mean
 
     @property
     def deviation(self) -> float | None:
         """Their sample standard deviation."""
-        return statistics.stdev(self.top1) if self.n > 1 else None
+        return self.spread.deviation
 
     @property
     def epochs(self) -> int | None:
@@ -85,9 +91,7 @@ class Row:
     @property
     def accuracy(self) -> str:
         """`88.12 ± 0.10`, or what is missing."""
-        if not self.n:
-            return f"not measured (n = 0 of {self.planned})"
-        return f"{self.mean:.2f}" if self.deviation is None else f"{self.mean:.2f} ± {self.deviation:.2f}"
+        return str(self.spread) if self.n else f"not measured (n = 0 of {self.planned})"
 
     @property
     def seeds(self) -> str:
