@@ -293,10 +293,10 @@ class Training:
     def save(self) -> None:
         """Write a checkpoint of now, unless a weight is non-finite: the last good one stays the newest."""
         progress = self.progress
-        state = self.raw.state_dict()
-        finite = torch.stack([torch.isfinite(value).all() for value in state.values()]).tolist()  # one transfer
+        weights = self.raw.state_dict()
+        finite = torch.stack([torch.isfinite(value).all() for value in weights.values()]).tolist()  # one transfer
         if not all(finite):
-            name = list(state)[finite.index(False)]
+            name = list(weights)[finite.index(False)]
             self._fail_at(progress.updates, f"{name} has a value that is not a finite number")
         sums = [from_each(self.accelerator, value) for value in (progress.epoch_loss, progress.epoch_images)]
         progress.seconds_total = self._seconds_before + time.perf_counter() - self._begun
@@ -304,7 +304,7 @@ class Training:
             self.run.check_place()
             scaler = self.accelerator.scaler
             state = {
-                "model": self.raw.state_dict(),
+                "model": weights,
                 "ema": self.ema and self.ema.module.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": scaler and scaler.state_dict(),
