@@ -28,6 +28,7 @@ DIGITS = {
 # What no recipe that comes along asks for, each under a name.
 MORE: dict[str, dict[str, Any]] = {
     "fp16": {"amp": True, "model_ema": True, "clip_grad": 1.0},
+    "bf16": {"amp": True, "amp_dtype": "bfloat16", "channels_last": True},
     "channels_last": {"channels_last": True},
     "by value": {"clip_grad": 0.1, "clip_mode": "value", "grad_accum_steps": 3, "mixup": 0.2, "mixup_mode": "elem"},
     "adaptively": {"clip_grad": 0.1, "clip_mode": "agc", "cutmix": 1.0, "mixup_mode": "pair"},
