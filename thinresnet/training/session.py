@@ -36,7 +36,7 @@ from thinresnet.training.evaluation import of_recipe
 from thinresnet.training.loop import Training
 from thinresnet.training.masks import Masks, apply_masks, keep_masks, masks_beside
 from thinresnet.training.outcome import Initial, initial_checkpoint, result_of
-from thinresnet.training.preparing import as_kept, of_model, prepare, with_preprocessing
+from thinresnet.training.preparing import as_kept, check_bfloat16, of_model, prepare, with_preprocessing
 from thinresnet.training.processes import agreed, check_shared, from_each, start_accelerator
 from thinresnet.training.run import RunFolder, identity, readable_id
 from thinresnet.training.teachers import open_teacher
@@ -274,7 +274,9 @@ def _begun(job: _Job) -> nn.Module:
     if job.initial:
         networks.load_weights(model, job.network, job.initial.path)
     if not job.options.measure_only:
-        model = prepare(model, job.recipe, processes=job.accelerator.num_processes, device=job.accelerator.device)
+        accelerator = job.accelerator
+        check_bfloat16(model, job.data.train.sizes, accelerator.mixed_precision, accelerator.device)
+        model = prepare(model, job.recipe, processes=accelerator.num_processes, device=accelerator.device)
     if job.masks:  # before the moving average is copied, and before anything is written: masks may not fit
         apply_masks(model, job.masks.kept)
     return model
