@@ -390,7 +390,8 @@ def _stand_ins(pretend: Pretend) -> Iterator[Any]:
             torch.cuda,
             Stream=_Stream, Event=_Stream, stream=lambda one: one or stream, current_stream=lambda *_: stream,
             synchronize=lambda *_: pretend.wait("synchronize"), max_memory_allocated=lambda *_: 2**20,
-            get_device_name=lambda *_: "a pretended GPU", is_bf16_supported=lambda *_: True,
+            get_device_name=lambda *_: "a pretended GPU", is_bf16_supported=lambda **_: True,
+            get_device_capability=lambda *_: (9, 0),
             get_device_properties=lambda *_: SimpleNamespace(L2_cache_size=2**22, multi_processor_count=1),
         )  # fmt: skip
 

@@ -107,8 +107,8 @@ def check_bfloat16(model: nn.Module, sides: Iterable[int], precision: str, devic
     for side in sides:
         if (name := _one_pixel_wide(model, side)) is not None:
             raise InputError(
-                f"amp: {name} has strides and sees images of {side} pixels as one pixel, where PyTorch's bfloat16 leaves "
-                "part of its gradient uninitialised on a CPU; leave out --amp, or give larger images (--img-size)"
+                f"amp: {name} has strides and sees images of {side} pixels as one pixel, where PyTorch's bfloat16 on "
+                "a CPU leaves part of its gradient uninitialised; leave out --amp, or give larger images (--img-size)"
             )
 
 
