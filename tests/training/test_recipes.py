@@ -28,6 +28,7 @@ from timm.scheduler.scheduler_factory import create_scheduler_v2, scheduler_kwar
 
 from thinresnet import recipe as recipes
 from thinresnet.cli import timm_flags
+from thinresnet.identity import LEFT_TO_THE_DEVICE
 from thinresnet.recipe import Recipe
 from thinresnet.training.data.loading import size_schedule
 from thinresnet.training.data.plan import Plan
@@ -81,7 +82,8 @@ def check_parsed(name: str, parsed: argparse.Namespace) -> None:
 def test_every_field_is_a_flag_of_timm_with_timm_s_default() -> None:
     for field in dataclasses.fields(Recipe):
         if field.name not in OURS:
-            default = getattr(Recipe(), field.name)
+            # What is left to the device is off in timm.
+            default = False if field.name in LEFT_TO_THE_DEVICE else getattr(Recipe(), field.name)
             assert TIMM_FLAGS[field.name]["default"] == (list(default) if isinstance(default, tuple) else default), (
                 field.name
             )
