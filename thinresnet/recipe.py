@@ -106,7 +106,7 @@ class Recipe:
         low=0, high=10**6, count=(1, 16),
     )  # fmt: skip
     crop_pct: float | None = _option(
-        "input", None, "test crop side / resized side; the model's own if not given", above=0, high=1
+        "input", None, "test crop side / resized side; the model's own if not given", low=0.01, high=1
     )
     mean: tuple[float, ...] | None = _option(
         "input", None, "channel means, of 1; the model's own if not given", low=0, high=1, count=(1, 3)
@@ -259,7 +259,7 @@ class Recipe:
     mixup_switch_prob: float = _option("loss", 0.5, "chance of cutmix where both are on", low=0, high=1)
     mixup_mode: str = _option("loss", "batch", "one mix a batch, pair or image", choices=("batch", "pair", "elem"))
     mixup_off_epoch: int = _option("loss", 0, "epoch from which nothing is mixed; 0 is never", low=0, high=10**6)
-    smoothing: float = _option("loss", 0.1, "label smoothing", low=0, high=1)
+    smoothing: float = _option("loss", 0.1, "label smoothing", low=0, below=1)
     bce_loss: bool = _option("loss", False, "binary cross-entropy instead of cross-entropy")
     bce_target_thresh: float | None = _option(
         "loss", None, "binary cross-entropy: targets above it are 1", low=0, high=1

@@ -172,6 +172,9 @@ MISTAKES = [
     (["--epohcs", "3"], "unknown flag '--epohcs'; did you mean '--epochs'"),
     (["--epochs", "three"], "--epochs: takes an integer, got 'three'"),
     (["--lr", "-1"], "lr: takes a number, at least 0"),
+    (["--smoothing", "1"], "smoothing: takes a number, at least 0, below 1"),  # nothing to learn; timm's losses refuse
+    (["--crop-pct", "1e-300"], "crop_pct: takes a number, at least 0.01"),
+    (["--torchcompile", "x"], "torchcompile: 'x' is no backend here"),
     (["--recipe", "digit"], "did you mean 'digits'"),
     (["--recipe", "no/such.yaml"], "no such file"),
     (["--arch", "resnet20_cifr"], "did you mean 'resnet20_cifar'"),
