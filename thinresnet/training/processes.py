@@ -203,7 +203,8 @@ def from_each(accelerator: Accelerator, value: float) -> list[float]:
     """The value of every process, in order."""
     if accelerator.num_processes == 1:
         return [value]
-    gathered = accelerator.gather(torch.tensor([value], dtype=torch.float64, device=accelerator.device))
+    with torch.inference_mode(mode=False):  # gloo of torch 2.4 cannot gather into what is made in it
+        gathered = accelerator.gather(torch.tensor([value], dtype=torch.float64, device=accelerator.device))
     return [float(one) for one in gathered.tolist()]
 
 
