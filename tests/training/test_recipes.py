@@ -189,7 +189,7 @@ CLOSED_FORMS: dict[str, tuple[int, int, Callable[[float], float]]] = {
     "cifar-classic-160": (1, 160, lambda time: 0.1 * 0.1 ** sum(time >= step for step in (80, 120))),
     "cifar-classic-200": (1, 200, lambda time: 0.1 * 0.2 ** sum(time >= step for step in (60, 120, 160))),
     "cifar-finetune": (1, 40, lambda time: 1e-3),
-    "cifar-adapt": (1, 10, cosine(0.02, 0, 10, 0, 0.02, after=False)),
+    "cifar-adapt": (1, 10, cosine(0.005, 0, 10, 0, 0.005, after=False)),
     "imagenet-finetune": (1, 20, lambda time: 1e-3),
     "cifar-modern": (1, 300, cosine(0.1, 0, 300, 5, 1e-3, after=False)),
     "cifar-thinresnet": (1, 1928, cosine(0.5, 0, 1923, 5, 5e-3, after=True)),

@@ -10,10 +10,9 @@ from pathlib import Path
 from thinresnet import public_weights
 from thinresnet.errors import InputError
 from thinresnet.evaluation import Evaluation
-from thinresnet.files import with_part, write_atomically
+from thinresnet.files import read_text, with_part, write_atomically
 from thinresnet.leaderboard import authors_chart as charts
 from thinresnet.leaderboard.authors import COPY, Evidence, Measured, Published
-from thinresnet.leaderboard.files import read_text
 from thinresnet.leaderboard.verdicts import CLEARS, LOSES, TIES, UNJUDGED
 
 BEGIN, END = "<!-- begin: written by `thinresnet baseline page` -->", "<!-- end: written -->"
