@@ -7,7 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -54,7 +54,7 @@ def start_accelerator(recipe: Recipe) -> Accelerator:
     try:
         accelerator = Accelerator(
             # Without a device accelerate would take several processes for as many runs of one, unless it is told.
-            cpu=several and not torch.accelerator.is_available(),
+            cpu=several and not _has_device(),
             mixed_precision=_PRECISION[recipe.amp_dtype] if recipe.amp else None,
             log_with=log_with or None,
         )
@@ -72,6 +72,12 @@ def start_accelerator(recipe: Recipe) -> Accelerator:
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
     return accelerator
+
+
+def _has_device() -> bool:
+    """Whether there is anything but the CPU to train on here."""
+    kind = torch.get_device_module()  # of the kind that torch was built for
+    return kind is not torch.cpu and kind.device_count() > 0
 
 
 def _check_launch() -> None:
@@ -148,7 +154,8 @@ def check_shared(accelerator: Accelerator, folder: Path) -> None:
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
     finally:
         if accelerator.is_main_process:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # it may never have been made: that has been said
+                path.unlink()
 
 
 def _same_for_all(accelerator: Accelerator, text: str) -> str:
