@@ -50,7 +50,7 @@ def ffcv_installed() -> None:
     optional_part("ffcv", importlib.util.find_spec("ffcv") is not None, 'apt packages, then pip install -e ".[ffcv]"')
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of a Chromium to drive."""
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -58,7 +58,7 @@ def chromium() -> str:
     return str(found)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def pdflatex() -> str:
     """The path of a LaTeX to compile tables with."""
     found = shutil.which("pdflatex")
