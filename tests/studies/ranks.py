@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 
@@ -16,4 +17,5 @@ def rank_of(text: str) -> str:
         os.kill(os.getpid(), signal.SIGKILL)
     if text != "go":
         signal.pause()  # as in a collective whose other side has left
+    assert gc.isenabled()  # which it is not while a call's modules are imported
     return " ".join(os.environ[name] for name in names)

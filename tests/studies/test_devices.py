@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from multiprocessing import get_context
 from pathlib import Path
@@ -74,6 +75,7 @@ def test_the_gpus_are_those_that_this_process_may_use(
 
 
 def seen_by_a_stage(inputs: Any, folder: Path, *, quiet: bool) -> dict[str, str]:
+    assert gc.isenabled()
     return {"sees": os.environ[VISIBLE], "process": str(os.getpid())}
 
 
