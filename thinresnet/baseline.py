@@ -9,6 +9,7 @@ files do not change any more; tests hold them. Nothing heavy is imported: costs 
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,12 @@ from thinresnet.network import Network
 from thinresnet.recipe import Recipe
 
 EVIDENCE = Path("baselines/results")
+# Digests of what each file says, and of the networks beside it: what a run by `baseline run` stands for.
+FROZEN = {
+    "exact-cifar10": ("c542b11012108d6e", "a7f58149d8f4da4b"),
+    "exact-cifar100": ("04755bf9e55549f6", "2f0435ad2dc51640"),
+    "exact-imagenet": ("bcc660c891dac985", "b042e5aefcb9468e"),
+}
 _TITLES = {"imagenet": "ImageNet", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 
 
@@ -122,6 +129,37 @@ def measured(baseline: Baseline, recipe_name: str) -> Measured | None:
         top1=tuple(run["top1_test"] for run in runs),
         top1_ema=tuple(run["top1_test_ema"] for run in runs if run["top1_test_ema"] is not None),
     )
+
+
+def frozen_recipe(baseline: Baseline, recipe_name: str | None) -> tuple[str, Recipe]:
+    """One of its recipes, by name (the only one, if none is given), if files and recipe are those that were frozen."""
+    names = list(baseline.set.recipes)
+    if recipe_name is None and len(names) > 1:
+        raise InputError(f"{baseline.name}: is trained by {', '.join(names)}; name one with --recipe")
+    name = names[0] if recipe_name is None else recipe_name
+    if name not in names:
+        raise InputError(f"--recipe {name}: {baseline.name} is trained by {', '.join(names)}{nearest(name, names)}")
+    own = _folder() / f"{baseline.set.name}.yaml"
+    for path, found, known in zip((own, own.with_suffix(".json")), digests(own), FROZEN[own.stem], strict=True):
+        if found != known:
+            raise InputError(
+                f"{path}: was changed since version {baseline.set.version} was frozen (sha256 {found}, not {known}); "
+                "put the file back, or train what you have with train.py --network"
+            )
+    recipe = baseline.recipe(name)
+    if recipe.hash != baseline.set.recipes[name]:
+        raise InputError(
+            f"recipe {name}: was changed since the baseline was frozen (hash {recipe.hash}, not "
+            f"{baseline.set.recipes[name]}); put it back, or train with train.py --recipe"
+        )
+    return name, recipe
+
+
+def digests(path: Path) -> tuple[str, str]:
+    """Of what the YAML file of a set says, however it is written, and of the networks beside it."""
+    said = json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")), sort_keys=True).encode()
+    networks = path.with_suffix(".json").read_bytes()
+    return hashlib.sha256(said).hexdigest()[:16], hashlib.sha256(networks).hexdigest()[:16]
 
 
 def bibtex(baseline: Baseline) -> str:

@@ -88,6 +88,7 @@ WAYS: dict[str, list[str]] = {
     "study paper": ["study paper"],
     "baseline list": ["baseline list"],
     "baseline show": ["baseline show cifar10-resnet20_cifar-50-r8", "baseline show thinresnet20-w8"],
+    "baseline run": ["baseline run cifar10-resnet20_cifar-50-r8 --data-dir images"],
     "baseline cite": ["baseline cite"],
     "baseline page": ["baseline page --check --board whole.csv"],
     "leaderboard show": ["leaderboard show --board small.csv"],

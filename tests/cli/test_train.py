@@ -57,7 +57,7 @@ def test_two_processes_reach_the_same_and_count_each_image_once(
     readme: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path
 ) -> None:
     answer = launch(
-        "--width", 0.5, "--batch-size", 32, "--epochs", 12, "--holdout", 0.1, "--output", tmp_path,
+        "--width", 0.5, "--batch-size", 32, "--epochs", 6, "--holdout", 0.1, "--output", tmp_path,
         "--teacher", next(readme[1].iterdir()),
         launcher=("--multi_gpu", "--num_processes", "2", "--main_process_port", "0"),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""`thinresnet baseline list | show | cite | page`: the baseline's two members, to train, evaluate and cite.
+"""`thinresnet baseline list | show | run | cite | page`: the baseline's two members, to train, evaluate and cite.
 
 `thinresnet` is the authors' own: base widths, their recipe, their weights. `exact` is this project's: networks within
 exact budgets under named recipes.
@@ -78,6 +78,26 @@ def show_verb(
         _print_theirs(member)
     for one in found:
         _print_whole(one)
+
+
+@app.command("run")
+def run_verb(
+    name: Annotated[str, typer.Argument(help="An exact-budget network of `thinresnet baseline list`.")],
+    recipe: Annotated[str | None, typer.Option(help="One of its recipes; needed where it has several.")] = None,
+    data_dir: Annotated[str | None, typer.Option(metavar="DATA", help="Where its dataset is.")] = None,
+    seeds: Annotated[str, typer.Option(metavar="N,N…", help="Random seeds, trained one after the other.")] = "0,1,2",
+    loader: Annotated[str, typer.Option(help="auto, memory, beton, ffcv or torch.")] = "auto",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the run folders are.")] = Path("runs"),
+) -> None:
+    """Train a frozen baseline as it is stated; the results are kept in baselines/results, where `show` finds them.
+
+    The same command resumes. Random seeds whose results are kept there are not trained again.
+
+    Example: thinresnet baseline run cifar10-resnet20_cifar-50-r8 --data-dir DATA
+    """
+    from thinresnet.cli.baseline_run import run
+
+    raise typer.Exit(run(name, recipe, data_dir, seeds, loader, output))
 
 
 @app.command("cite")

@@ -18,7 +18,7 @@ def plot(
     output: Annotated[
         Optional[Path],  # noqa: UP045  # typer reads the annotation on Python 3.10 too
         typer.Option(
-            "--output", "-o", help="Name of the files, without a suffix. Default: curves, in the run's folder."
+            "--output", "-o", help="Name of the files; each gets its suffix. Default: curves, in the run's folder."
         ),
     ] = None,
     label: Annotated[

@@ -62,28 +62,38 @@ def train_verb(context: typer.Context) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train as the command line says; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+
+    def work() -> Callable[[], None]:
+        check_utf8(arguments)
+        result, embedded = _train(arguments, visible=os.environ.get("RANK", "0") == "0")
+        return lambda: _close(result, embedded=embedded)
+
+    return exit_code(work, "train.py")
+
+
+def exit_code(work: Callable[[], Callable[[], None]], program: str) -> int:
+    """The code that a training ends with; `work` trains, and returns what the main process says in the end."""
     visible = os.environ.get("RANK", "0") == "0"
     stop_with_launcher()
     try:
-        check_utf8(arguments)
         # Before the first update and after the last one nothing has to be saved for the same command to go on.
-        with end_on_signals("train.py: stopped; the same command goes on", REQUEUE_EXIT_CODE):
+        with end_on_signals(f"{program}: stopped; the same command goes on", REQUEUE_EXIT_CODE):
             with imports_told(sys.stderr if visible else None):
-                result, embedded = _train(arguments, visible=visible)
+                close = work()
             _end_processes()
             if visible:
-                _close(result, embedded=embedded)
+                close()
     except InputError as error:
-        return _end(f"train.py: {error}", 2, visible=visible)
+        return _end(f"{program}: {error}", 2, visible=visible)
     except TrainingInterruptedError as error:
         _end_processes()  # which all stop at one update
-        line = f"train.py: {error}; saved: the same command resumes from there"
+        line = f"{program}: {error}; saved: the same command resumes from there"
         return _end(line, REQUEUE_EXIT_CODE, visible=visible)
     except TrainingError as error:
-        return _end(f"train.py: {error}", FAILED_EXIT_CODE, visible=visible)
+        return _end(f"{program}: {error}", FAILED_EXIT_CODE, visible=visible)
     except OSError as error:
         line, code = os_error_line(error)
-        return _end(f"train.py: {line}", code, visible=visible)
+        return _end(f"{program}: {line}", code, visible=visible)
     return 0
 
 

@@ -41,11 +41,12 @@ def write(evidence: Evidence, page: Path) -> list[Path]:
 
 def outdated(evidence: Evidence, page: Path) -> list[Path]:
     """The files that are not as the board and its evaluations have it; nothing is rendered."""
+    text = _text(page)
     wanted = {
         "thinresnet-published.svg": charts.fingerprint(charts.published(evidence)),
         f"thinresnet-{COPY}.svg": charts.fingerprint(charts.measured(evidence)),
     }
-    found = [] if _with_part(page, part(evidence)) == _text(page) else [page]
+    found = [] if with_part(page, text, BEGIN, END, part(evidence)) == text else [page]
     for name, fingerprint in wanted.items():
         path = page.parent / PICTURES / name
         if not path.is_file() or fingerprint.encode() not in path.read_bytes():

@@ -36,13 +36,15 @@ class Display:
         self._task = self._bar.add_task("", total=epochs * updates_per_epoch, epoch=f"1/{epochs}", text="starting")
 
     def __enter__(self) -> Display:
-        self._bar.start()
+        if self._live:
+            self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._live:  # older versions of rich end a disabled bar with an empty line
+            self._bar.stop()
 
     def note(self, text: str) -> None:
         """Print a line that stays."""

@@ -7,7 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -56,7 +56,7 @@ def start_accelerator(recipe: Recipe, *, by_device: bool = False) -> Accelerator
     GradientState._reset_state()
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     # Without a device accelerate would take several processes for as many runs of one, unless it is told.
-    cpu = several and not torch.accelerator.is_available()
+    cpu = several and not _has_device()
     try:
         if by_device:
             recipe = on_device(recipe, PartialState(cpu=cpu).device)
@@ -76,6 +76,12 @@ def start_accelerator(recipe: Recipe, *, by_device: bool = False) -> Accelerator
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
     return accelerator
+
+
+def _has_device() -> bool:
+    """Whether there is anything but the CPU to train on here."""
+    kind = torch.get_device_module()  # of the kind that torch was built for
+    return kind is not torch.cpu and kind.device_count() > 0
 
 
 def _check_launch() -> None:
@@ -152,7 +158,8 @@ def check_shared(accelerator: Accelerator, folder: Path) -> None:
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
     finally:
         if accelerator.is_main_process:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # it may never have been made: that has been said
+                path.unlink()
 
 
 def _same_for_all(accelerator: Accelerator, text: str) -> str:
@@ -200,7 +207,8 @@ def from_each(accelerator: Accelerator, value: float) -> list[float]:
     """The value of every process, in order."""
     if accelerator.num_processes == 1:
         return [value]
-    gathered = accelerator.gather(torch.tensor([value], dtype=torch.float64, device=accelerator.device))
+    with torch.inference_mode(mode=False):  # gloo of torch 2.4 cannot gather into what is made in it
+        gathered = accelerator.gather(torch.tensor([value], dtype=torch.float64, device=accelerator.device))
     return [float(one) for one in gathered.tolist()]
 
 
