@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,26 @@ def test_a_claim_goes_no_further_than_its_interval(
         assert difference is not None
         assert difference.half == pytest.approx((high - low) / 2)
         assert difference.gap == pytest.approx((high + low) / 2)
+
+
+def test_of_several_schedules_the_stronger_one_is_held_against_the_stronger_one(evidence: Evidence) -> None:
+    """Three schedules of as many epochs; a fourth of another length is not among them."""
+    rows = []
+    for pruned, way, mean, longer in (
+        (True, "high", 84.0, 0), (True, "usual", 70.0, 0), (False, "high", 80.0, 0), (False, "usual", 88.0, 0),
+        (False, "long", 95.0, 1),
+    ):  # fmt: skip
+        row = _row(evidence, pruned=pruned, top1=(mean - 0.1, mean, mean + 0.1))
+        results = tuple(replace(one, epochs=one.epochs + longer) for one in row.results)
+        row = replace(row, finetuning=way, results=results)
+        row.__dict__["top1"] = (mean - 0.1, mean, mean + 0.1)
+        rows.append(row)
+    found = Evidence(tuple(rows), ())
+    assert [found.reference(row).mean for row in rows[:2]] == [pytest.approx(88.0)] * 2  # type: ignore[union-attr]
+    said = findings.thin_above_pruned(found)
+    assert said.answer == findings.HOLDS
+    assert "1 of 1 comparisons" in said.run
+    assert "-4.00" in said.run
 
 
 def test_marked_parts_are_written_and_stale_ones_noticed(evidence: Evidence, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from thinresnet.files import read_object, write_atomically
-from thinresnet.identity import canonical_sha256
+from thinresnet.identity import LEFT_TO_THE_DEVICE, canonical_sha256
 from thinresnet.pruning.record import FILE as PRUNING_FILE
 from thinresnet.pruning.record import MASKS, OWN_MASKS, read_pruning
 from thinresnet.runs import NETWORK_FILE, WEIGHTS_FILE
@@ -154,12 +154,15 @@ def _difference(written: Mapping[str, str], found: Mapping[str, str]) -> str:
 
 
 def _changed_fact(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The first fact that both know and that is not what it was, in words: a default has changed; nothing if none."""
+    """The first fact that both know and that is not what it was, in words: a default has changed; nothing if none.
+
+    What is left to the device was recorded as off before it could be left to it: one stage, by its key.
+    """
     for name in sorted({*recorded} & {*now}):
         before, after = recorded[name], now[name]
         if isinstance(before, dict) and isinstance(after, dict):
             if changed := _changed_fact(before, after):
                 return f"{name}: {changed}"
-        elif before != after:
+        elif before != after and not (name in LEFT_TO_THE_DEVICE and not before and not after):
             return f"{name} was {before!r}, now it is {after!r}"
     return ""

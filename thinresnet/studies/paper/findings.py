@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from thinresnet.studies.paper.rows import BETTER, SAME, UNDECIDED, WORSE, Difference, Evidence, Row, difference
+from thinresnet.studies.paper.rows import (
+    BETTER,
+    SAME,
+    UNDECIDED,
+    WORSE,
+    Difference,
+    Evidence,
+    Row,
+    difference,
+    strongest,
+)
 from thinresnet.studies.protocols.public import SCALED_PUBLIC
 
 _MORE = 1.05  # times the MACs: less than this is no more
@@ -39,7 +49,7 @@ def _pruned(evidence: Evidence) -> list[Row]:
 
 def thin_above_pruned(evidence: Evidence) -> Finding:
     """Whether the thin network is better than every network pruned to its MACs."""
-    own = [row for row in _pruned(evidence) if row.method != "random"]
+    own = strongest([row for row in _pruned(evidence) if row.method != "random"])
     found = [(row, evidence.difference(row)) for row in own]
     decided = [(row, one) for row, one in found if one is not None and one.outcome != UNDECIDED]
     outcomes = [one.outcome for _, one in decided]

@@ -136,18 +136,13 @@ class Evidence:
     as_they_come: tuple[AsItComes, ...]
 
     def reference(self, row: Row) -> Row | None:
-        """The public thin network at the row's budget, fine-tuned alike."""
+        """The public thin network at the row's budget, fine-tuned over as many epochs by the schedule that suits it."""
         if row.budget is None or row.protocol == SCALED_PUBLIC:
             return None
-        same = (row.budget, row.finetuning, row.distilled)
-        return next(
-            (
-                each
-                for each in self.rows
-                if each.protocol == SCALED_PUBLIC and (each.budget, each.finetuning, each.distilled) == same
-            ),
-            None,
-        )
+        thin = [own for own in self.rows if own.protocol == SCALED_PUBLIC and own.budget == row.budget]
+        alike = [own for own in thin if own.distilled == row.distilled]
+        measured = strongest([own for own in alike if own.n and own.epochs == row.epochs])
+        return measured[0] if measured else next((own for own in alike if own.finetuning == row.finetuning), None)
 
     def difference(self, row: Row) -> Difference | None:
         """Of a row to its reference; None where either has nothing."""
@@ -155,6 +150,16 @@ class Evidence:
         if other is None or not row.n or not other.n:
             return None
         return difference(row, other)
+
+
+def strongest(rows: Sequence[Row]) -> list[Row]:
+    """Of rows that differ in their schedule of fine-tuning alone, the one with the highest mean; and what has none."""
+    found: dict[tuple[object, ...], Row] = {}
+    for row in rows:
+        key = (row.recipe, row.protocol, row.method, row.budget, row.distilled, row.epochs or row.finetuning)
+        if key not in found or row.mean > found[key].mean:
+            found[key] = row
+    return list(found.values())
 
 
 def difference(row: Row, other: Row) -> Difference:

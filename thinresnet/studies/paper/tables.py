@@ -11,11 +11,12 @@ from thinresnet.studies.protocols.public import SCALED_PUBLIC
 
 ADAPTED, CLASSIC = "adapted", "classic"  # the labels of recipes in baselines/paper.yaml
 HOW = (
-    "Top-1 of the test images after the last epoch, mean ± sample standard deviation over n random seeds; nothing was "
-    "chosen on it. A seed varies the fine-tuning (of random channels the channels too): the pretraining, the parent's "
-    "adaptation and the pruning are one each, and no interval covers them. Difference: to the thin network of the same "
-    "budget, fine-tuned alike, in points, with Welch's 95 % interval from three seeds on each side. Training MACs are "
-    "of one seed from the origin: the authors' training of the parent or of the thin network, adaptation, pruning, "
+    "Top-1 of the test images after the last epoch, mean ± sample standard deviation over n random seeds. A seed "
+    "varies the fine-tuning (of random channels the channels too): the pretraining, the parent's adaptation and the"
+    " pruning are one each, and no interval covers them. Difference: to the thin network of the same budget, fine-"
+    "tuned over as many epochs by the schedule that suits it best, in points, with Welch's 95 % interval from three"
+    " seeds on each side; of a pruned network's schedules the claims take the best one too. Training MACs are of "
+    "one seed from the origin: the authors' training of the parent or of the thin network, adaptation, pruning, "
     "fine-tuning."
 )
 _HEAD = (
