@@ -16,6 +16,7 @@ from thinresnet.files import (
     read_bytes,
     read_object,
     read_table,
+    read_text,
     remove_unfinished,
     replacing,
     write_atomically,
@@ -218,3 +219,14 @@ def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes, said: str) 
         read_table(tmp_path / "table.csv")
     (tmp_path / "table.csv").write_bytes(b"\xef\xbb\xbfepoch,lr\r\n1,2\r\n")
     assert read_table(tmp_path / "table.csv") == [{"epoch": "1", "lr": "2"}]
+
+
+def test_text_is_read_with_a_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"\xef\xbb\xbfone\r\ntwo\n")
+    assert read_text(tmp_path / "x") == "one\ntwo\n"
+
+
+def test_text_that_is_no_utf8_is_refused_by_its_line(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"one\ntw\xe4\n")
+    with pytest.raises(InputError, match=r"x, line 2: byte 0xE4 is not UTF-8; save the file as UTF-8"):
+        read_text(tmp_path / "x")

@@ -11,7 +11,7 @@ import pytest
 from thinresnet import identity
 from thinresnet import recipe as recipes
 from thinresnet.convert import fields_of, setting
-from thinresnet.identity import FORMAT, RECIPE_DEFAULTS, canonical_sha256, differing, plain
+from thinresnet.identity import FORMAT, LEFT_TO_THE_DEVICE, RECIPE_DEFAULTS, canonical_sha256, differing, plain
 from thinresnet.recipe import Recipe
 
 # The table as it stood when its format began. Never edit a line: a default that changes is a new FORMAT and a new line.
@@ -29,6 +29,8 @@ class Grown(Recipe):
 def test_the_table_has_the_defaults_of_the_fields() -> None:
     """A new field is added to the table, at its end; a default that changes is a new FORMAT."""
     defaults = {name: plain(one.default) for name, one in fields_of(Recipe).items()}
+    assert all(defaults[name] is None for name in LEFT_TO_THE_DEVICE)
+    defaults |= dict.fromkeys(LEFT_TO_THE_DEVICE, False)
     assert dict(RECIPE_DEFAULTS) == defaults
     assert {name: type(value) for name, value in RECIPE_DEFAULTS.items()} == {
         name: type(value) for name, value in defaults.items()
@@ -49,6 +51,15 @@ def test_a_new_field_at_its_default_moves_no_recipe_s_identity(name: str) -> Non
     assert grown.hash == recipe.hash
     assert Grown(**values, shuffle_mode="some").hash != recipe.hash
     assert grown.replace(spare=(1,)).differing()["spare"] == [1]
+
+
+def test_what_is_left_to_the_device_is_known_as_off() -> None:
+    """Of both recipes a CPU makes the same run; what a GPU makes of them is in the run's identity."""
+    for name in LEFT_TO_THE_DEVICE:
+        left, off, on = Recipe(), Recipe(**{name: False}), Recipe(**{name: True})
+        assert left.differing() == off.differing() == {}
+        assert on.differing() == {name: True}
+        assert left.hash == off.hash
 
 
 def test_a_changed_default_changes_what_a_file_means_and_not_what_a_recipe_is() -> None:

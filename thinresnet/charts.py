@@ -20,13 +20,14 @@ COLOURS = [
 
 
 def write_chart(chart: altair.TopLevelMixin, target: Path, names: Sequence[str] = ()) -> list[Path]:
-    """Write a chart to `target` with the suffixes of `FORMATS`; returns the files.
+    """Write a chart to `target` with the suffixes of `FORMATS`, each in place of one of them; returns the files.
 
     `names` are strings in the chart that come from outside, such as names of folders.
     """
     written = []
+    stem = target.stem if target.suffix[1:] in FORMATS else target.name
     for suffix in FORMATS:
-        path = target.with_name(f"{target.name}.{suffix}")
+        path = target.with_name(f"{stem}.{suffix}")
         write_atomically(path, _page(chart, names) if suffix == "html" else rendered(chart.to_json(), suffix))
         written.append(path)
     return written

@@ -5,6 +5,7 @@ CUDA reads which GPUs there are once, so a child must know its own before torch 
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -16,11 +17,20 @@ from thinresnet.stopping import REQUEUE_EXIT_CODE, stop_with_parent
 
 
 def begin(environment: Mapping[str, str]) -> None:
-    """Take the environment on, and stop when the parent does."""
+    """Take the environment on, and stop when the parent does.
+
+    Garbage is not looked for until `imported`: what a pickled call imports is none.
+    """
+    gc.disable()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a training makes it a request to stop; nothing else ends by it
     stop_with_parent()
     end_if_alone()  # it may have ended before that
+
+
+def imported() -> None:
+    """All that the call needs is imported: from now on there is garbage."""
+    gc.enable()
 
 
 def end_if_alone() -> None:
@@ -34,6 +44,7 @@ def answer(environment: Mapping[str, str], call: bytes, answers: Connection) -> 
     """Send what a pickled function returns for its pickled arguments, or the error that it raised."""
     begin(environment)
     function, *arguments = pickle.loads(call)
+    imported()
     try:
         answers.send((function(*arguments), None))
     except Exception as error:

@@ -23,6 +23,8 @@ from typing import Any
 from thinresnet.errors import InputError
 
 LARGEST_JSON_BYTES = 64 << 20
+# A board of 20,000 rows is about 12 MB; what is far beyond that is not read into memory.
+_LARGEST_TEXT_BYTES = 64 << 20
 _PART = ".part"  # ends the names of what is not finished
 _LONGEST_STEM = 200
 
@@ -188,6 +190,28 @@ def check_regular(path: str | os.PathLike[str]) -> None:
     """Refuse what a library would read for ever: a pipe, a device; and a folder."""
     if Path(path).exists() and not Path(path).is_file():
         raise InputError(f"{path}: cannot be read: a folder, device, pipe or socket; give the name of a file")
+
+
+class FormError(InputError):
+    """A text file that cannot be read at all: which line, and what is wrong there."""
+
+    def __init__(self, path: str | os.PathLike[str], line: int, reason: str) -> None:
+        super().__init__(f"{path}, line {line}: {reason}")
+        self.path, self.line, self.reason = str(path), line, reason
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The text of a file: UTF-8, with or without a byte-order mark or Windows line ends."""
+    try:
+        data = read_bytes(Path(path), largest_bytes=_LARGEST_TEXT_BYTES, missing="cannot be read: no such file")
+    except InputError as error:
+        raise FormError(path, 1, str(error).removeprefix(f"{path}: ")) from None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        raise FormError(path, number, f"byte 0x{data[error.start]:02X} is not UTF-8; save the file as UTF-8") from None
+    return text.replace("\r\n", "\n")
 
 
 def read_table(path: Path, *, missing: str = "") -> list[dict[str, str]]:

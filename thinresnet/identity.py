@@ -42,6 +42,8 @@ RECIPE_DEFAULTS: Mapping[str, Any] = {
     "cutmix_minmax": None, "bce_sum": False, "bce_pos_weight": None, "jsd_loss": False, "task_loss_weight": None,
     "distill_loss_weight": None, "input_key": None, "target_key": None,
 }  # fmt: skip
+# Fields of a recipe whose default is None, "as the device does it best", and was False when the format began.
+LEFT_TO_THE_DEVICE = ("amp", "channels_last")
 # Of the facts about a run beside its network and its recipe, those that have a default.
 RUN_DEFAULTS: Mapping[str, Any] = {
     "holdout": 0.0, "initial_checkpoint": None, "holding": None, "teacher": None,

@@ -80,9 +80,11 @@ class Recipe:
         "model", None, "classes; as many as the dataset has if not given", low=1, high=10**6
     )
     initial_checkpoint: str = _option("model", "", "weights to start from: a .safetensors or .pth file")
-    channels_last: bool = _option("model", False, "keep images and weights in channels-last order")
+    channels_last: bool | None = _option(
+        "model", None, "keep images and weights in channels-last order; on CUDA if not given"
+    )
     torchcompile: str | None = _option(
-        "model", None, "torch.compile backend; inductor for long CPU runs if not given; eager: none", bare="inductor"
+        "model", None, "torch.compile backend; inductor for long runs if not given; eager: none", bare="inductor"
     )
     torchcompile_mode: str | None = _option("model", None, "mode of torch.compile, such as max-autotune")
 
@@ -104,7 +106,7 @@ class Recipe:
         low=0, high=10**6, count=(1, 16),
     )  # fmt: skip
     crop_pct: float | None = _option(
-        "input", None, "test crop side / resized side; the model's own if not given", above=0, high=1
+        "input", None, "test crop side / resized side; the model's own if not given", low=0.01, high=1
     )
     mean: tuple[float, ...] | None = _option(
         "input", None, "channel means, of 1; the model's own if not given", low=0, high=1, count=(1, 3)
@@ -124,7 +126,7 @@ class Recipe:
         "batch", None, "images a test step and process; batch_size if not given", low=1, high=10**6, also=("-vb",)
     )
     grad_accum_steps: int = _option("batch", 1, "batches summed before an update", low=1, high=10**4)
-    amp: bool = _option("batch", False, "mixed precision")
+    amp: bool | None = _option("batch", None, "mixed precision; bfloat16 on CUDA if not given")
     amp_dtype: str = _option("batch", "float16", "type of mixed precision", choices=("float16", "bfloat16"))
     grad_checkpointing: bool = _option("batch", False, "compute activations again in the backward pass: less memory")
 
@@ -257,7 +259,7 @@ class Recipe:
     mixup_switch_prob: float = _option("loss", 0.5, "chance of cutmix where both are on", low=0, high=1)
     mixup_mode: str = _option("loss", "batch", "one mix a batch, pair or image", choices=("batch", "pair", "elem"))
     mixup_off_epoch: int = _option("loss", 0, "epoch from which nothing is mixed; 0 is never", low=0, high=10**6)
-    smoothing: float = _option("loss", 0.1, "label smoothing", low=0, high=1)
+    smoothing: float = _option("loss", 0.1, "label smoothing", low=0, below=1)
     bce_loss: bool = _option("loss", False, "binary cross-entropy instead of cross-entropy")
     bce_target_thresh: float | None = _option(
         "loss", None, "binary cross-entropy: targets above it are 1", low=0, high=1
@@ -324,11 +326,15 @@ class Recipe:
     def differing(self, *groups_left_out: str) -> dict[str, Any]:
         """The fields that are not at their documented default, as plain JSON values: what identities are made of.
 
-        A field that is added with its default changes none of them.
+        A field that is added with its default changes none of them. What is left to the device is known as off, as it
+        was when identities began; what a run made of it is in the run's identity.
         """
         groups = {name: one.limits["group"] for name, one in fields_of(type(self)).items()}
         found = identity.differing(self, identity.RECIPE_DEFAULTS)
-        return {name: value for name, value in found.items() if groups[name] not in groups_left_out}
+        left = {name for name in identity.LEFT_TO_THE_DEVICE if getattr(self, name) is None}
+        return {
+            name: value for name, value in found.items() if name not in left and groups[name] not in groups_left_out
+        }
 
     @property
     def hash(self) -> str:

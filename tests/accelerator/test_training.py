@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from PIL import Image
 from tests.accelerator.pretend import Pretend
 from thinresnet import networks
 from thinresnet import recipe as recipes
+from thinresnet.errors import InputError
 from thinresnet.networks import timing
 from thinresnet.networks.latency_measuring import measured_table
 from thinresnet.recipe import Recipe
-from thinresnet.training import evaluation, train
+from thinresnet.training import device_defaults, evaluation, train
 from thinresnet.training.data import LOADERS, open_data
 
 NETWORK = networks.scale("resnet10t", width=0.0625, num_classes=10, input_size=(3, 8, 8))
@@ -28,6 +30,7 @@ DIGITS = {
 # What no recipe that comes along asks for, each under a name.
 MORE: dict[str, dict[str, Any]] = {
     "fp16": {"amp": True, "model_ema": True, "clip_grad": 1.0},
+    "bf16": {"amp": True, "amp_dtype": "bfloat16", "channels_last": True},
     "channels_last": {"channels_last": True},
     "by value": {"clip_grad": 0.1, "clip_mode": "value", "grad_accum_steps": 3, "mixup": 0.2, "mixup_mode": "elem"},
     "adaptively": {"clip_grad": 0.1, "clip_mode": "agc", "cutmix": 1.0, "mixup_mode": "pair"},
@@ -52,6 +55,38 @@ def test_every_recipe(name: str, cuda: Pretend, tmp_path: Path) -> None:
 def test_what_recipes_may_ask_for(changes: dict[str, Any], cuda: Pretend, tmp_path: Path) -> None:
     recipe = recipes.load("digits").replace(**DIGITS).replace(**changes)
     assert train(recipe, NETWORK, output=tmp_path).test.images == 359
+
+
+def test_what_a_recipe_leaves_open_is_as_the_device_does_it_best(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Said when the run begins, and in its identity; the recipe is known by what it says. No step is compiled here:
+    torch.compile does not run under the modes of the pretended GPU."""
+    compiled: list[tuple[str, str | None]] = []
+    recipe = recipes.load("digits").replace(**DIGITS)
+    on_cpu = train(recipe, NETWORK, folder=tmp_path / "cpu")
+    cuda: Pretend = request.getfixturevalue("cuda")
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, backend, mode: compiled.append((backend, mode)))
+    monkeypatch.setattr(device_defaults, "_LONG_TRAINING_MACS", 0)
+    result = train(recipe, NETWORK, output=tmp_path, quiet=False)
+    out = " ".join(capsys.readouterr().err.split())
+    assert "by default here: bfloat16, channels-last, torch.compile (inductor, reduce-overhead), fused optimizer" in out
+    assert cuda.operations["_fused_sgd_"]
+    assert compiled == [("inductor", "reduce-overhead")]
+    assert (on_cpu.precision, result.precision) == ("no", "bf16")
+    assert on_cpu.recipe_hash == result.recipe_hash == recipe.hash == recipes.load(result.folder / "recipe.yaml").hash
+    known, known_on_cpu = (json.loads((one.folder / "run.json").read_text())["defined_by"] for one in (result, on_cpu))
+    left = {"amp": True, "amp_dtype": "bfloat16", "channels_last": True, "torchcompile": "inductor"}
+    assert known["recipe"] == {**known_on_cpu["recipe"], **left, "torchcompile_mode": "reduce-overhead"}
+    assert known["fused"] is True
+
+    out_of_it = recipe.replace(amp=False, channels_last=False, torchcompile="eager", opt_kwargs={"fused": False})
+    plain = train(out_of_it, NETWORK, output=tmp_path)
+    assert plain.precision == "no"
+    assert json.loads((plain.folder / "run.json").read_text())["defined_by"].get("fused") is None
+    assert plain.folder != result.folder
+    with pytest.raises(InputError, match="belongs to another run"):  # as --resume on another kind of device
+        train(recipes.load(on_cpu.folder / "recipe.yaml"), NETWORK, folder=on_cpu.folder)
 
 
 @pytest.fixture

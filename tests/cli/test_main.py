@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import thinresnet
 from thinresnet.cli import VERBS, app, main
-from thinresnet.errors import one_line, os_error_line
+from thinresnet.errors import InputError, one_line, os_error_line
 
 
 def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -129,3 +129,10 @@ def test_verbs_of_the_leaderboard_import_what_they_use(words: str, also: tuple[s
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_a_recipe_that_is_no_utf8_is_refused_by_its_line(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_bytes(b"epochs: 3\n# \xe4\n")
+    found = CliRunner().invoke(app, ["recipes", str(tmp_path / "own.yaml")])
+    assert isinstance(found.exception, InputError)
+    assert "own.yaml, line 2: byte 0xE4 is not UTF-8" in str(found.exception)

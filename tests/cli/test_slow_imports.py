@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import io
 import sys
@@ -44,7 +45,24 @@ def test_the_line_follows_the_import_and_goes() -> None:
 
 def test_a_pipe_sees_nothing() -> None:
     stream, before = io.StringIO(), list(sys.meta_path)
-    with imports_told(stream):
+    with imports_told(stream), imports_told(None):
         importlib.import_module("slow_inner")
-        assert sys.meta_path == before
     assert not stream.getvalue()
+    assert sys.meta_path == before
+
+
+def test_no_garbage_is_looked_for_while_a_slow_package_loads(tmp_path: Path) -> None:
+    was = gc.isenabled()
+    (tmp_path / "slow_inner.py").write_text("import gc\nseen = gc.isenabled()")
+    try:
+        for enabled in (True, False):
+            (gc.enable if enabled else gc.disable)()
+            sys.modules.pop("slow_inner", None)
+            with imports_told(None):
+                assert importlib.import_module("slow_inner").seen is False
+            assert gc.isenabled() == enabled
+            with imports_told(None), pytest.raises(ImportError):
+                importlib.import_module("slow_wrong")
+            assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if was else gc.disable)()

@@ -57,7 +57,7 @@ def test_two_processes_reach_the_same_and_count_each_image_once(
     readme: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path
 ) -> None:
     answer = launch(
-        "--width", 0.5, "--batch-size", 32, "--epochs", 12, "--holdout", 0.1, "--output", tmp_path,
+        "--width", 0.5, "--batch-size", 32, "--epochs", 6, "--holdout", 0.1, "--output", tmp_path,
         "--teacher", next(readme[1].iterdir()),
         launcher=("--multi_gpu", "--num_processes", "2", "--main_process_port", "0"),
     )  # fmt: skip
@@ -172,6 +172,9 @@ MISTAKES = [
     (["--epohcs", "3"], "unknown flag '--epohcs'; did you mean '--epochs'"),
     (["--epochs", "three"], "--epochs: takes an integer, got 'three'"),
     (["--lr", "-1"], "lr: takes a number, at least 0"),
+    (["--smoothing", "1"], "smoothing: takes a number, at least 0, below 1"),  # nothing to learn; timm's losses refuse
+    (["--crop-pct", "1e-300"], "crop_pct: takes a number, at least 0.01"),
+    (["--torchcompile", "x"], "torchcompile: 'x' is no backend here"),
     (["--recipe", "digit"], "did you mean 'digits'"),
     (["--recipe", "no/such.yaml"], "no such file"),
     (["--arch", "resnet20_cifr"], "did you mean 'resnet20_cifar'"),

@@ -10,6 +10,7 @@ weights).
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import sys
@@ -19,9 +20,11 @@ from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
-from tests.faults import arguments, child, crash, disk, kills, readers, same
-from tests.faults.commands import Home
-from tests.faults.crash import Case, worst
+gc.disable()  # until all is imported (child.py)
+
+from tests.faults import arguments, child, crash, disk, kills, readers, same  # noqa: E402
+from tests.faults.commands import Home  # noqa: E402
+from tests.faults.crash import Case, worst  # noqa: E402
 
 KINDS = ("crash", "kills", "disk", "readers", "arguments", "same")
 

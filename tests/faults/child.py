@@ -5,8 +5,10 @@ The fork has everything imported, so that a case costs what the command costs.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
+import gc
 import hashlib
 import importlib
 import os
@@ -60,10 +62,13 @@ class Ended:
 
 
 def import_all() -> None:
-    """Import every module of the package, so that a fork imports none."""
+    """Import every module of the package, so that a fork imports none; nor looks for garbage among them."""
     for module in pkgutil.walk_packages(thinresnet.__path__, "thinresnet."):
         if module.name not in _LAST and not module.name.endswith(("ffcv_parts", "ffcv_writer", "cluster", "tracking")):
             importlib.import_module(module.name)
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # extensions complain of what is never freed
+    gc.enable()
 
 
 def draw_once(folder: Path) -> None:

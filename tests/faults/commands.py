@@ -220,7 +220,7 @@ _MAKERS = {
     ),
     # One of two folders is there, and is made again with the other.
     "prune more": lambda home, name: Command(
-        name, ("prune", "l1", home.run, "--macs", "1%", "--macs", "2%", "--output", "pruned"), home.after("prune")
+        name, ("prune", "l1", home.run, "--macs", "1.5%", "--macs", "1%", "--output", "pruned"), home.after("prune")
     ),
     "import": lambda home, name: Command(name, ("import", "w1.pt", "--arch", "thinresnet20-w1"), home.foreign),
     "evaluate": lambda home, name: Command(

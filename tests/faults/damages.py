@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import yaml
@@ -47,76 +48,94 @@ _BYTES = [
 ]  # fmt: skip
 
 
-def damages(content: bytes, suffix: str, draw: random.Random) -> Iterator[tuple[str, bytes]]:
-    """What may become of a file, in words and bytes."""
+Damage = tuple[str, Callable[[], bytes]]
+
+
+def damages(content: bytes, suffix: str, draw: random.Random) -> Iterator[Damage]:
+    """What may become of a file: in words, and what makes its bytes, which few of the thousands are asked for."""
     size = len(content)
     yield from (
-        ("empty", b""), ("one zero", b"\0"), ("one byte", b"\xff"),
-        ("with a byte-order mark", b"\xef\xbb\xbf" + content),
-        ("in UTF-16", content.decode("latin-1").encode("utf-16")), ("twice", content * 2), ("zeros", bytes(size)),
-        ("Windows line ends", content.replace(b"\n", b"\r\n")), ("without line ends", content.replace(b"\n", b"")),
-        ("deep lists", b"[" * 100_000), ("deep objects", b'{"a":' * 100_000), ("deep YAML", b"- " * 5_000 + b"a"),
-        ("a megabyte of one letter", b"a" * 1_000_000), ("a million lines", b"\n" * 1_000_000),
-        ("100 MB of spaces", b" " * 100_000_000),
+        ("empty", lambda: b""), ("one zero", lambda: b"\0"), ("one byte", lambda: b"\xff"),
+        ("with a byte-order mark", lambda: b"\xef\xbb\xbf" + content),
+        ("in UTF-16", lambda: content.decode("latin-1").encode("utf-16")), ("twice", lambda: content * 2),
+        ("zeros", lambda: bytes(size)), ("Windows line ends", lambda: content.replace(b"\n", b"\r\n")),
+        ("without line ends", lambda: content.replace(b"\n", b"")), ("deep lists", lambda: b"[" * 100_000),
+        ("deep objects", lambda: b'{"a":' * 100_000), ("deep YAML", lambda: b"- " * 5_000 + b"a"),
+        ("a megabyte of one letter", lambda: b"a" * 1_000_000), ("a million lines", lambda: b"\n" * 1_000_000),
+        ("100 MB of spaces", lambda: b" " * 100_000_000),
     )  # fmt: skip
     for share in (0.1, 0.25, 0.5, 0.75, 0.9):
-        yield f"cut off at {share:.0%}", content[: int(size * share)]
-    yield "without the last byte", content[:-1]
+        yield f"cut off at {share:.0%}", partial(content.__getitem__, slice(int(size * share)))
+    yield "without the last byte", lambda: content[:-1]
     for number in range(_RANDOM_DAMAGES):
         place = draw.randrange(max(1, size))
         if number % 2:
             token = draw.choice(_BYTES)
-            yield f"{token!r} at byte {place}", content[:place] + token + content[place:]
+            yield f"{token!r} at byte {place}", partial(b"".join, (content[:place], token, content[place:]))
         else:
             flipped = bytearray(content)
             for _ in range(draw.choice((1, 1, 4, 16))):
                 flipped[draw.randrange(size)] = draw.randrange(256)
-            yield f"flipped bytes, {number}", bytes(flipped)
-    kinds: dict[str, Callable[[bytes, random.Random], Iterator[tuple[str, bytes]]]]
+            yield f"flipped bytes, {number}", partial(bytes, flipped)
+    kinds: dict[str, Callable[[bytes, random.Random], Iterator[Damage]]]
     kinds = {".json": _of_json, ".yaml": _of_yaml, ".csv": _of_csv}
     yield from kinds[suffix](content, draw) if suffix in kinds else ()
 
 
-def _of_json(content: bytes, draw: random.Random) -> Iterator[tuple[str, bytes]]:
+def _of_json(content: bytes, draw: random.Random) -> Iterator[Damage]:
     whole = json.loads(content)
     for name, changed in _replaced(whole, _JSON, draw):
-        yield name, json.dumps(changed).encode("utf-8", "surrogatepass")
+        yield name, partial(_as_json, changed)
     for key in whole:
-        yield f"without {key}", json.dumps({name: own for name, own in whole.items() if name != key}).encode()
-    yield "unknown key", json.dumps({**whole, "unknown": 1}).encode()
+        yield f"without {key}", partial(_as_json, lambda key=key: {k: own for k, own in whole.items() if k != key})
+    yield "unknown key", partial(_as_json, lambda: {**whole, "unknown": 1})
 
 
-def _of_yaml(content: bytes, draw: random.Random) -> Iterator[tuple[str, bytes]]:
+def _as_json(changed: Callable[[], Any]) -> bytes:
+    return json.dumps(changed()).encode("utf-8", "surrogatepass")
+
+
+def _of_yaml(content: bytes, draw: random.Random) -> Iterator[Damage]:
     whole = yaml.load(content, Loader=yaml.BaseLoader)
     for name, changed in _replaced(whole, _YAML, draw, token="HOSTILE"):
-        value = name.partition(" = ")[2]
-        text = yaml.dump(changed, sort_keys=False)
-        yield name[:100], text.replace("HOSTILE", value).encode("utf-8", "surrogatepass")
+        yield name[:100], partial(_as_yaml, changed, name.partition(" = ")[2])
 
 
-def _of_csv(content: bytes, draw: random.Random) -> Iterator[tuple[str, bytes]]:
+def _as_yaml(changed: Callable[[], Any], value: str) -> bytes:
+    return yaml.dump(changed(), sort_keys=False).replace("HOSTILE", value).encode("utf-8", "surrogatepass")
+
+
+def _of_csv(content: bytes, draw: random.Random) -> Iterator[Damage]:
     lines = [line.split(",") for line in content.decode().splitlines()]
     for row in range(min(3, len(lines))):
         for column in range(len(lines[row])):
             for value in draw.sample(_CSV, 4):
-                changed = [list(line) for line in lines]
-                changed[row][column] = value
-                text = "\n".join(",".join(line) for line in changed) + "\n"
-                yield f"row {row}, column {column} = {brief(value)}", text.encode("utf-8", "surrogatepass")
+                yield f"row {row}, column {column} = {brief(value)}", partial(_as_csv, lines, row, column, value)
+
+
+def _as_csv(lines: Sequence[Sequence[str]], row: int, column: int, value: str) -> bytes:
+    changed = [list(line) for line in lines]
+    changed[row][column] = value
+    return ("\n".join(",".join(line) for line in changed) + "\n").encode("utf-8", "surrogatepass")
 
 
 def _replaced(
     whole: Any, values: Sequence[Any], draw: random.Random, token: str | None = None
-) -> Iterator[tuple[str, Any]]:
+) -> Iterator[tuple[str, Callable[[], Any]]]:
     """The content with each of its values replaced by several others."""
     for path in _paths(whole):
         for value in draw.sample(values, min(12, len(values))):
-            changed = json.loads(json.dumps(whole))
-            place = changed
-            for step in path[:-1]:
-                place = place[step]
-            place[path[-1]] = value if token is None else token
-            yield f"{'/'.join(map(str, path))} = {value if token else brief(value)}", changed
+            new = value if token is None else token
+            yield f"{'/'.join(map(str, path))} = {value if token else brief(value)}", partial(_with, whole, path, new)
+
+
+def _with(whole: Any, path: Sequence[Any], value: Any) -> Any:
+    changed = json.loads(json.dumps(whole))
+    place = changed
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    return changed
 
 
 def _paths(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
+# FFCV writes the same file uncompiled.
+ENVIRONMENT = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "NUMBA_DISABLE_JIT": "1"}
 Cases = list[dict[str, Any]]
 # Pictures and studies take seconds each, and are left to the whole campaign.
 PARTS = {
@@ -38,8 +40,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Cases]:
     parts = [word for kind, given in PARTS.items() for word in ("+", kind, "--json", str(file), *given)]
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults", *parts[1:]],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-        timeout=600, check=False,
+        cwd=ROOT, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert file.exists(), done.stdout + done.stderr
     every: Cases = json.loads(file.read_text())

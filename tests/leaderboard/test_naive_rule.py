@@ -46,6 +46,15 @@ class Plain:
         self.std = float(entry.top1_std or 0)
         self.resolution = entry.resolution
         self.classical = recipe_class(entry) == "classical"
+        self.serves = (
+            entry.family in ("dense", "scaled")
+            and not entry.teacher
+            and not entry.extra_data
+            and set(entry.flags) <= {"from-image", "best-epoch"}
+            and self.top1 is not None
+        )
+        self.resnet = RESNETS.fullmatch(entry.arch) is not None
+        self.cnn = CNNS.fullmatch(entry.arch) is not None and "resnetrs" not in entry.arch
         self.seeds = entry.n is not None and entry.n >= 3 and entry.top1_std is not None
 
 
@@ -54,23 +63,15 @@ def references_for(row: Plain, board: Sequence[Plain], cell: dict[str, str]) -> 
     found = []
     for reference in board:
         other, own = reference.entry, row.entry
-        good = (
-            other.id != own.id
-            and other.dataset == own.dataset
-            and other.family in ("dense", "scaled")
-            and not other.teacher
-            and not other.extra_data
-            and set(other.flags) <= {"from-image", "best-epoch"}
-            and reference.top1 is not None
-            and all(reference.costs[quantity] is not None for quantity in QUANTITIES[cell["budget"]])
-        )
-        if not good:
+        if not reference.serves or other.id == own.id or other.dataset != own.dataset:
             continue
         if cell["references"] == "same architecture" and other.arch != own.arch:
             continue
-        if cell["references"] == "plain ResNets" and not RESNETS.fullmatch(other.arch):
+        if cell["references"] == "plain ResNets" and not reference.resnet:
             continue
-        if cell["references"] == "any plain CNN" and (not CNNS.fullmatch(other.arch) or "resnetrs" in other.arch):
+        if cell["references"] == "any plain CNN" and not reference.cnn:
+            continue
+        if any(reference.costs[quantity] is None for quantity in QUANTITIES[cell["budget"]]):
             continue
         if cell["recipes"] == "classical" and not reference.classical:
             continue

@@ -68,32 +68,38 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@contextmanager
-def opened(
-    chromium: str, path: Path, *, width: int = 1280, touch: bool = False, script: bool = True
-) -> Iterator[tuple[Any, list[str], list[str]]]:
-    """The page in Chromium with the network off, its console messages, and every request that it tried."""
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Any]:
+    """One Chromium, which takes longer to start than to show the page; each test has a context of its own."""
     from playwright.sync_api import sync_playwright
 
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@contextmanager
+def opened(
+    browser: Any, path: Path, *, width: int = 1280, touch: bool = False, script: bool = True
+) -> Iterator[tuple[Any, list[str], list[str]]]:
+    """The page in Chromium with the network off, its console messages, and every request that it tried."""
     said: list[str] = []
     asked: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        context = browser.new_context(
-            viewport={"width": width, "height": 900},
-            offline=True,
-            has_touch=touch,
-            java_script_enabled=script,
-        )
-        tab = context.new_page()
-        tab.on("console", lambda message: said.append(message.text))
-        tab.on("pageerror", lambda error: said.append(str(error)))
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.goto(path.as_uri())
-        if script:
-            tab.wait_for_selector("html[data-ready]", timeout=60_000)
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, offline=True, has_touch=touch, java_script_enabled=script
+    )
+    tab = context.new_page()
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(path.as_uri())
+    if script:
+        tab.wait_for_selector("html[data-ready]", timeout=60_000)
+    try:
         yield tab, said, asked
-        browser.close()
+    finally:
+        context.close()
 
 
 def seen_rows(tab: Any) -> list[int]:
@@ -110,9 +116,9 @@ def judged(board: list[Entry], **assumptions: str) -> dict[str, str]:
     return {row.id: judge(bar, row, Assumptions(**assumptions)).outcome for row in board if not may_be_the_bar(row)}
 
 
-def test_matrix_chart_and_table_work_without_a_network(whole: Path, chromium: str) -> None:
+def test_matrix_chart_and_table_work_without_a_network(whole: Path, browser: Any) -> None:
     board = read_board(default_board())
-    with opened(chromium, whole) as (tab, said, asked):
+    with opened(browser, whole) as (tab, said, asked):
         found = matrix(board, Bar(board))
         cells = [cell for cell in found.cells if cell.assumptions.budget == "macs"]
         shown = [row.inner_text().split() for row in tab.locator("#matrix tbody tr").all()]
@@ -184,10 +190,10 @@ def test_matrix_chart_and_table_work_without_a_network(whole: Path, chromium: st
         assert said == []
 
 
-def test_an_address_brings_back_what_was_chosen(whole: Path, chromium: str) -> None:
+def test_an_address_brings_back_what_was_chosen(whole: Path, browser: Any) -> None:
     board = read_board(default_board())
     number, row = next((n, row) for n, row in enumerate(board) if row.arch == "resnet56_cifar" and row.top1)
-    with opened(chromium, whole) as (tab, said, _):
+    with opened(browser, whole) as (tab, said, _):
         for address in (f"#{row.id}", f"#row={row.id}&axis=ratio&log=&recipes=classical", "#row=nothing&axis=evil"):
             tab.goto("about:blank")
             tab.goto(whole.as_uri() + address)
@@ -205,9 +211,9 @@ def test_an_address_brings_back_what_was_chosen(whole: Path, chromium: str) -> N
         assert said == []
 
 
-def test_what_is_shown_comes_as_csv(whole: Path, chromium: str, tmp_path: Path) -> None:
+def test_what_is_shown_comes_as_csv(whole: Path, browser: Any, tmp_path: Path) -> None:
     board = read_board(default_board())
-    with opened(chromium, whole) as (tab, _, _):
+    with opened(browser, whole) as (tab, _, _):
         tab.select_option("#verdict", "clears")
         with tab.expect_download() as download:
             tab.click("#download")
@@ -217,8 +223,8 @@ def test_what_is_shown_comes_as_csv(whole: Path, chromium: str, tmp_path: Path) 
         assert {(row["verdict"], row["rules"]) for row in rows} == {("clears", "2")}
 
 
-def test_a_phone_a_keyboard_and_a_reader_can_use_it(whole: Path, chromium: str) -> None:
-    with opened(chromium, whole, width=390, touch=True) as (tab, said, asked):
+def test_a_phone_a_keyboard_and_a_reader_can_use_it(whole: Path, browser: Any) -> None:
+    with opened(browser, whole, width=390, touch=True) as (tab, said, asked):
         assert tab.evaluate("document.documentElement.scrollWidth") == 390
         assert tab.locator("#chart svg").bounding_box()["width"] <= 390 - 32
         tab.locator("#chart .point").last.tap(force=True)
@@ -243,7 +249,7 @@ def test_a_phone_a_keyboard_and_a_reader_can_use_it(whole: Path, chromium: str) 
         assert (said, asked) == ([], [whole.as_uri()])
 
 
-def test_hostile_text_comes_out_as_text(make: Make, tmp_path: Path, chromium: str) -> None:
+def test_hostile_text_comes_out_as_text(make: Make, tmp_path: Path, browser: Any) -> None:
     bare = {"dense_top1_printed": "", "cost_printed_g": "", "dense_cost_printed_g": ""}
     hostile = {"method": HOSTILE, "note": TEMPLATE.strip(), "locator": HOSTILE, "recipe": HOSTILE, "teacher": HOSTILE}
     rows = [
@@ -254,7 +260,7 @@ def test_hostile_text_comes_out_as_text(make: Make, tmp_path: Path, chromium: st
     paper = Paper("lin2020hrank", "misc", {"title": title, "year": "2020", "url": 'https://example.org/"><script>'})
     path = tmp_path / "a <b> & 'c'.html"
     path.write_text(page(rows, {"lin2020hrank": paper}), encoding="utf-8")
-    with opened(chromium, path) as (tab, said, asked):
+    with opened(browser, path) as (tab, said, asked):
         assert tab.text_content("tr[data-row='0'] th button") == HOSTILE
         tab.locator("#chart .point").last.hover(force=True)
         tab.wait_for_selector("#tip:not([hidden])")
@@ -268,11 +274,11 @@ def test_hostile_text_comes_out_as_text(make: Make, tmp_path: Path, chromium: st
         assert (said, asked) == ([], [path.as_uri()])
 
 
-def test_without_javascript_the_tables_are_there(board: Path, chromium: str) -> None:
+def test_without_javascript_the_tables_are_there(board: Path, browser: Any) -> None:
     entries = read_board(board)
     path = board.with_name("page.html")
     path.write_text(page(entries, read_bib(bib_beside(board))), encoding="utf-8")
-    with opened(chromium, path, script=False) as (tab, _, asked):
+    with opened(browser, path, script=False) as (tab, _, asked):
         assert tab.locator("tr[data-row]").count() == len(entries)
         assert tab.locator("#matrix tbody tr").count() == 12
         assert asked == [path.as_uri()]
@@ -319,10 +325,10 @@ def test_the_file_names_nothing_to_load_and_its_policy_allows_only_itself(whole:
     assert len(text) < 2_000_000
 
 
-def test_the_verdicts_of_the_page_are_the_boards(whole: Path, chromium: str) -> None:
+def test_the_verdicts_of_the_page_are_the_boards(whole: Path, browser: Any) -> None:
     board = read_board(default_board())
     bar = Bar(board)
-    with opened(chromium, whole) as (tab, _, _):
+    with opened(browser, whole) as (tab, _, _):
         unpacked = tab.evaluate("""() => {
             const data = JSON.parse(document.getElementById("data").textContent);
             const {rows, verdictOf} = unpack(data);

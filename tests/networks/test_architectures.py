@@ -51,6 +51,8 @@ def toy(pretrained=False, **kwargs):
     return build_model_with_cfg(ToyNet, "toy", pretrained, **kwargs)
 """
 WALK = """
+import gc
+gc.disable()  # a quarter of what the imports take
 import timm, torch
 from thinresnet.networks import build, count, fit, scale
 from thinresnet.networks.depth import blocks_of

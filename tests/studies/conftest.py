@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from thinresnet import public_weights
 from thinresnet import recipe as recipes
@@ -220,11 +222,13 @@ def weights(
 def public(
     _made_weights: tuple[Path, tuple[public_weights.PublicWeights, ...]], tmp_path_factory: pytest.TempPathFactory
 ) -> Made:
-    """`PUBLIC_STUDY`, run; its tests ask for `weights` too."""
+    """`PUBLIC_STUDY`, run once for all workers, which find its stages finished; its tests ask for `weights` too."""
     folder, known = _made_weights
-    here = tmp_path_factory.mktemp("public")
-    (here / "study.yaml").write_text(PUBLIC_STUDY, encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
+    base = tmp_path_factory.getbasetemp()
+    here = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "public"
+    with FileLock(f"{here}.lock"), pytest.MonkeyPatch.context() as patch:
+        here.mkdir(exist_ok=True)
+        (here / "study.yaml").write_text(PUBLIC_STUDY, encoding="utf-8")
         patch.setattr(public_weights, "every", lambda: known)
         (graph,) = read_graphs(here / "study.yaml", weights_dir=str(folder))
         assert api.run(graph, here / "runs", progress=False) == {}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
-import signal
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +13,10 @@ import pytest
 import torch
 import yaml
 
+from tests.studies.ranks import rank_of
 from thinresnet.errors import InputError
 from thinresnet.stopping import TrainingError
-from thinresnet.studies import api, devices
+from thinresnet.studies import api, devices, running
 from thinresnet.studies.devices import VISIBLE, environments, together, visible_devices
 from thinresnet.studies.graphs import read_graphs
 from thinresnet.studies.running import Processes
@@ -73,11 +75,14 @@ def test_the_gpus_are_those_that_this_process_may_use(
 
 
 def seen_by_a_stage(inputs: Any, folder: Path, *, quiet: bool) -> dict[str, str]:
+    assert gc.isenabled()
     return {"sees": os.environ[VISIBLE], "process": str(os.getpid())}
 
 
 def test_each_process_of_a_study_sees_its_own_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, "4", "6")
+    # Forked, as three that import torch are not what this is about; test_run.py starts them as users do.
+    monkeypatch.setattr(running, "get_context", lambda _: get_context("fork"))
     stage: Any = SimpleNamespace(is_shared=False, run=seen_by_a_stage)
     workers = Processes(3)
     try:
@@ -88,17 +93,6 @@ def test_each_process_of_a_study_sees_its_own_gpus(monkeypatch: pytest.MonkeyPat
     assert [own["sees"] for own in answers] == ["4", "6", "4"]
     assert len({own["process"] for own in answers}) == 3
     assert VISIBLE not in os.environ
-
-
-def rank_of(text: str) -> str:
-    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
-    if os.environ["RANK"] == "1" and text == "fail":
-        raise InputError("the second one fails")
-    if text == "die":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if text != "go":
-        signal.pause()  # as in a collective whose other side has left
-    return " ".join(os.environ[name] for name in names)
 
 
 def test_the_first_of_several_processes_answers() -> None:

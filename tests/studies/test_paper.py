@@ -124,6 +124,12 @@ def test_marked_parts_are_written_and_stale_ones_noticed(evidence: Evidence, tmp
         write_parts(evidence, [document])
 
 
+def test_a_document_that_is_no_utf8_is_refused_by_its_line(evidence: Evidence, tmp_path: Path) -> None:
+    (tmp_path / "own.md").write_bytes(b"# Ours\n\xe4\n")
+    with pytest.raises(InputError, match=r"own\.md, line 2: byte 0xE4 is not UTF-8"):
+        stale(evidence, [tmp_path / "own.md"])
+
+
 def test_figures_are_drawn(evidence: Evidence, tmp_path: Path) -> None:
     names = {path.name for path in write_figures(evidence, tmp_path / "figures")}
     assert {"paper-macs.png", "paper-macs.svg", "paper-training.png"} <= names

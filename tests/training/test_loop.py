@@ -30,7 +30,7 @@ from thinresnet.networks.hub import read_config
 from thinresnet.recipe import Recipe
 from thinresnet.result import Result
 from thinresnet.stopping import StopRequest
-from thinresnet.training import TrainingError, loop, measuring, session, train
+from thinresnet.training import TrainingError, device_defaults, loop, measuring, train
 from thinresnet.training.run import RunFolder
 
 NETWORK = networks.scale("resnet20_cifar", width=0.125, num_classes=10, input_size=(3, 8, 8))
@@ -326,13 +326,13 @@ def test_a_long_training_on_a_cpu_is_compiled_unless_it_is_told_not_to(
     monkeypatch.setattr(nn.Module, "compile", lambda self, backend, mode: backends.append(backend))
     train(digits(epochs=1), NETWORK, output=tmp_path)
     assert backends == []
-    monkeypatch.setattr(session, "_LONG_TRAINING_MACS", 0)
-    monkeypatch.setattr(session.shutil, "which", lambda name: "a compiler")
+    monkeypatch.setattr(device_defaults, "_LONG_TRAINING_MACS", 0)
+    monkeypatch.setattr(device_defaults.shutil, "which", lambda name: "a compiler")
     folder = train(digits(epochs=1, seed=1), NETWORK, output=tmp_path).folder
     assert recipes.load(folder / "recipe.yaml").torchcompile == "inductor"
     train(digits(epochs=1, torchcompile="eager"), NETWORK, output=tmp_path)
     assert backends == ["inductor", "eager"]
-    monkeypatch.setattr(session.shutil, "which", lambda name: None)
+    monkeypatch.setattr(device_defaults.shutil, "which", lambda name: None)
     train(digits(epochs=1, seed=2), NETWORK, output=tmp_path)
     assert backends == ["inductor", "eager"]
 

@@ -131,6 +131,27 @@ def test_one_epoch_is_points_whose_shapes_tell_train_from_test_and_more_are_line
     assert more["encoding"]["strokeDash"]["field"] == "part"
 
 
+def test_runs_that_were_measured_once_at_their_end_are_points() -> None:
+    """Epochs go on where nothing is measured (val_interval), so that the last one is not the first."""
+
+    def marks(epochs: dict[str, tuple[int, ...]]) -> dict[str, Any]:
+        rows = [
+            {"run": run, "kind": kind, "part": "test", "epoch": epoch, "value": 1.0}
+            for run, own in epochs.items() for kind in ("top1", "loss", "lr") for epoch in own
+        ]  # fmt: skip
+        found = curves.draw(rows, [row for row in rows if row["kind"] == "lr"]).to_dict()
+        return dict(found["vconcat"][0]["hconcat"][0]["mark"])
+
+    assert marks({"a": (3,), "b": (3,)})["type"] == "point"
+    assert marks({"a": (3,), "b": (1, 2, 3)})["point"]
+    assert not marks({"a": (1, 2), "b": (1, 2, 3)})["point"]
+
+
+def test_a_suffix_is_no_part_of_the_name(run: Path, tmp_path: Path) -> None:
+    assert [path.name for path in curves.plot([run], tmp_path / "c.png")] == ["c.png", "c.svg", "c.html"]
+    assert [path.name for path in curves.plot([run], tmp_path / "w0.5")] == ["w0.5.png", "w0.5.svg", "w0.5.html"]
+
+
 def test_labels_stand_for_folders_one_for_each(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Any] = []
     monkeypatch.setattr(

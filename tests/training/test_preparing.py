@@ -131,3 +131,21 @@ def test_a_backend_that_there_is_not_is_refused_in_one_line() -> None:
     ) as caught:
         preparing.check_backend(Recipe(torchcompile="inducter"))
     assert "\n" not in str(caught.value)
+
+
+# --- precision ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("side", "narrow"), [(8, "layer3.0.conv1"), (16, "layer4.0.conv1"), (32, None)])
+def test_strides_over_one_pixel_are_refused_in_bfloat16_on_a_cpu(side: int, narrow: str | None) -> None:
+    """torch leaves part of such a gradient as the memory was, so that a run would not be a function of its recipe."""
+    network = model().train()
+    for precision, device in (("no", "cpu"), ("bf16", "cuda")):
+        preparing.check_bfloat16(network, [side], precision, torch.device(device))
+    if narrow is None:
+        preparing.check_bfloat16(network, [side], "bf16", CPU)
+    else:
+        with pytest.raises(InputError, match=rf"^amp: {narrow} has strides and sees images of {side} pixels as one"):
+            preparing.check_bfloat16(network, [32, side], "bf16", CPU)
+    assert network.training
+    assert all(module.training for module in network.modules())

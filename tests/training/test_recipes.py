@@ -28,6 +28,7 @@ from timm.scheduler.scheduler_factory import create_scheduler_v2, scheduler_kwar
 
 from thinresnet import recipe as recipes
 from thinresnet.cli import timm_flags
+from thinresnet.identity import LEFT_TO_THE_DEVICE
 from thinresnet.recipe import Recipe
 from thinresnet.training.data.loading import size_schedule
 from thinresnet.training.data.plan import Plan
@@ -81,7 +82,8 @@ def check_parsed(name: str, parsed: argparse.Namespace) -> None:
 def test_every_field_is_a_flag_of_timm_with_timm_s_default() -> None:
     for field in dataclasses.fields(Recipe):
         if field.name not in OURS:
-            default = getattr(Recipe(), field.name)
+            # What is left to the device is off in timm.
+            default = False if field.name in LEFT_TO_THE_DEVICE else getattr(Recipe(), field.name)
             assert TIMM_FLAGS[field.name]["default"] == (list(default) if isinstance(default, tuple) else default), (
                 field.name
             )
@@ -189,7 +191,7 @@ CLOSED_FORMS: dict[str, tuple[int, int, Callable[[float], float]]] = {
     "cifar-classic-160": (1, 160, lambda time: 0.1 * 0.1 ** sum(time >= step for step in (80, 120))),
     "cifar-classic-200": (1, 200, lambda time: 0.1 * 0.2 ** sum(time >= step for step in (60, 120, 160))),
     "cifar-finetune": (1, 40, lambda time: 1e-3),
-    "cifar-adapt": (1, 10, cosine(0.02, 0, 10, 0, 0.02, after=False)),
+    "cifar-adapt": (1, 10, cosine(0.005, 0, 10, 0, 0.005, after=False)),
     "imagenet-finetune": (1, 20, lambda time: 1e-3),
     "cifar-modern": (1, 300, cosine(0.1, 0, 300, 5, 1e-3, after=False)),
     "cifar-thinresnet": (1, 1928, cosine(0.5, 0, 1923, 5, 5e-3, after=True)),

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 # All that draws random numbers or keeps a state: mixing, erasing, dropout, drop path, EMA, momentum, accumulation;
 # and a teacher, which must keep none.
 RECIPE: dict[str, Any] = {
-    "epochs": 3, "warmup_epochs": 1, "batch_size": 64, "lr": 0.05, "sched_on_updates": True, "img_size": 8,
+    "epochs": 2, "warmup_epochs": 1, "batch_size": 64, "lr": 0.05, "sched_on_updates": True, "img_size": 8,
     "mixup": 0.2, "cutmix": 1.0, "reprob": 0.2, "drop": 0.1, "drop_path": 0.1, "model_ema": True,
     "model_ema_decay": 0.9, "grad_accum_steps": 2, "aa": None,
 }  # fmt: skip

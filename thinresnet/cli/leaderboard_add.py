@@ -13,11 +13,11 @@ import typer
 from thinresnet.cli.leaderboard_output import BoardOption, print_words, read, table, text
 from thinresnet.cli.terminal import console
 from thinresnet.errors import InputError
+from thinresnet.files import read_text
 from thinresnet.leaderboard import tables
 from thinresnet.leaderboard.amounts import SHORT
 from thinresnet.leaderboard.bar import Bar
 from thinresnet.leaderboard.boards import writable_board
-from thinresnet.leaderboard.files import read_text
 from thinresnet.leaderboard.papers import Paper
 from thinresnet.leaderboard.references import Assumptions, may_be_the_bar, usual_references
 from thinresnet.leaderboard.schema import COLUMNS, Entry

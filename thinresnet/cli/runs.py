@@ -18,7 +18,7 @@ def plot(
     output: Annotated[
         Optional[Path],  # noqa: UP045  # typer reads the annotation on Python 3.10 too
         typer.Option(
-            "--output", "-o", help="Name of the files, without a suffix. Default: curves, in the run's folder."
+            "--output", "-o", help="Name of the files; each gets its suffix. Default: curves, in the run's folder."
         ),
     ] = None,
     label: Annotated[
@@ -49,9 +49,10 @@ def recipes(
     Example: thinresnet recipes imagenet-a2
     """
     from thinresnet import recipe
+    from thinresnet.files import read_text
 
     if name:
-        text = recipe.find(name).read_text(encoding="utf-8")
+        text = read_text(recipe.find(name))
         print_json({"name": name, "text": text}) if as_json else print(text, end="")
         return
     rows = [{"recipe": each, **_facts(each)} for each in recipe.names()]

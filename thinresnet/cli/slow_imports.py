@@ -1,10 +1,12 @@
-"""The seconds in which torch, timm and their kin are imported, told in a terminal as they begin. Standard library only.
+"""The seconds in which torch, timm and their kin are imported: fewer of them, and told in a terminal as they begin.
 
 One line on standard error, gone when the import is done; where standard error is no terminal nothing is written.
+Nothing that is imported is garbage: looking for some takes a quarter of the time. Standard library only.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib.machinery
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,10 +18,10 @@ SLOW = frozenset({"torch", "torchvision", "timm", "accelerate", "fvcore", "sklea
 
 
 class _Teller:
-    """A finder of modules that finds what the others do, and makes the loading of slow packages say so."""
+    """A finder of modules that finds what the others do, and makes the loading of slow packages faster and said."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream if stream is not None and stream.isatty() else None
         self._told: list[str] = []  # packages that are being imported, one for the other
 
     def find_spec(
@@ -37,7 +39,8 @@ class _Teller:
             self._told.append(name)
             self._draw()
             try:
-                load(module)
+                with _no_collection():
+                    load(module)
             finally:
                 self._told.remove(name)
                 self._draw()
@@ -47,14 +50,27 @@ class _Teller:
 
     def _draw(self) -> None:
         """One line, over what it said before."""
-        self._stream.write(f"\r\x1b[K{f'importing {self._told[-1]}…' if self._told else ''}")
-        self._stream.flush()
+        if self._stream is not None:
+            self._stream.write(f"\r\x1b[K{f'importing {self._told[-1]}…' if self._told else ''}")
+            self._stream.flush()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Within, garbage is not looked for."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextmanager
 def imports_told(stream: TextIO | None) -> Iterator[None]:
     """Within, slow imports are told on `stream` if it is a terminal; once, where one verb calls another program."""
-    if stream is None or not stream.isatty() or any(isinstance(finder, _Teller) for finder in sys.meta_path):
+    if any(isinstance(finder, _Teller) for finder in sys.meta_path):
         yield
         return
     teller = _Teller(stream)

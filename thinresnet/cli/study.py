@@ -195,7 +195,7 @@ def export_verb(
 ) -> None:
     """Put finished rows on the board as measured entries, with their evidence; flags as for `study run`.
 
-    Example: thinresnet study export baselines/cifar10-jpeg.yaml --data-dir cifar10-jpeg
+    Example: thinresnet study export baselines/paper.yaml --data-dir cifar10-jpeg
     """
     from thinresnet.leaderboard.adding import add_runs
     from thinresnet.studies.export import export

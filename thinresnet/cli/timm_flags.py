@@ -31,14 +31,16 @@ _ERASED_FIRST = (
 _MIXED_LAST = (
     "mixed after normalising, as timm does with --no-prefetcher; its prefetcher mixes whole levels from 0 to 255"
 )
-# Fields that have timm's name and default and are not quite the same.
+# Fields that have timm's name and are not quite the same.
 DIFFERENT = {
     "aa": "also ta_wide, torchvision's TrivialAugment; timm knows it with --device-modules thinresnet.training.timm_aa",
+    "amp": "where it is not given, bfloat16 on CUDA; timm's default is off, as --no-amp is and its args.yaml says",
     "amp_dtype": "float16 is refused on a CPU, where it is slower than float32",
     "aug_repeats": "also with one process",
     "bce_loss": "binary also with --smoothing 0 and no mixing, where timm takes cross-entropy",
     "bn_eps": "where the architecture takes it; it is part of the network",
     "bn_momentum": "of every batch norm; timm hands it to the model, and few take it",
+    "channels_last": "where it is not given, on with CUDA; timm's default is off (--no-channels-last)",
     "checkpoint_hist": "checkpoints are for resuming and are removed when the run is complete",
     "cutmix": _MIXED_LAST,
     "cutmix_minmax": _MIXED_LAST,
@@ -59,7 +61,7 @@ DIFFERENT = {
     "split_bn": "needs aug_splits; the weights that are kept have one batch norm, as timm evaluates",
     "sync_bn": "refused on CPUs, where torch has none",
     "task_loss_weight": "with --teacher; where neither weight is given, distill_alpha weighs (timm: 1 and 1)",
-    "torchcompile": "long trainings on one CPU are compiled without it; eager leaves that out",
+    "torchcompile": "long trainings on a GPU or one CPU are compiled without it; eager leaves that out",
     "train_interpolation": "random, bilinear or bicubic",
     "workers": "processes or threads of the loader; no result depends on them",
 }
@@ -69,7 +71,7 @@ _HEAD = f"""# Flags of timm's train.py
 Made by `python -m thinresnet.cli.timm_flags`; a test keeps it current. All flags of `train.py` of timm {VERSION}.
 
 - *same*: the same name, default and meaning, through timm's own optimizers, schedules, losses, mixup and transforms.
-- *different*: the same name and default, and what is said.
+- *different*: the same name, and what is said.
 - *translated*: another name here, which an `args.yaml` is read with.
 - *no effect*: dropped when an `args.yaml` is read, with a line that names what was set.
 - *refused*: an `args.yaml` in which it is not at its default is refused by name.

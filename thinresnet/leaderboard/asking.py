@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from thinresnet.errors import InputError, nearest
+from thinresnet.files import read_text
 from thinresnet.leaderboard import dense
 from thinresnet.leaderboard.adding import Proposal, propose
 from thinresnet.leaderboard.amounts import SHORT, read_amount, unit_of_flops
 from thinresnet.leaderboard.bibtex import arxiv_paper, read_bibtex
-from thinresnet.leaderboard.files import read_text
 from thinresnet.leaderboard.papers import Paper
 from thinresnet.leaderboard.schema import DATASETS, FAMILIES, INPUT_SIZES, NAMES, Entry, parse
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from thinresnet import public_weights
 from thinresnet.errors import InputError
 from thinresnet.evaluation import Evaluation
-from thinresnet.files import with_part, write_atomically
+from thinresnet.files import read_text, with_part, write_atomically
 from thinresnet.leaderboard import authors_chart as charts
 from thinresnet.leaderboard.authors import COPY, Evidence, Measured, Published
-from thinresnet.leaderboard.files import read_text
 from thinresnet.leaderboard.verdicts import CLEARS, LOSES, TIES, UNJUDGED
 
 BEGIN, END = "<!-- begin: written by `thinresnet baseline page` -->", "<!-- end: written -->"
@@ -42,11 +41,12 @@ def write(evidence: Evidence, page: Path) -> list[Path]:
 
 def outdated(evidence: Evidence, page: Path) -> list[Path]:
     """The files that are not as the board and its evaluations have it; nothing is rendered."""
+    text = _text(page)
     wanted = {
         "thinresnet-published.svg": charts.fingerprint(charts.published(evidence)),
         f"thinresnet-{COPY}.svg": charts.fingerprint(charts.measured(evidence)),
     }
-    found = [] if _with_part(page, part(evidence)) == _text(page) else [page]
+    found = [] if with_part(page, text, BEGIN, END, part(evidence)) == text else [page]
     for name, fingerprint in wanted.items():
         path = page.parent / PICTURES / name
         if not path.is_file() or fingerprint.encode() not in path.read_bytes():

@@ -11,10 +11,10 @@ from operator import attrgetter
 from pathlib import Path
 
 from thinresnet.errors import nearest
+from thinresnet.files import FormError, read_text
 from thinresnet.leaderboard import dense
 from thinresnet.leaderboard.between import faults_between
 from thinresnet.leaderboard.figures import contradictions, half_digit, implausible
-from thinresnet.leaderboard.files import FormError, read_text
 from thinresnet.leaderboard.measured import evidence_faults
 from thinresnet.leaderboard.papers import bib_beside, missing, parse_bib, read_bib, render_bib
 from thinresnet.leaderboard.schema import DATASETS, NAMES, SAME_NETWORK, Entry, Fault, order

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thinresnet.errors import InputError, nearest
-from thinresnet.leaderboard.files import read_text
+from thinresnet.files import read_text
 from thinresnet.leaderboard.schema import KEY
 
 REQUIRED: Mapping[str, tuple[str, ...]] = {

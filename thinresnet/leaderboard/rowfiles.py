@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from thinresnet.errors import InputError, nearest
+from thinresnet.files import read_text
 from thinresnet.leaderboard.amounts import SHORT
-from thinresnet.leaderboard.files import read_text
 from thinresnet.leaderboard.schema import COLUMNS, DATASETS, FAMILIES, NAMES
 from thinresnet.yamls import parse_documents
 

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thinresnet.errors import InputError, nearest
-from thinresnet.files import write_atomically
+from thinresnet.files import FormError, read_text, write_atomically
 from thinresnet.leaderboard.boards import find_board
-from thinresnet.leaderboard.files import FormError, read_text
 from thinresnet.leaderboard.schema import NAMES, REQUIRED, Entry, Fault, format_row, order, reader
 
 MAX_CELL = 100_000

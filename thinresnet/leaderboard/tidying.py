@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 
 from thinresnet.errors import InputError
-from thinresnet.files import write_atomically
-from thinresnet.leaderboard.files import read_text
+from thinresnet.files import read_text, write_atomically
 from thinresnet.leaderboard.locking import locked
 from thinresnet.leaderboard.papers import bib_beside, parse_bib, render_bib
 from thinresnet.leaderboard.store import merge, read_board, render, write_board

@@ -18,6 +18,7 @@ from thinresnet.training import optim
 from thinresnet.training.data import Data
 from thinresnet.training.epochs import over_epochs
 from thinresnet.training.loop import Batch, grouped, seed_update
+from thinresnet.training.preparing import check_bfloat16
 from thinresnet.training.processes import start_accelerator
 
 
@@ -53,6 +54,7 @@ class FineTuning:
         self._progress = progress
         self.loss_scale = 1.0  # of the last backward pass: float16's factor on the loss
         self._accelerator = start_accelerator(recipe)
+        check_bfloat16(model, self._train.sizes, self._accelerator.mixed_precision, self._accelerator.device)
         bare = optim.build_optimizer(recipe, model, 1)
         self._per_epoch = math.ceil(self._train.steps_per_epoch / recipe.grad_accum_steps)
         self._schedule = None

@@ -187,7 +187,7 @@ def from_training(
 ) -> Iterator[Scoring]:
     """Inside, scores add up over the images that training passes through the model."""
     with gated(job.model, job.channels) as gates:
-        scaled = job.recipe is not None and job.recipe.amp and job.recipe.amp_dtype == "float16"
+        scaled = job.recipe is not None and bool(job.recipe.amp) and job.recipe.amp_dtype == "float16"
         yield FromTraining(lambda: gates.take() / job.loss_scale, figure, finish, may_overflow=scaled)
 
 

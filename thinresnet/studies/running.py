@@ -108,6 +108,7 @@ class Processes:
 
 def _do_for_parent(work: Work) -> Answer:
     """Do it, and end with the parent: a worker without one would wait for the next stage for ever."""
+    child_process.imported()
     try:
         return work.do()
     finally:

@@ -56,15 +56,18 @@ def draw(metrics: list[dict[str, Any]], timing: list[dict[str, Any]]) -> altair.
         orient="bottom", labelLimit=400, symbolFillColor="#333333", symbolStrokeColor="#333333"
     )
     # A single epoch is a point, which has no dashes: its shape tells train from test.
-    told_apart = shape if last == 1 else dash
+    told_apart = shape if max(_epochs_of_runs(metrics)) == 1 else dash
     # Of a few epochs each is a tick; otherwise Vega chooses them.
     ticks = {"values": list(range(1, last + 1))} if last <= _MOST_TICKS else {"tickCount": _MOST_TICKS}
 
     def panel(rows: list[dict[str, Any]], title: str, format_: str, *encodings: Any) -> altair.Chart:
         tips = [altair.Tooltip("run:N"), altair.Tooltip("part:N"), "epoch:Q", altair.Tooltip("value:Q", format=format_)]
         base = altair.Chart(altair.Data(values=rows), width=_WIDTH, height=_HEIGHT)
-        return (base.mark_point(filled=True, size=70) if last == 1 else base.mark_line(strokeWidth=1.8)).encode(
-            altair.X("epoch:Q", title="epoch", scale=altair.Scale(nice=False)).axis(format="d", **ticks),
+        x = altair.Scale(nice=False, **({"domain": [1, last]} if last > 1 else {}))
+        counts = _epochs_of_runs(rows)
+        line = base.mark_line(strokeWidth=1.8, point=min(counts) == 1)  # of a run with one epoch there is no line
+        return (base.mark_point(filled=True, size=70) if max(counts) == 1 else line).encode(
+            altair.X("epoch:Q", title="epoch", scale=x).axis(format="d", **ticks),
             altair.Y("value:Q", title=title, scale=altair.Scale(zero=False)).axis(format=format_),
             colour,
             *encodings,
@@ -77,6 +80,14 @@ def draw(metrics: list[dict[str, Any]], timing: list[dict[str, Any]]) -> altair.
     top = panel(of("top1"), "top-1 (%)", ".6~g", told_apart) | panel(of("loss"), "cross-entropy", ".6~g", told_apart)
     below = panel(of("lr"), "learning rate", ".6~g") | panel(timing, "images per second, training", ",.0f")
     return (top & below).configure_axis(gridOpacity=0.4).configure_view(strokeOpacity=0.3)
+
+
+def _epochs_of_runs(rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """After how many epochs each run was measured."""
+    epochs: dict[str, set[int]] = {}
+    for row in rows:
+        epochs.setdefault(row["run"], set()).add(row["epoch"])
+    return [len(own) for own in epochs.values()]
 
 
 def _long(folder: Path) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,7 @@ timm's own converters do it. What is split or synchronised is one batch norm aga
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,47 @@ def as_kept(model: nn.Module) -> Iterator[nn.Module]:
     finally:
         for module, other in zip(split, others, strict=True):
             module.aux_bn = other
+
+
+def check_bfloat16(model: nn.Module, sides: Iterable[int], precision: str, device: torch.device) -> None:
+    """Refuse a network that torch's bfloat16 kernels train wrongly on a CPU.
+
+    Where the input of a convolution with strides is one pixel wide, oneDNN leaves the gradients of those weights that
+    meet nothing but padding as the memory was (seen with PyTorch 2.4 and 2.15).
+    """
+    if precision != "bf16" or device.type != "cpu":
+        return
+    for side in sides:
+        if (name := _one_pixel_wide(model, side)) is not None:
+            raise InputError(
+                f"amp: {name} has strides and sees images of {side} pixels as one pixel, where PyTorch's bfloat16 on "
+                "a CPU leaves part of its gradient uninitialised; leave out --amp, or give larger images (--img-size)"
+            )
+
+
+def _one_pixel_wide(model: nn.Module, side: int) -> str | None:
+    """The first convolution with strides whose input is one pixel wide when an image has this side."""
+    found: list[str] = []
+
+    def hook(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        return lambda _, inputs: found.append(name) if inputs[0].shape[-1] == 1 else None
+
+    strided = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d) and module.stride[-1] > 1 and module.kernel_size[-1] > 1
+    ]
+    hooks = [module.register_forward_pre_hook(hook(name)) for name, module in strided]
+    training = {module: module.training for module in model.modules()}
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, side, side))
+    finally:
+        for one in hooks:
+            one.remove()
+        for module, was in training.items():
+            module.training = was
+    return found[0] if found else None
 
 
 def check_backend(recipe: Recipe) -> None:

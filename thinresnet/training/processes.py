@@ -18,6 +18,7 @@ from torch import nn
 
 from thinresnet.errors import InputError
 from thinresnet.recipe import Recipe
+from thinresnet.training.device_defaults import on_device
 from thinresnet.training.memory import keep_freed_memory
 from thinresnet.training.preparing import check_backend
 from thinresnet.training.tracking import trackers
@@ -41,8 +42,11 @@ _SECONDS_TO_BE_SEEN, _SECONDS_BETWEEN_LOOKS = 20.0, 0.1
 _rounds = itertools.count(1)
 
 
-def start_accelerator(recipe: Recipe) -> Accelerator:
-    """One accelerator for one run; what cannot be started is refused in one line."""
+def start_accelerator(recipe: Recipe, *, by_device: bool = False) -> Accelerator:
+    """One accelerator for one run; what cannot be started is refused in one line.
+
+    `by_device`: a recipe that says nothing of mixed precision has what the device does best, and otherwise none.
+    """
     _check_launch()
     _check_devices()
     check_backend(recipe)
@@ -51,13 +55,13 @@ def start_accelerator(recipe: Recipe) -> Accelerator:
     AcceleratorState._reset_state()
     GradientState._reset_state()
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    # Without a device accelerate would take several processes for as many runs of one, unless it is told.
+    cpu = several and not _has_device()
     try:
-        accelerator = Accelerator(
-            # Without a device accelerate would take several processes for as many runs of one, unless it is told.
-            cpu=several and not _has_device(),
-            mixed_precision=_PRECISION[recipe.amp_dtype] if recipe.amp else None,
-            log_with=log_with or None,
-        )
+        if by_device:
+            recipe = on_device(recipe, PartialState(cpu=cpu).device)
+        precision = _PRECISION[recipe.amp_dtype] if recipe.amp else None
+        accelerator = Accelerator(cpu=cpu, mixed_precision=precision, log_with=log_with or None)
     except torch.distributed.DistNetworkError as error:
         where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise InputError(

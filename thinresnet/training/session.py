@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import resource
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -30,19 +28,18 @@ from thinresnet.runs import EMA_WEIGHTS_FILE, RESULT_FILE
 from thinresnet.stopping import full_disk_as_one_line, stop_on_signals
 from thinresnet.training import optim
 from thinresnet.training.data import Data, open_data
+from thinresnet.training.device_defaults import chosen, compiled_if_long, on_device
 from thinresnet.training.display import Display, show_preparation
 from thinresnet.training.distillation import Distillation
 from thinresnet.training.evaluation import of_recipe
 from thinresnet.training.loop import Training
 from thinresnet.training.masks import Masks, apply_masks, keep_masks, masks_beside
 from thinresnet.training.outcome import Initial, initial_checkpoint, result_of
-from thinresnet.training.preparing import as_kept, of_model, prepare, with_preprocessing
+from thinresnet.training.preparing import as_kept, check_bfloat16, of_model, prepare, with_preprocessing
 from thinresnet.training.processes import agreed, check_shared, from_each, start_accelerator
 from thinresnet.training.run import RunFolder, identity, readable_id
 from thinresnet.training.teachers import open_teacher
 from thinresnet.training.tracking import Tracking
-
-_LONG_TRAINING_MACS = 10**13  # some six minutes, uncompiled, on two cores
 
 
 def train(
@@ -89,15 +86,16 @@ def train(
         TrainingError: The run cannot continue (a non-finite loss, a full disk); what was saved is whole.
         TrainingInterruptedError: SIGTERM or Ctrl-C; the state is saved, the same call resumes.
     """
-    accelerator = start_accelerator(recipe)
-    given, recipe = recipe, with_preprocessing(recipe, network.arch if isinstance(network, Network) else arch)
+    accelerator = start_accelerator(recipe, by_device=True)
+    stated, given = recipe, on_device(recipe, accelerator.device)
+    recipe = with_preprocessing(given, network.arch if isinstance(network, Network) else arch)
     options = _Options(recipe_name, holdout, checkpoint_minutes, command, quiet, teacher, release_masks, measure_only)
     size = network.input_size if isinstance(network, Network) else input_size
     with ExitStack() as stack:
         with agreed(accelerator):
             data = stack.enter_context(_opened(accelerator, recipe, size, loader, options))
             found = network if isinstance(network, Network) else network(data.num_classes)
-            job = _job(accelerator, given, recipe, found, data, shape, options)
+            job = _job(accelerator, (stated, given, recipe), found, data, shape, options)
         folder = folder or Path(output) / job.name
         check_shared(accelerator, folder)
         return _completed(job, folder)
@@ -137,8 +135,9 @@ class _Job:
     """A run that is about to begin: all that is known before the first update."""
 
     accelerator: Accelerator
-    given: Recipe
-    recipe: Recipe  # with what the model says of its images
+    stated: Recipe  # what is kept in the run's folder, and what the recipe is known by
+    given: Recipe  # with what the device says
+    recipe: Recipe  # and with what the model says of its images
     network: Network
     data: Data
     shape: str
@@ -163,18 +162,23 @@ class _Job:
 
 def _job(
     accelerator: Accelerator,
-    given: Recipe,
-    recipe: Recipe,
+    read: tuple[Recipe, Recipe, Recipe],
     network: Network,
     data: Data,
     shape: str | None,
     options: _Options,
 ) -> _Job:
+    stated, given, recipe = read
     initial = initial_checkpoint(recipe.initial_checkpoint)
     if options.measure_only and initial is None:
         raise InputError("measure_only: there are no weights to measure; name them in initial_checkpoint")
     if not options.measure_only:
-        given, recipe = (_compiled_if_long(each, network, data, accelerator) for each in (given, recipe))
+        macs, device = _training_macs(recipe, network, data), accelerator.device
+        stated, given, recipe = (
+            compiled_if_long(one, macs, max(data.train.sizes), device=device, processes=accelerator.num_processes)
+            for one in read
+        )
+        stated = stated if device.type == "cpu" else read[0]  # which is resumed on no other kind of device
     masks = masks_beside(initial.path) if initial and not options.release_masks else None
     distillation = _distillation(accelerator, recipe, data, options)
     settings: dict[str, Any] = {
@@ -195,7 +199,7 @@ def _job(
     known = identity(given, network, settings)
     shape = shape or f"net_{network.sha256[:6]}"
     return _Job(
-        accelerator, given, recipe, network, data, shape, initial, masks, distillation, settings, known, options
+        accelerator, stated, given, recipe, network, data, shape, initial, masks, distillation, settings, known, options
     )
 
 
@@ -251,7 +255,7 @@ def _trained(job: _Job, run: RunFolder, stack: ExitStack) -> Training:
     if job.masks:
         stack.enter_context(keep_masks(training.raw, job.masks.kept))
     if accelerator.is_main_process:
-        run.begin(job.given, job.network, _kept(job))
+        run.begin(job.stated, job.network, _kept(job))
         training.write_tables()
     if options.measure_only:
         training.measure_only()
@@ -274,7 +278,9 @@ def _begun(job: _Job) -> nn.Module:
     if job.initial:
         networks.load_weights(model, job.network, job.initial.path)
     if not job.options.measure_only:
-        model = prepare(model, job.recipe, processes=job.accelerator.num_processes, device=job.accelerator.device)
+        accelerator = job.accelerator
+        check_bfloat16(model, job.data.train.sizes, accelerator.mixed_precision, accelerator.device)
+        model = prepare(model, job.recipe, processes=accelerator.num_processes, device=accelerator.device)
     if job.masks:  # before the moving average is copied, and before anything is written: masks may not fit
         apply_masks(model, job.masks.kept)
     return model
@@ -293,7 +299,8 @@ def _kept(job: _Job) -> dict[str, Any]:
 
 
 def _started_from(job: _Job) -> Iterator[str]:
-    """Lines about what is held at zero and what is learnt from."""
+    """Lines about what was left to the device, what is held at zero and what is learnt from."""
+    yield from chosen(job.stated, job.recipe, fused=job.settings["fused"])
     if job.masks:
         held = job.masks.to_json()
         yield (
@@ -324,7 +331,7 @@ def _finish(job: _Job, training: Training) -> None:
             training,
             shape=job.shape,
             recipe_name=job.options.recipe_name,
-            recipe_hash=job.given.hash,
+            recipe_hash=job.stated.hash,
             initial=job.initial,
             masks=job.masks,
             peak_memory_mib=peak_memory_mib,
@@ -361,18 +368,10 @@ def _build(network: Network, recipe: Recipe, data: Data) -> nn.Module:
     return model
 
 
-def _compiled_if_long(recipe: Recipe, network: Network, data: Data, accelerator: Accelerator) -> Recipe:
-    """The recipe with torch.compile where that pays and was measured to: one process on a CPU, training for minutes.
-
-    On two cores compiling takes some twenty seconds and saves a quarter of each step of a thin network. With several
-    image sizes it would be done for each. `--torchcompile eager` trains as it is.
-    """
+def _training_macs(recipe: Recipe, network: Network, data: Data) -> int:
+    """MACs of the whole training."""
     macs, _ = blueprint(network.arch, network.kwargs, network.input_size).ties.cost(dict(network.channels))
-    training_macs = FORWARD_AND_BACKWARD * macs * data.train.images_per_epoch * recipe.total_epochs
-    measured = accelerator.device.type == "cpu" and accelerator.num_processes == 1 and not recipe.train_img_sizes
-    wanted = recipe.torchcompile is None and training_macs >= _LONG_TRAINING_MACS
-    compiler = shutil.which(os.environ.get("CXX") or "g++") or shutil.which("clang++")
-    return recipe.replace(torchcompile="inductor") if measured and wanted and compiler else recipe
+    return int(FORWARD_AND_BACKWARD * macs * data.train.images_per_epoch * recipe.total_epochs)
 
 
 def _peak_memory_mib(device: torch.device) -> float:

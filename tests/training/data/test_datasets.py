@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from thinresnet.errors import InputError
 from thinresnet.recipe import Recipe
+from thinresnet.training.data import holdout
 from thinresnet.training.data.datasets import open_dataset
 from thinresnet.training.data.images import read_image
 
@@ -32,6 +34,19 @@ def test_digits_are_split_alike_every_time() -> None:
     assert first.train.read(0).size == (8, 8)
     shares = np.bincount(first.test.targets) / np.bincount(first.train.targets)
     assert shares.max() - shares.min() < 0.02
+
+
+def test_digits_are_what_scikit_learn_loads() -> None:
+    """They are read from its file without it; it says itself what they are."""
+    loaded = load_digits()
+    found = open_dataset(Recipe(dataset="digits"))
+    assert found.class_names == tuple(str(name) for name in loaded.target_names)
+    train, test = holdout.split(loaded.target, 0.2)
+    for images, part in ((found.train, train), (found.test, test)):
+        assert images.pixels is not None
+        assert np.array_equal(images.targets, loaded.target[part])
+        expected = np.rint(loaded.images[part] * (255 / 16))
+        assert all(np.array_equal(images.pixels[..., channel], expected) for channel in range(3))
 
 
 def test_a_folder_of_class_folders(folder: Folder) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from thinresnet.errors import InputError
-from thinresnet.files import with_part, write_atomically
+from thinresnet.files import read_text, with_part, write_atomically
 from thinresnet.studies.paper import findings, tables
 from thinresnet.studies.paper.rows import Evidence
 
@@ -18,13 +18,13 @@ PARTS: dict[str, Callable[[Evidence], str]] = {
 
 def has_parts(path: Path) -> bool:
     """Whether a document has marks."""
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     return any(f"<!-- {name}: begin -->" in text for name in PARTS)
 
 
 def _written(evidence: Evidence, path: Path) -> tuple[str, str]:
     """A document as it is, and with every part that it has marks for."""
-    text = before = path.read_text(encoding="utf-8")
+    text = before = read_text(path)
     marks = {name: (f"<!-- {name}: begin -->", f"<!-- {name}: end -->") for name in PARTS}
     there = [name for name, (begin, _) in marks.items() if begin in text]
     if not there:

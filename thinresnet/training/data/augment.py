@@ -43,7 +43,7 @@ class Normalise:
     def of(cls, recipe: Recipe) -> Normalise:
         """The recipe's own values, or ImageNet's as timm has it."""
         mean, std = recipe.mean or IMAGENET_MEAN, recipe.std or IMAGENET_STD
-        return cls(mean * (3 // len(mean)), std * (3 // len(std)), recipe.channels_last)
+        return cls(mean * (3 // len(mean)), std * (3 // len(std)), bool(recipe.channels_last))
 
     def __call__(self, images: Tensor) -> Tensor:
         return self.planes(images.permute(0, 3, 1, 2).to(torch.float32))
