@@ -11,7 +11,7 @@ import pytest
 from thinresnet.errors import InputError
 from thinresnet.result import Result, without_folders
 
-EVIDENCE = sorted((Path(__file__).parents[1] / "baselines" / "results").rglob("result.json"))
+EVIDENCE = sorted((Path(__file__).parents[1] / "baselines").rglob("result.json"))
 
 
 @pytest.mark.parametrize("path", EVIDENCE[:: max(1, len(EVIDENCE) // 8)], ids=lambda path: path.parent.name)

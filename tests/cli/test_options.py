@@ -144,6 +144,7 @@ VALUES: dict[str, str | None] = {
     "leaderboard holes --on": "params", "study run --dataset": "torch/cifar10",
     "study show --dataset": "torch/cifar10", "study export --dataset": "torch/cifar10",
     "evaluate --dataset": "digits", "data info --dataset": "digits", "prune --arch": "resnet56_cifar",
+    "--seeds": "4,5", "baseline run --loader": "torch",
     "--tier": "more", "--weights-dir": "weights", "--minutes": "3", "study pack --to": "evidence", "EVIDENCE": "",
     "--evaluations": "elsewhere", "--document": "paper.md", "--figures": "pictures",
     "study pack --dataset": "torch/cifar10",
@@ -319,6 +320,7 @@ def call(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
     )
     monkeypatch.setattr("thinresnet.studies.cluster.Ray", _Ray)
     monkeypatch.setattr(pruning_folder, "prune_to_folders", _echo_pruning)
+    monkeypatch.setattr("thinresnet.cli.baseline_run._train", _echo)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     rows = list(csv.DictReader((world / "small.csv").open(encoding="utf-8")))
     row = next(row for row in rows if row["arch"] == "resnet50" and row["family"] == "pruned")

@@ -349,18 +349,18 @@ class Live(TorchDispatchMode):
         return found
 
 
-def _with_batches(data: Data, sizes: list[int], batch: int) -> Data:
+def _with_batches(data: Data, sides: list[int], batch: int) -> Data:
     """The data with another loader: so many batches, of images of these sides in turn."""
 
     class Split:
-        images_per_epoch, steps_per_epoch = len(sizes) * batch, len(sizes)
+        sizes, images_per_epoch, steps_per_epoch = sides, len(sides) * batch, len(sides)
 
         def scheduled(self, recipe: recipes.Recipe) -> Split:
             return self
 
         def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
             random = torch.Generator().manual_seed(number)
-            for side in sizes:
+            for side in sides:
                 images = torch.randn(batch, 3, side, side, generator=random)
                 yield images, torch.randint(10, (batch,), generator=random)
 
