@@ -62,7 +62,10 @@ def start_accelerator(recipe: Recipe, *, by_device: bool = False) -> Accelerator
             recipe = on_device(recipe, PartialState(cpu=cpu).device)
         precision = _PRECISION[recipe.amp_dtype] if recipe.amp else None
         accelerator = Accelerator(cpu=cpu, mixed_precision=precision, log_with=log_with or None)
-    except torch.distributed.DistNetworkError as error:
+    except RuntimeError as error:
+        # Before PyTorch 2.5 a port that is taken was a plain one.
+        if not isinstance(error, torch.distributed.DistNetworkError) and "EADDRINUSE" not in str(error):
+            raise
         where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise InputError(
             f"the processes cannot meet at {where}: {_first_line(error)}; if the port is taken by another run, give "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import random
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -181,6 +182,19 @@ def test_workers_change_nothing(folder: Folder, workers: int) -> None:
         broken = islice(other.train.epoch(2), 2)  # left half-way, as by Ctrl-C or a NaN
         assert len(list(broken)) == 2
         assert same(one.train.epoch(3), other.train.epoch(3))
+
+
+def test_workers_of_the_test_set_stay_from_one_evaluation_to_the_next(folder: Folder) -> None:
+    root = folder()
+    with opened(recipe_for(root, workers=1), "torch") as data:
+        first = [images.clone() for images, _ in data.test]
+        before = {child.pid for child in multiprocessing.active_children()}
+        next(iter(data.test))  # an evaluation that was given up half-way
+        again = [images.clone() for images, _ in data.test]
+        assert {child.pid for child in multiprocessing.active_children()} == before
+        assert len(before) == 1
+        assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    assert not multiprocessing.active_children()
 
 
 def test_training_sizes_other_than_the_test_size(folder: Folder, loader: str) -> None:

@@ -99,7 +99,7 @@ class Batches:
 
 
 class TorchLoader:
-    """Both splits through DataLoaders; the training workers live as long as this object."""
+    """Both splits through DataLoaders, whose workers live as long as this object."""
 
     def __init__(
         self, recipe: Recipe, train: Images, test: Images, sizes: tuple[int, ...], device: torch.device, workers: int
@@ -108,16 +108,17 @@ class TorchLoader:
         self.images = {"train": train, "test": test}
         self.train_items = Batches()
         augmented = Augmented(train, {size: train_transform(recipe, size) for size in sizes})
-        self.loader = self._loader(augmented, self.train_items, persistent=True)
+        self.loader = self._loader(augmented, self.train_items)
+        self._plain: dict[tuple[str, int, float], tuple[Batches, DataLoader[Any]]] = {}
 
-    def _loader(self, dataset: Dataset[Any], items: Batches, *, persistent: bool = False) -> DataLoader[Any]:
+    def _loader(self, dataset: Dataset[Any], items: Batches) -> DataLoader[Any]:
         return DataLoader(
             dataset,
             batch_sampler=items,
             num_workers=self.workers,
             collate_fn=stacked,
             pin_memory=self.device.type == "cuda",
-            persistent_workers=persistent and self.workers > 0,
+            persistent_workers=self.workers > 0,
             generator=torch.Generator(),  # or it would draw its base seed from the global state
         )
 
@@ -138,8 +139,14 @@ class TorchLoader:
 
     def eval_batches(self, split: str, batches: Iterator[Tensor], size: int, crop_pct: float) -> Iterator[Tensor]:
         """The images of those indices (of `split`: train or test) as a test sees them."""
-        dataset = Plain(self.images[split], test_transform(self.recipe, size, crop_pct))
-        for images in self._loader(dataset, Batches([indices.tolist() for indices in batches])):
+        key = (split, size, crop_pct)
+        if key not in self._plain:
+            items = Batches()
+            dataset = Plain(self.images[split], test_transform(self.recipe, size, crop_pct))
+            self._plain[key] = (items, self._loader(dataset, items))
+        items, loader = self._plain[key]
+        items.items = [indices.tolist() for indices in batches]
+        for images in loader:
             yield self._on_device(images)
 
     def _on_device(self, images: Tensor | InputError) -> Tensor:
@@ -151,10 +158,11 @@ class TorchLoader:
 
     def close(self) -> None:
         """End the workers."""
-        iterator = self.loader._iterator
-        if iterator is not None and self.workers:
-            iterator._shutdown_workers()
-        self.loader._iterator = None
+        for loader in (self.loader, *(loader for _, loader in self._plain.values())):
+            iterator = loader._iterator
+            if iterator is not None and self.workers:
+                iterator._shutdown_workers()
+            loader._iterator = None
 
 
 def stacked(images: list[Tensor | InputError]) -> Tensor | InputError:
