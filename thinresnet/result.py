@@ -17,7 +17,7 @@ from thinresnet.convert import convert, setting
 from thinresnet.errors import InputError
 from thinresnet.files import read_object, write_atomically
 from thinresnet.notebook import html_facts
-from thinresnet.runs import RESULT_FILE
+from thinresnet.runs import RECIPE_FILE, RESULT_FILE
 
 FORMAT = 1
 PARTS = {"test": "test", "test_ema": "test, EMA", "holdout": "hold-out", "holdout_ema": "hold-out, EMA"}  # as shown
@@ -26,6 +26,8 @@ FORWARD_AND_BACKWARD = 3  # a training update costs so many times the MACs of th
 _LEFT_OUT = ("masks", "teacher")
 # An absolute path as a value, perhaps behind `--flag=`: what comes before it, and its last name.
 _ABSOLUTE = re.compile(r"\A(--[\w-]+=)?(?:[/~]|[A-Za-z]:[\\/]).*?([^\\/]+)[\\/]?\Z", re.DOTALL)
+# A recipe has absolute paths as values, because the run resumes by it.
+_PATH_IN_YAML = re.compile(rb"^(\w+: )['\"]?(?:[/~]|[A-Za-z]:[\\/]).*?([^\\/\n'\"]+)[\\/]?['\"]?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -191,3 +193,15 @@ def without_folders(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [without_folders(own) for own in value]
     return _ABSOLUTE.sub(r"\1\2", value) if isinstance(value, str) else value
+
+
+def published(path: Path) -> bytes:
+    """A file of a run as evidence: without the folders of the machine that it ran on."""
+    written = path.read_bytes()
+    if path.name == RECIPE_FILE:
+        return _PATH_IN_YAML.sub(rb"\1\2", written)
+    if path.suffix != ".json":
+        return written
+    found = json.loads(written)
+    without = without_folders(found)
+    return written if without == found else (json.dumps(without, indent=2) + "\n").encode()

@@ -6,6 +6,7 @@ The fork has everything imported, so that a case costs what the command costs.
 from __future__ import annotations
 
 import atexit
+import codecs
 import contextlib
 import functools
 import gc
@@ -66,6 +67,7 @@ def import_all() -> None:
     for module in pkgutil.walk_packages(thinresnet.__path__, "thinresnet."):
         if module.name not in _LAST and not module.name.endswith(("ffcv_parts", "ffcv_writer", "cluster", "tracking")):
             importlib.import_module(module.name)
+    codecs.lookup("utf-8-sig")  # a module too, which another user may not be able to read
     gc.freeze()
     atexit.register(gc.unfreeze)  # extensions complain of what is never freed
     gc.enable()

@@ -41,6 +41,8 @@ def test_evidence_holds_no_weights_and_says_the_same_as_the_runs(
 ) -> None:
     files = [path for path in (tmp_path / "evidence").rglob("*") if path.is_file()]
     assert {path.suffix for path in files} <= {".json", ".csv", ".yaml"}
+    # Nor where anything lay: the runs themselves say it, because they resume by it.
+    assert not [path for path in files if str(tmp_path.parent.parent) in path.read_text()]
     theirs = summaries(*public)
     for row, summary in zip(evidence.rows, theirs, strict=True):
         assert row.n == len(summary.results)

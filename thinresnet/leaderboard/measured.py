@@ -6,7 +6,6 @@ the `result.json` of every seed by `cells_of`, both when a row is added and when
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -22,7 +21,7 @@ from thinresnet.files import building, publish
 from thinresnet.leaderboard import weights
 from thinresnet.leaderboard.evidence import check_evidence
 from thinresnet.leaderboard.schema import DATASETS, NAMES, Entry, Fault, format_row
-from thinresnet.result import Result, teacher_of, without_folders
+from thinresnet.result import Result, published, teacher_of
 from thinresnet.runs import EVALUATION_FILE, IMPORTED_FILE, METRICS_FILE, NETWORK_FILE, RECIPE_FILE, RESULT_FILE
 
 EVIDENCE_FOLDER = "baselines/results"
@@ -34,8 +33,6 @@ _SAME = ("arch", "dataset", "network_sha256", "recipe_hash", "epochs", "macs", "
 FOUND = ("pruned", "scratch", "init")
 _OF_THE_SHAPE = ("network_sha256", "recipe_hash", "epochs", "macs", "params")
 _SCALED = re.compile(r"[wi][0-9.]+|(macs|params)-[0-9.a-zA-Z]+")
-# A recipe has absolute paths as values, because the run resumes by it.
-_PATH_IN_YAML = re.compile(rb"^(\w+: )['\"]?(?:[/~]|[A-Za-z]:[\\/]).*?([^\\/\n'\"]+)[\\/]?['\"]?$", re.MULTILINE)
 _MILLI, _MICRO = Decimal("0.001"), Decimal("0.000001")
 
 
@@ -150,7 +147,7 @@ def keep_evidence(board: Path, evidence: str, folders: Sequence[Path]) -> None:
             continue
         with building(target) as part:
             for name in _proofs(folder):
-                (part / name).write_bytes(_published(folder / name))
+                (part / name).write_bytes(published(folder / name))
             publish(part, target)
 
 
@@ -161,19 +158,7 @@ def _proofs(folder: Path) -> list[str]:
 
 def _same_files(one: Path, two: Path) -> bool:
     names = _proofs(one)
-    return names == _proofs(two) and all(_published(one / name) == (two / name).read_bytes() for name in names)
-
-
-def _published(path: Path) -> bytes:
-    """A file of a run without the folders of the machine that it ran on."""
-    written = path.read_bytes()
-    if path.name == RECIPE_FILE:
-        return _PATH_IN_YAML.sub(rb"\1\2", written)
-    if path.name != RESULT_FILE:
-        return written
-    result = json.loads(written)
-    published = without_folders(result)
-    return written if published == result else (json.dumps(published, indent=2) + "\n").encode()
+    return names == _proofs(two) and all(published(one / name) == (two / name).read_bytes() for name in names)
 
 
 def evidence_faults(root: Path, entry: Entry) -> Iterator[Fault]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from thinresnet.files import write_atomically
 from thinresnet.pruning.record import FILE as PRUNING_FILE
+from thinresnet.result import published
 from thinresnet.runs import IMPORTED_FILE, METRICS_FILE, NETWORK_FILE, RECIPE_FILE, RESULT_FILE
 from thinresnet.studies.graph import Experiment, StudyGraph
 from thinresnet.studies.protocols import PROTOCOLS
@@ -39,7 +40,7 @@ def pack(graph: StudyGraph, store: Store, target: Path) -> int:
         for path in sorted(path for name in _KEPT for path in folder.rglob(name)):
             place = root / "stages" / stage.folder / path.relative_to(folder)
             place.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(place, path.read_bytes())
+            write_atomically(place, published(path))
     index = {
         "format": FORMAT,
         "study": graph.study.name,
