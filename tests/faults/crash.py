@@ -168,7 +168,7 @@ def lasting(path: Path) -> Any:
     if path.name == RECIPE_FILE:
         return published(path)  # a run resumes by absolute paths, and cases lie in several places
     if path.suffix == ".pt" and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:  # its members hold more than they say, such as object ids
+        with zipfile.ZipFile(path) as archive:  # its code has names numbered by process
             return sorted(member.filename for member in archive.infolist())
     if path.name == "timing.csv":
         return len(content.splitlines())
