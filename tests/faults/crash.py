@@ -32,6 +32,7 @@ _PASSING = {
     "seconds", "seconds_total", "images_per_second", "peak_memory_mib", "started", "finished", "sessions", "device",
     "time", "times", "mtime_ns", "git_commit", "git_clean",
 }  # fmt: skip
+_TIMES = ("timing.json", "table.json")  # files of measured times
 _SPEED = re.compile(rb",[0-9]+,(?=[^,]*,[^,]*,[^,]*,[0-9a-f]{64})")  # images a second, four columns before the weights
 KILLED = 3  # of the changes of a command, by SIGKILL itself
 _HASH = re.compile(r"\b[0-9a-f]{64}\b")
@@ -138,9 +139,6 @@ def again(command: Command, root: Path, whole: dict[str, Any]) -> str:
 def seconds_since(start: float) -> float:
     """Wall time, to be shown."""
     return round(time.monotonic() - start, 2)
-
-
-_TIMES = ("timing.json", "table.json")
 
 
 def contents(root: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from thinresnet import baseline as frozen
 from thinresnet.baseline import Baseline
 from thinresnet.cli.terminal import say
-from thinresnet.cli.train import exit_code
+from thinresnet.cli.train import exit_code, is_main_process
 from thinresnet.errors import InputError
 from thinresnet.recipe import Recipe
 
@@ -66,6 +66,7 @@ def _train(baseline: Baseline, recipe_name: str, recipes: list[Recipe], loader: 
             f"{baseline.name} is trained on {baseline.set.dataset} with {baseline.set.images:,}"
         )
     evidence = frozen.EVIDENCE / f"{baseline.name}-{recipe_name}"
+    asked = [baseline.name, "--recipe", recipe_name]
     for recipe in recipes:
         folder = output / f"{baseline.name}-{recipe_name}-s{recipe.seed}"
         train(
@@ -75,19 +76,10 @@ def _train(baseline: Baseline, recipe_name: str, recipes: list[Recipe], loader: 
             shape=f"macs-{baseline.budget}",
             loader=loader,
             folder=folder,
-            command=[
-                "thinresnet",
-                "baseline",
-                "run",
-                baseline.name,
-                "--recipe",
-                recipe_name,
-                "--seeds",
-                str(recipe.seed),
-            ],
+            command=[*["thinresnet", "baseline", "run"], *asked, "--seeds", str(recipe.seed)],
             quiet=False,
         )
-        if os.environ.get("RANK", "0") == "0":
+        if is_main_process():
             # What is there already is named too: it is taken as it is.
             others = [path for path in evidence.glob("[!.]*") if path.name != folder.name]
             keep_evidence(Path("leaderboard.csv"), str(evidence), [*others, folder])

@@ -65,15 +65,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> Callable[[], None]:
         check_utf8(arguments)
-        result, embedded = _train(arguments, visible=os.environ.get("RANK", "0") == "0")
+        result, embedded = _train(arguments, visible=is_main_process())
         return lambda: _close(result, embedded=embedded)
 
     return exit_code(work, "train.py")
 
 
+def is_main_process() -> bool:
+    """Whether this is the process that speaks for all, as the launcher says; before torch is imported."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def exit_code(work: Callable[[], Callable[[], None]], program: str) -> int:
     """The code that a training ends with; `work` trains, and returns what the main process says in the end."""
-    visible = os.environ.get("RANK", "0") == "0"
+    visible = is_main_process()
     stop_with_launcher()
     try:
         # Before the first update and after the last one nothing has to be saved for the same command to go on.
@@ -207,7 +212,7 @@ def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, Recipe, st
     options, unknown = flag_parser.parse_known_args(arguments)
     read = recipes.from_timm(source)
     options.teacher = options.teacher or read.teacher
-    if read.note and os.environ.get("RANK", "0") == "0":
+    if read.note and is_main_process():
         print(f"{source}: {read.note}", flush=True)
     if unknown:
         known = [flag for action in flag_parser._actions for flag in action.option_strings]

@@ -26,6 +26,7 @@ from torch.overrides import TorchFunctionMode
 from thinresnet.errors import InputError
 from thinresnet.network import Network
 from thinresnet.networks import hub
+from thinresnet.networks.modes import evaluating
 from thinresnet.networks.ties import Ties, find_ties
 from thinresnet.networks.tracer import shapes_only
 
@@ -168,10 +169,8 @@ def _prove(network: Network, model: nn.Module) -> _Facts:
         model.get_submodule(info["module"]).register_forward_hook(note(info["module"])) for info in _feature_info(model)
     ]
     image = torch.empty(1, *network.input_size, device="meta")
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
     try:
-        with torch.no_grad(), shapes_only(model):
+        with evaluating(model), shapes_only(model):
             features = model.forward_features(image) if hasattr(model, "forward_features") else None
             model(image) if features is None else model.forward_head(features)
     except Exception as error:
@@ -182,8 +181,6 @@ def _prove(network: Network, model: nn.Module) -> _Facts:
     finally:
         for handle in handles:
             handle.remove()
-        for module, mode in modes.items():
-            module.training = mode
     widths: dict[str, int] = {}
     classifier = model.get_classifier() if hasattr(model, "get_classifier") else None
     if isinstance(features, Tensor) and features.dim() == 4:

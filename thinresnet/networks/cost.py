@@ -24,6 +24,7 @@ from thinresnet.budget import Costs, short
 from thinresnet.errors import InputError
 from thinresnet.network import Network, counters
 from thinresnet.networks.blueprint import construct
+from thinresnet.networks.modes import evaluating
 from thinresnet.networks.tracer import shapes_only
 from thinresnet.notebook import html_details, html_table, sides
 
@@ -195,16 +196,10 @@ def _layer_costs(model: nn.Module, by_layer: Mapping[str, int]) -> Iterator[Laye
 @contextmanager
 def _undisturbed(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, no gradients, no noise; afterwards the model is as it was, mode by mode."""
-    modes = {module: module.training for module in model.modules()}
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
-    model.eval()
-    try:
-        with torch.random.fork_rng(devices=devices), torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    with evaluating(model), torch.random.fork_rng(devices=devices), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def macs_and_params(network: Network) -> Costs:

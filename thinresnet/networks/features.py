@@ -11,6 +11,7 @@ from torch import nn
 
 from thinresnet.errors import InputError
 from thinresnet.network import Network
+from thinresnet.networks.modes import evaluating
 
 
 def feature_maps(model: nn.Module, network: Network, out_indices: Sequence[int] | None = None) -> nn.Module:
@@ -45,13 +46,7 @@ def feature_maps(model: nn.Module, network: Network, out_indices: Sequence[int] 
 
 def _run(net: Any, network: Network) -> list[torch.Tensor]:
     """The maps of one image."""
-    modes = {module: module.training for module in net.modules()}
     device = next(net.parameters()).device
-    net.eval()
-    try:
-        with torch.no_grad():
-            maps: list[torch.Tensor] = net(torch.zeros(1, *network.input_size, device=device))
-            return maps
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    with evaluating(net):
+        maps: list[torch.Tensor] = net(torch.zeros(1, *network.input_size, device=device))
+    return maps

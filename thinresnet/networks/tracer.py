@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from thinresnet.errors import InputError
 from thinresnet.networks.labels import FIXED, LabelClasses, Labels
+from thinresnet.networks.modes import evaluating
 from thinresnet.networks.operations import ChannelFlow, as_list
 from thinresnet.networks.shadows import compact, varying
 
@@ -66,10 +67,8 @@ def trace(model: nn.Module, input_size: tuple[int, int, int], name: str) -> Trac
     `name` is what messages call the network. The model's mode is restored.
     """
     tracer = _Tracer(model, name)
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
     try:
-        with torch.no_grad(), shapes_only(model), tracer.watching():
+        with evaluating(model), shapes_only(model), tracer.watching():
             outputs = model(tracer.image(input_size))
     except InputError:
         raise
@@ -80,9 +79,6 @@ def trace(model: nn.Module, input_size: tuple[int, int, int], name: str) -> Trac
         raise InputError(
             f"{name} cannot be served at input size {input_size}: its forward failed{where}: {reason}"
         ) from error
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     for output in tree_leaves(outputs):
         tracer.fix(output)
     return tracer.result()

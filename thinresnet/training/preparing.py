@@ -21,6 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from thinresnet.errors import InputError
 from thinresnet.files import read_object
 from thinresnet.identity import plain
+from thinresnet.networks.modes import evaluating
 from thinresnet.preprocessing import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS
 from thinresnet.recipe import Recipe
 from thinresnet.runs import SETTINGS_FILE
@@ -125,15 +126,12 @@ def _one_pixel_wide(model: nn.Module, side: int) -> str | None:
         if isinstance(module, nn.Conv2d) and module.stride[-1] > 1 and module.kernel_size[-1] > 1
     ]
     hooks = [module.register_forward_pre_hook(hook(name)) for name, module in strided]
-    training = {module: module.training for module in model.modules()}
     try:
-        with torch.no_grad():
-            model.eval()(torch.zeros(1, 3, side, side))
+        with evaluating(model):
+            model(torch.zeros(1, 3, side, side))
     finally:
         for one in hooks:
             one.remove()
-        for module, was in training.items():
-            module.training = was
     return found[0] if found else None
 
 
