@@ -327,8 +327,8 @@ def test_several_processes_that_are_killed_go_on(long_study: Path, tmp_path: Pat
     flags = [str(long_study), "-o", str(tmp_path / "runs")]
     command = [sys.executable, "-m", "thinresnet", "study", "run", *flags, "--jobs", "2"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        # A training that has its folder saves itself when the process that started it is gone.
-        until(lambda: process.poll() is not None or len(list(root.glob("*/checkpoints/.lock"))) > 1)
+        # A training that has its tables listens: it saves itself when the process that started it is gone.
+        until(lambda: process.poll() is not None or len(list(root.glob("*/metrics.csv"))) > 1)
         process.kill()
     assert process.returncode == -signal.SIGKILL
     for name in root.glob("*/checkpoints/.lock"):  # the trainings save themselves before they follow
