@@ -1,20 +1,24 @@
 """The seconds in which torch, timm and their kin are imported: fewer of them, and told in a terminal as they begin.
 
 One line on standard error, gone when the import is done; where standard error is no terminal nothing is written.
-Nothing that is imported is garbage: looking for some takes a quarter of the time. Standard library only.
+Nothing that is imported is garbage: looking for some takes a quarter of the time, and once more at the end of the
+process, where the system takes all memory back anyway. Standard library only.
 """
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib.machinery
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import TextIO
 
 SLOW = frozenset({"torch", "torchvision", "timm", "accelerate", "fvcore", "sklearn", "altair", "wandb", "ray", "onnx"})
+
+_at_the_end: list[Callable[[], None]] = []
 
 
 class _Teller:
@@ -73,6 +77,9 @@ def imports_told(stream: TextIO | None) -> Iterator[None]:
     if any(isinstance(finder, _Teller) for finder in sys.meta_path):
         yield
         return
+    if gc.freeze not in _at_the_end:
+        # Registered before the packages register what clears up after them, it is done after that.
+        _at_the_end.append(atexit.register(gc.freeze))
     teller = _Teller(stream)
     sys.meta_path.insert(0, teller)
     try:
