@@ -54,15 +54,16 @@ def test_a_pipe_sees_nothing() -> None:
     assert sys.meta_path == before
 
 
-def test_the_end_of_the_process_looks_for_no_garbage_after_the_packages_have_cleared_up() -> None:
+@pytest.mark.parametrize("triton", [False, True])  # which reports at the end what of its own is left
+def test_the_end_of_the_process_looks_for_no_garbage_after_the_packages_have_cleared_up(triton: bool) -> None:
     code = (
         "import atexit, gc\nfrom thinresnet.cli.slow_imports import imports_told\n"
         "atexit.register(lambda: print('last', gc.get_freeze_count() > 0))\n"
         "with imports_told(None):\n    atexit.register(lambda: print('of a package', gc.get_freeze_count() > 0))\n"
-        "with imports_told(None):\n    pass\n"
+        f"with imports_told(None):\n    pass\nimport sys\nif {triton}: sys.modules['triton'] = sys\n"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    assert said == "of a package False\nlast True\n"
+    assert said == f"of a package False\nlast {not triton}\n"
 
 
 def test_no_garbage_is_looked_for_while_a_slow_package_loads(tmp_path: Path) -> None:

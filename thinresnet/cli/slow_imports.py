@@ -11,14 +11,13 @@ import atexit
 import gc
 import importlib.machinery
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from types import ModuleType
 from typing import TextIO
 
 SLOW = frozenset({"torch", "torchvision", "timm", "accelerate", "fvcore", "sklearn", "altair", "wandb", "ray", "onnx"})
-
-_at_the_end: list[Callable[[], None]] = []
 
 
 class _Teller:
@@ -71,15 +70,25 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
+@cache
+def _prepare_end() -> None:
+    """Once: registered before the packages register what clears up after them, it is called after that."""
+    atexit.register(_end_quickly)
+
+
+def _end_quickly() -> None:
+    """Let the interpreter end without looking for garbage among all that torch and timm have made."""
+    if "triton" not in sys.modules:  # it counts what is left of its own, and would report it as leaked
+        gc.freeze()
+
+
 @contextmanager
 def imports_told(stream: TextIO | None) -> Iterator[None]:
     """Within, slow imports are told on `stream` if it is a terminal; once, where one verb calls another program."""
     if any(isinstance(finder, _Teller) for finder in sys.meta_path):
         yield
         return
-    if gc.freeze not in _at_the_end:
-        # Registered before the packages register what clears up after them, it is done after that.
-        _at_the_end.append(atexit.register(gc.freeze))
+    _prepare_end()
     teller = _Teller(stream)
     sys.meta_path.insert(0, teller)
     try:

@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -122,7 +123,7 @@ def _close(result: Result, *, embedded: bool) -> None:
     from thinresnet.training.report import report
 
     # The leaderboard has no rows for the embedded images.
-    report(result, Console(), None if embedded else place(result.to_json()))
+    report(result, Console(), None if result.dataset == EMBEDDED else place(result.to_json()))
     if embedded:
         print(f"\n{_NEXT}")
 
@@ -185,6 +186,7 @@ def _architecture(options: argparse.Namespace, recipe: Recipe) -> str:
 
 def _from_pretrained(options: argparse.Namespace, recipe: Recipe) -> Recipe:
     """The recipe that starts from the architecture's pretrained weights."""
+    from thinresnet.cli.terminal import status
     from thinresnet.training.pretrained import pretrained_weights
 
     shaped = [name for name in ("width", "interior", "network", "resume", *QUANTITIES) if getattr(options, name)]
@@ -193,7 +195,10 @@ def _from_pretrained(options: argparse.Namespace, recipe: Recipe) -> Recipe:
         raise InputError(f"--pretrained: weights of the architecture as it is; leave out --{other}")
     if recipe.model_kwargs:
         raise InputError("--pretrained: weights of the architecture as it is; the recipe or a flag sets model_kwargs")
-    _, weights = pretrained_weights(recipe.model.removeprefix("thin_"), recipe.num_classes)
+    arch = recipe.model.removeprefix("thin_")
+    # A file of some 100 MB, or a minute of attempts where there is no network.
+    with status(f"loading pretrained weights of {arch}") if is_main_process() else nullcontext():
+        _, weights = pretrained_weights(arch, recipe.num_classes)
     return recipe.replace(initial_checkpoint=str(weights))
 
 
