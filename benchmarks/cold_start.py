@@ -1,12 +1,14 @@
-"""How long verbs that need no torch take from a cold start, beside `python -c pass` and an empty typer app.
+"""How long verbs take from a cold start, beside `python -c pass` and an empty typer app; with --all those of torch too.
 
     python benchmarks/cold_start.py
     python benchmarks/cold_start.py --rounds 15 --only "leaderboard compare"
+    python benchmarks/cold_start.py --all --rounds 3
 
 Round by round, each command runs once in a process of its own. CPU seconds (user and system, of the process) are what
 counts: other work on the machine stretches the wall clock, and hardly them. Of both, the least and the median are
 given, and how many times the CPU seconds of an empty typer app a verb takes: the median of the ratios within a round.
-Verbs that write do so in a temporary folder, on copies of the board.
+Verbs that write do so in a temporary folder, on copies of the board. Those of torch begin with an empty cache, and what
+they read (a run of one epoch on digits, a study of one network) is made before; `count` alone is also asked again.
 
 Writes cold_start.json into --output.
 """
@@ -17,6 +19,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -51,6 +54,33 @@ VERBS = (
     "leaderboard figure -o {folder}/figure.svg",
     "leaderboard page -o {folder}/page.html",
 )
+AGAIN = (
+    "count resnet50 --width 0.5",
+    "fit resnet50 --macs 2.05G -o {new}/again.json",
+)  # remembered since the first round
+TORCH = (
+    "recipes",
+    "networks",
+    "baseline list",
+    "plot {run} -o {new}/curves",
+    "data info --dataset digits",
+    "count resnet50 --width 0.35",
+    "fit resnet50 --macs 1G -o {new}/half.json",
+    "time resnet20_cifar --width 0.5 --runs 3",
+    "train --width 0.25 --epochs 1 --warmup-epochs 0 --output {new}",
+    "evaluate {run} --dataset digits -o {new}/table",
+    "predict {run} {image}",
+    "prune l1 {run} --macs 3% -o {new}",
+    "export {run} --to torchscript -o {new}/network.pt",
+    "study run {study} --dry-run",
+    "study show {study} --output {folder}/studies",
+)
+TRAIN = "train --width 0.25 --epochs 1 --warmup-epochs 0 --holdout 0.1 --output {folder}/runs"
+STUDY = (
+    "study: cold\narch: resnet20_cifar\ndataset: digits\n"
+    "recipes: {short: {recipe: digits, epochs: 1, warmup_epochs: 0}}\n"
+    "budgets: [macs: 3%]\nprotocols: [scaled-width]\nseeds: [1]\n"
+)
 ROW = (
     "paper: fang2023depgraph\ndataset: imagenet\narch: resnet50\nmethod: Cold start\nfamily: pruned\ntop1: 76.1\n"
     "macs: 2.05G\ndense_macs: 4.09G\nlocator: table 1\nread_repo: VainF/Torch-Pruning\n"
@@ -62,21 +92,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="rounds (default: 7)")
     parser.add_argument("--only", action="append", default=[], help="a verb to measure; may be given several times")
+    parser.add_argument("--all", action="store_true", help="verbs that need torch too")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the result")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        commands = {**BASELINES, **_verbs(args.only or VERBS, Path(folder))}
+        names = args.only or (*VERBS, *AGAIN * args.all, *TORCH * args.all)
+        commands = {**BASELINES, **_verbs(names, Path(folder))}
         rounds = []
         for number in range(args.rounds + 1):
-            seconds = {name: measure(command, Path(folder)) for name, command in commands.items()}
+            seconds = {name: measure(command, Path(folder), cold=name in TORCH) for name, command in commands.items()}
             # The first round compiles files of this package and reads them into the system's memory.
             rounds += [seconds] if number else []
     _report(args, rounds)
 
 
-def measure(arguments: Sequence[str], folder: Path) -> tuple[float, float]:
+def measure(arguments: Sequence[str], folder: Path, *, cold: bool = False) -> tuple[float, float]:
     """Wall and CPU seconds of one Python process; one that fails ends the benchmark with what it printed."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "THINRESNET_CACHE": str(folder / "cache")}
+    shutil.rmtree(folder / "new", ignore_errors=True)
+    (folder / "new").mkdir()
+    cache = folder / ("new/cache" if cold else "cache")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "THINRESNET_CACHE": str(cache)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled
     start = time.perf_counter()
     with (folder / "output").open("w+b") as output:
@@ -101,8 +136,23 @@ def _verbs(names: Sequence[str], folder: Path) -> dict[str, list[str]]:
         "copy": folder / "leaderboard.csv",
         "rows": folder / "row.yaml",
         "folder": folder,
+        "new": folder / "new",
+        "study": folder / "cold.yaml",
+        "image": folder / "image.png",
     }
+    if set(names) & set(TORCH):
+        places["run"] = _prepared(folder)
     return {name: ["-m", "thinresnet", *(part.format(**places) for part in name.split())] for name in names}
+
+
+def _prepared(folder: Path) -> Path:
+    """A run and a study that verbs read; returns the run's folder."""
+    (folder / "cold.yaml").write_text(STUDY, encoding="utf-8")
+    (folder / "image.png").write_bytes((ROOT / "benchmarks" / "results" / "pruning.png").read_bytes())
+    for line in (TRAIN, "study run {folder}/cold.yaml --output {folder}/studies"):
+        measure(["-m", "thinresnet", *(part.format(folder=folder) for part in line.split())], folder)
+    (run,) = (folder / "runs").iterdir()
+    return run
 
 
 def _report(args: argparse.Namespace, rounds: Sequence[dict[str, tuple[float, float]]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -185,3 +186,10 @@ def test_holes(said: Callable[..., str]) -> None:
     assert hole["results"] == ["lin2020hrank-resnet50-000001"]
     text = said("holes", own=False)
     assert text.index("wide gap") < text.index("below the bar")
+    # Public weights: a line each, as many as there are lines of runs, and the commands once.
+    assert text.count("thinresnet evaluate thinresnet") == text.count("thinresnet leaderboard add ") == 1
+    few, every = said("holes", "--limit", "3", own=False), said("holes", "--limit", "0", own=False)
+    assert few.count(" results\n") == 3
+    assert re.search(r"  and \d+ more; --limit 0 shows all", few)
+    assert " more; " not in every
+    assert every.count(" results\n") > 10

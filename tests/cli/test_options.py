@@ -164,7 +164,7 @@ EXEMPT: dict[str, str] = {
     "baseline page --output": "the board of this test has no evaluations; tests/leaderboard/test_authors_page.py",
     "export --tolerance": "the outputs are equal here; tests/cli/test_predict.py",
     "leaderboard figure --csv": "the drawing is replaced; tests/leaderboard/test_verbs.py",
-    "plot --json": "what does the work is replaced before it prints; tests/training/test_plot.py",
+    "plot --json": "what does the work is replaced before it prints; tests/test_curves.py",
     "data write --json": "the same; tests/training/data/test_info.py",
     "time --json": "the same; tests/cli/test_networks.py",
     "prune --json": "the same; tests/cli/test_prune.py",
@@ -306,7 +306,7 @@ def call(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
     """Call a verb in a fresh copy of the world; what is slow is replaced by an echo of what it was given."""
     monkeypatch.setattr(networks, "measure", _echo)
     monkeypatch.setattr(timing, "measure", _echo)
-    monkeypatch.setattr("thinresnet.training.plot.plot", _echo)
+    monkeypatch.setattr("thinresnet.curves.plot", _echo)
     monkeypatch.setattr("thinresnet.leaderboard.figure.figure", _echo)
     monkeypatch.setattr("thinresnet.training.data.info.write_betons", _echo)
     monkeypatch.setattr("thinresnet.studies.summaries.summaries", lambda graph, kept: _echo(graph.study, vars(kept)))

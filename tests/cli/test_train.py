@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from thinresnet import networks
 from thinresnet import recipe as recipes
+from thinresnet.cli import app
 from thinresnet.cli import train as command
 from thinresnet.training import TrainingInterruptedError, loop
 
@@ -221,6 +223,13 @@ def test_a_mistake_is_one_line_code_2_and_changes_nothing(
     assert "\n" not in line
     assert line.startswith("train.py: ")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_said_names_the_command_that_was_typed() -> None:
+    done = CliRunner().invoke(app, ["train", "--seed", "-1"])
+    assert (done.exit_code, done.stderr.partition(":")[0]) == (2, "thinresnet train")
+    assert "usage: thinresnet train" in command.parser(recipes.Recipe(), "thinresnet train").format_help()
+    assert "train.py" not in command._NEXT  # without a checkout there is none
 
 
 def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,10 @@ def test_the_check_of_a_board_reads_the_evidence_too(tmp_path: Path) -> None:
     root = EVIDENCE.parents[1]
     for name in ("leaderboard.csv", "leaderboard.bib"):
         shutil.copy(root / name, tmp_path / name)
+    (alone,) = check(tmp_path / "leaderboard.csv")  # one line, not one a row
+    assert re.search(
+        r"evidence: 'baselines/results' is not a folder beside the board; the evidence of \d+ rows", str(alone)
+    )
     shutil.copytree(EVIDENCE, tmp_path / "baselines" / "results")
     assert check(tmp_path / "leaderboard.csv") == []
     network = next(tmp_path.glob("baselines/results/*/*/network.json"))

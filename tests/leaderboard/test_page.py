@@ -226,6 +226,9 @@ def test_what_is_shown_comes_as_csv(whole: Path, browser: Any, tmp_path: Path) -
 def test_a_phone_a_keyboard_and_a_reader_can_use_it(whole: Path, browser: Any) -> None:
     with opened(browser, whole, width=390, touch=True) as (tab, said, asked):
         assert tab.evaluate("document.documentElement.scrollWidth") == 390
+        for table in ("#matrix", "#holes"):  # no column is cut off
+            around = f"document.querySelector('{table}').parentElement"
+            assert tab.evaluate(f"{around}.scrollWidth <= {around}.clientWidth"), table
         assert tab.locator("#chart svg").bounding_box()["width"] <= 390 - 32
         tab.locator("#chart .point").last.tap(force=True)
         assert tab.is_visible("#picked")

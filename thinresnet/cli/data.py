@@ -14,7 +14,9 @@ _FOLDER = typer.Option("--data-dir", help="Folder of the dataset.", metavar="DIR
 _DATASET = typer.Option(
     "--dataset", help="digits, torch/cifar10, torch/cifar100, hfds/NAME, wds/; folders, tar or .beton if not given."
 )
-_OUTPUT = typer.Option("--output", help="Folder for train.beton and val.beton; the cache if not given.", metavar="DIR")
+_OUTPUT = typer.Option(
+    "--output", "-o", help="Folder for train.beton and val.beton; the cache if not given.", metavar="DIR"
+)
 _MODE = typer.Option("--mode", help="raw (pixels), jpg (JPEG files as they are), proportion (some each), or auto.")
 _RESOLUTION = typer.Option("--max-resolution", help="Make images smaller whose longer side is longer, pixels.")
 _QUALITY = typer.Option("--jpeg-quality", help="Of images that are compressed anew, 1 to 100.")

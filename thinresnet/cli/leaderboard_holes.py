@@ -70,7 +70,7 @@ def holes(
         made.add_row(*map(text, (what, f"{', '.join(hole.archs)} on {hole.dataset}", *figures)))
     to = console()
     to.print(made)
-    _print_weights(shown)
+    _print_weights(shown, limit)
     under = choosing.Under(first.references if against else "", first.recipes, first.resolution, first.budget)
     flag = "--params" if on == "params" else "--macs"
     print_words(
@@ -78,17 +78,19 @@ def holes(
     )
 
 
-def _print_weights(holes: Sequence[Hole]) -> None:
-    """Which of these holes public weights would fill: the file, and the command that measures it."""
+def _print_weights(holes: Sequence[Hole], limit: int) -> None:
+    """Which of these holes public weights would fill: a line each, and the commands for the first of them."""
     if not (found := weights.fills(holes)):
         return
+    shown = found[:limit] if limit else found
     say("Public weights would serve some of them; evaluating takes minutes, and no training:")
-    for fill in found:
-        one = fill.weights
-        say(f"  {one.network} on {one.dataset}, {fill.cost:.4g}: {len(fill.serves)} results")
-        say(f"    file     {one.url}")
-        say(f"    measure  {weights.command_for(one)}")
-        say(f"    add      {weights.add_command_for(one)}")
+    for fill in shown:
+        say(f"  {fill.weights.network} on {fill.weights.dataset}, {fill.cost:.4g}: {len(fill.serves)} results")
+    if len(shown) < len(found):
+        say(f"  and {len(found) - len(shown)} more; --limit 0 shows all")
+    first = shown[0].weights
+    say(f"The first of them, as all the others:\n  file     {first.url}")
+    say(f"  measure  {weights.command_for(first)}\n  add      {weights.add_command_for(first)}")
 
 
 def _hole_record(hole: Hole) -> dict[str, object]:

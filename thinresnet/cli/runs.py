@@ -31,7 +31,7 @@ def plot(
 
     Example: thinresnet plot runs/resnet20_cifar-w0.5-digits-s42-3f9a1c
     """
-    from thinresnet.training.plot import plot as draw
+    from thinresnet.curves import plot as draw
 
     target = output or (runs[0] / "curves" if len(runs) == 1 else Path("curves"))
     with status("drawing"):

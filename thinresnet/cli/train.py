@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,10 +43,11 @@ _EPILOG = f"""exit codes:
   {FAILED_EXIT_CODE}   the run cannot continue: a non-finite loss, a full disk
 accelerate launch and torchrun turn every code but 0 into 1; a script around them can tell by the last line."""
 _NEXT = """This was the small embedded dataset (scikit-learn's digits). Next:
-  CIFAR-10    python train.py --recipe cifar-modern --width 0.5 --data-dir DATA --download
-  ImageNet    python train.py --recipe imagenet-a2 --arch resnet50 --width 0.5 --data-dir DATA
-  many GPUs   accelerate launch --multi_gpu train.py …  (the same flags)
-  plan it     thinresnet fit resnet50 --macs 50%        (any flag of a recipe: train.py --help)"""
+  CIFAR-10    thinresnet train --recipe cifar-modern --width 0.5 --data-dir DATA --download
+  ImageNet    thinresnet train --recipe imagenet-a2 --arch resnet50 --width 0.5 --data-dir DATA
+  many GPUs   accelerate launch --multi_gpu -m thinresnet train …  (the same flags)
+  plan it     thinresnet fit resnet50 --macs 50%        (any flag of a recipe: thinresnet train --help)"""
+_SCRIPT, _VERB = "train.py", "thinresnet train"
 
 
 @app.command(
@@ -56,19 +58,19 @@ def train_verb(context: typer.Context) -> None:
 
     Example: thinresnet train --recipe cifar-modern --width 0.5 --data-dir data --download
     """
-    raise typer.Exit(main(context.args))
+    raise typer.Exit(main(context.args, _VERB))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Train as the command line says; returns the exit code."""
+def main(argv: Sequence[str] | None = None, program: str = _SCRIPT) -> int:
+    """Train as the command line says, `program` being what was typed; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
 
     def work() -> Callable[[], None]:
         check_utf8(arguments)
-        result, embedded = _train(arguments, visible=is_main_process())
+        result, embedded = _train(arguments, program, visible=is_main_process())
         return lambda: _close(result, embedded=embedded)
 
-    return exit_code(work, "train.py")
+    return exit_code(work, program)
 
 
 def is_main_process() -> bool:
@@ -121,14 +123,14 @@ def _close(result: Result, *, embedded: bool) -> None:
     from thinresnet.training.report import report
 
     # The leaderboard has no rows for the embedded images.
-    report(result, Console(), None if embedded else place(result.to_json()))
+    report(result, Console(), None if result.dataset == EMBEDDED else place(result.to_json()))
     if embedded:
         print(f"\n{_NEXT}")
 
 
-def _train(arguments: list[str], *, visible: bool) -> tuple[Result, bool]:
+def _train(arguments: list[str], program: str, *, visible: bool) -> tuple[Result, bool]:
     """The result, and whether it is that of the embedded default."""
-    options, recipe, recipe_name = read_flags(arguments)
+    options, recipe, recipe_name = read_flags(arguments, program)
     folder, shape, holdout, arch = options.resume or None, None, options.holdout, None
     teacher, release_masks = options.teacher, options.release_masks
     network: Network | Callable[[int], Network]
@@ -184,6 +186,7 @@ def _architecture(options: argparse.Namespace, recipe: Recipe) -> str:
 
 def _from_pretrained(options: argparse.Namespace, recipe: Recipe) -> Recipe:
     """The recipe that starts from the architecture's pretrained weights."""
+    from thinresnet.cli.terminal import status
     from thinresnet.training.pretrained import pretrained_weights
 
     shaped = [name for name in ("width", "interior", "network", "resume", *QUANTITIES) if getattr(options, name)]
@@ -192,11 +195,14 @@ def _from_pretrained(options: argparse.Namespace, recipe: Recipe) -> Recipe:
         raise InputError(f"--pretrained: weights of the architecture as it is; leave out --{other}")
     if recipe.model_kwargs:
         raise InputError("--pretrained: weights of the architecture as it is; the recipe or a flag sets model_kwargs")
-    _, weights = pretrained_weights(recipe.model.removeprefix("thin_"), recipe.num_classes)
+    arch = recipe.model.removeprefix("thin_")
+    # A file of some 100 MB, or a minute of attempts where there is no network.
+    with status(f"loading pretrained weights of {arch}") if is_main_process() else nullcontext():
+        _, weights = pretrained_weights(arch, recipe.num_classes)
     return recipe.replace(initial_checkpoint=str(weights))
 
 
-def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, Recipe, str]:
+def read_flags(arguments: Sequence[str], program: str = _SCRIPT) -> tuple[argparse.Namespace, Recipe, str]:
     """Flags of ours, and the recipe with the flags that change it; a mistake is refused with the nearest flag."""
     first = _Parser(add_help=False, allow_abbrev=False)
     _add_recipe(first)
@@ -208,7 +214,7 @@ def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, Recipe, st
         source = named.resume / "recipe.yaml"
         if named.recipe is not None:
             raise InputError("--resume RUN brings its own recipe; leave out --recipe")
-    flag_parser = parser(recipes.load(source))
+    flag_parser = parser(recipes.load(source), program)
     options, unknown = flag_parser.parse_known_args(arguments)
     read = recipes.from_timm(source)
     options.teacher = options.teacher or read.teacher
@@ -232,11 +238,11 @@ def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, Recipe, st
     return options, recipe, Path(source).stem
 
 
-def parser(base: Recipe) -> argparse.ArgumentParser:
+def parser(base: Recipe, program: str = _SCRIPT) -> argparse.ArgumentParser:
     """All flags; the help shows this recipe's values as defaults."""
     made = _Parser(
-        prog="train.py",
-        description="Train a network by a recipe: accelerate launch train.py --width 0.5",
+        prog=program,
+        description=f"Train a network by a recipe: {'accelerate launch ' * (program == _SCRIPT)}{program} --width 0.5",
         epilog=_EPILOG,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -58,15 +58,22 @@ def check(board: str | os.PathLike[str]) -> list[Problem]:
     if not bib_faults and bib_text != render_bib(papers.values()):
         problems.append(Problem(str(bib), _first_difference(bib_text, render_bib(papers.values())), "form", "", _TIDY))
 
+    absent: dict[Path, list[int]] = {}  # folders of evidence that were not copied with the board, and their rows
     for line in lines:
         faults = list(line.faults)
         if line.entry:
             faults += entry_faults(line.entry)
             if not bib_faults and line.entry.paper not in papers:
                 faults.append(_unknown_paper(line.entry, papers))
-            if line.entry.evidence:
+            if line.entry.evidence and not (home := (board.parent / line.entry.evidence).parent).is_dir():
+                absent.setdefault(home, []).append(line.number)
+            elif line.entry.evidence:
                 faults += evidence_faults(board.parent, line.entry)
         problems += [Problem(str(board), line.number, fault.column, fault.value, fault.allowed) for fault in faults]
+    for home, rows in absent.items():
+        where = home.relative_to(board.parent).as_posix()
+        allowed = f"a folder beside the board; the evidence of {len(rows)} rows lies there: copy it along"
+        problems.append(Problem(str(board), rows[0], "evidence", where, allowed))
     problems += _between_rows(board, lines)
     if not problems:
         problems += _form(board, [line.entry for line in lines if line.entry])

@@ -31,6 +31,7 @@ from thinresnet.files import write_atomically
 from thinresnet.leaderboard.bar import WIDE_GAP, Bar, BarPoint
 from thinresnet.leaderboard.claims import typed_in
 from thinresnet.leaderboard.dense import DenseCost, dense_cost
+from thinresnet.leaderboard.labels import place_labels, short_name
 from thinresnet.leaderboard.marks import AXES, FAMILY_MARKS, label_of
 from thinresnet.leaderboard.references import (
     ANY,
@@ -51,12 +52,6 @@ INK = "#16181d"
 _MINE = "#000000"
 _STAR = "M0,-1L0.25,-0.34L0.95,-0.31L0.4,0.13L0.59,0.81L0,0.42L-0.59,0.81L-0.4,0.13L-0.95,-0.31L-0.25,-0.34Z"
 _CLAIM = re.compile(r"(?P<name>[^:]{1,60}):(?P<top1>[0-9.]+)%?@(?P<cost>\S+)")
-# How a label of 10 points lies about its mark: how far right and down, and which of its sides is there.
-# The bar rises, so that its marks have room above to the left and below to the right.
-_PLACES = ((-7, -6, "right"), (8, 8, "left"), (0, -11, "center"), (0, 15, "center"))
-_LETTER, _LINE = 5.4, 11
-_LONGEST_NAME = 26
-_NAME = re.compile(r", | \(")  # what follows is how it was set or trained
 
 
 @dataclass(frozen=True)
@@ -342,12 +337,14 @@ def _names(figure: Figure, frame: _Frame, x: alt.X, y: alt.Y) -> list[alt.Chart]
             (
                 cost,
                 float(each.entry.top1 or 0),
-                _NAME.split(each.entry.method)[0][:_LONGEST_NAME],
+                short_name(each.entry.method, each.entry.arch),
                 FAMILY_MARKS[each.entry.family][1],
             )
             for each, cost in best
         ]
-    places = place_labels([(*frame.pixel(cost, top1), label) for cost, top1, label, _ in said])
+    pieces = segments(figure.bar, frame.x, log=figure.log) if figure.bar else []
+    line = [[frame.pixel(*point) for point in path] for path, _ in pieces]
+    places = place_labels([(*frame.pixel(cost, top1), label) for cost, top1, label, _ in said], (WIDTH, HEIGHT), line)
     groups: dict[tuple[tuple[int, int, str], str], list[dict[str, Any]]] = {}
     for (cost, top1, label, colour), place in zip(said, places, strict=True):
         if place is not None:
@@ -386,30 +383,6 @@ def segments(
     if last.cost < within[1]:
         pieces.append(([(last.cost, last.top1), (within[1], last.top1)], [1, 4]))
     return pieces
-
-
-def place_labels(marks: Sequence[tuple[float, float, str]]) -> list[tuple[int, int, str] | None]:
-    """Where each label goes so that none lies on another or on a mark; None where there is no room for it."""
-    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y, _ in marks]
-    places: list[tuple[int, int, str] | None] = []
-    for x, y, label in marks:
-        wide = _LETTER * len(label)
-        for dx, dy, align in _PLACES:
-            left = x + dx - {"left": 0.0, "center": wide / 2, "right": wide}[align]
-            box = (left, y + dy - _LINE / 2, left + wide, y + dy + _LINE / 2)
-            inside = box[0] >= 0 and box[2] <= WIDTH and box[1] >= 0 and box[3] <= HEIGHT
-            own = (x - 4, y - 4, x + 4, y + 4)  # a label may touch its own mark
-            if inside and not any(_overlap(box, other) for other in taken if other != own):
-                taken.append(box)
-                places.append((dx, dy, align))
-                break
-        else:
-            places.append(None)
-    return places
-
-
-def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _published_layer(figure: Figure, families: Collection[str], x: alt.X, y: alt.Y) -> alt.Chart:

@@ -98,6 +98,8 @@ def _mapping(row: Any, where: str, *, may_be_empty: bool = False) -> dict[str, s
         filled = {name: text for name, text in row.items() if text.strip()}
         if filled or may_be_empty:
             return filled
+        if row:
+            raise InputError(f"{where}: {', '.join(list(row)[:3])} … are all empty; fill in what the paper prints")
     raise InputError(f"{where}: not a mapping of names to plain values, such as `top1: 76.10`")
 
 

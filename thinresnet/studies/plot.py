@@ -81,7 +81,8 @@ def _ladder(
         base.mark_rule(strokeWidth=1.6).encode(x=low, x2="high:Q", y=y, color=colour),
         base.mark_point(filled=True, size=70, opacity=1).encode(x=x, y=y, color=colour, shape=shape, tooltip=tips),
     ]
-    return altair.layer(*layers).properties(title=title)
+    said = "mean ± one standard deviation; grey: that of plain width" + "; dashed: dense" * bool(dense)
+    return altair.layer(*layers).properties(title=altair.TitleParams(title, subtitle=said))
 
 
 def against_cost(finished: Sequence[Summary], name: str) -> altair.HConcatChart:

@@ -216,7 +216,7 @@ class _Running:
             return ""
         share = self._worked / self._work
         left = (time.monotonic() - self._start_time) * (1 - share) / share
-        return f"; {share:.0%} of the training to do, about {duration(left)} left"
+        return f"; {share:.0%} of the training done, about {duration(left)} left"
 
     def _say(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)

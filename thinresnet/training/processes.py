@@ -72,7 +72,7 @@ def start_accelerator(recipe: Recipe, *, by_device: bool = False) -> Accelerator
             "accelerate launch another one with --main_process_port"
         ) from error
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
-        raise InputError("float16 needs a GPU; on a CPU use --amp-dtype bfloat16, or leave out --amp")
+        raise InputError("amp: float16 needs a GPU; on a CPU add --no-amp, or --amp-dtype bfloat16")
     if accelerator.device.type == "cpu":
         keep_freed_memory()
     if accelerator.device.type == "cuda":

@@ -32,7 +32,8 @@ def report(result: Result, console: Console, place: str | None = None) -> None:
             f"alpha {own['alpha']:g}, temperature {own['temperature']:g}, {short(own['forward_macs'])} MACs of its own"
         )
         _line(console, "teacher", f"{own['name']} ({own['source']}), {how}")
-    work = f"{result.epochs} epochs of {result.images_train:,} images, {short(result.training_macs)} MACs"
+    epochs = "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs"
+    work = f"{epochs} of {result.images_train:,} images, {short(result.training_macs)} MACs"
     _line(console, "training", f"{work}, {duration(result.seconds_total)}, {result.images_per_second:,.0f} images/s")
     if place is not None:
         _line(console, "board", place)

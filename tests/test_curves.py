@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from thinresnet import cli
+from thinresnet import cli, curves
+from thinresnet.curves import plot
 from thinresnet.errors import InputError
-from thinresnet.training import plot as curves
-from thinresnet.training.plot import plot
 
 METRICS = """epoch,updates,lr,train_loss,test_loss,test_top1,test_top5,holdout_loss,holdout_top1,holdout_top5
 1,10,0.1,2.3,2.0,31.5,70.0,2.1,,
