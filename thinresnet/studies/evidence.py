@@ -6,12 +6,13 @@ From such a folder alone every figure of the tables can be made again, by anyone
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from thinresnet.convert import convert, setting
+from thinresnet.convert import brief, convert, setting
 from thinresnet.errors import InputError
 from thinresnet.files import read_object, write_atomically
 from thinresnet.pruning.record import FILE as PRUNING_FILE
@@ -41,8 +42,9 @@ def _check_folders(chains: Sequence[Sequence[str]]) -> None:
 
 
 def _check_folder(name: str) -> None:
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        raise InputError(f"{name!r} is not inside the evidence")
+    parts = PurePosixPath(name).parts
+    if PurePosixPath(name).is_absolute() or ".." in parts or max(map(len, map(os.fsencode, parts)), default=0) > 255:
+        raise InputError(f"{brief(name)} is no folder inside the evidence")
 
 
 @dataclass(frozen=True, kw_only=True)

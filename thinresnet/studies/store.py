@@ -100,7 +100,7 @@ class Store:
         try:
             record = read_object(folder / FILE)
             whole = record["format"] == FORMAT and record["key"] == stage.key
-            if not whole or not all(isinstance(record[key], dict) for key in ("stage", "files", "outputs")):
+            if not whole or not all(isinstance(record[key], dict) for key in ("stage", "files", "outputs", "inputs")):
                 return State(None, f"{FILE} is not this stage's")
         except (OSError, ValueError, KeyError):
             return State(None, f"{FILE} cannot be read")

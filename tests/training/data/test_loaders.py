@@ -272,6 +272,7 @@ def damaged_caches() -> Iterator[bytes]:
         np.save(content, kept)
         yield content.getvalue()
     yield content.getvalue()[:-1]
+    yield content.getvalue().replace(b"}", b"{")
 
 
 def test_a_damaged_cache_costs_only_time(folder: Folder, cache: Path) -> None:

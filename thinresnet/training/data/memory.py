@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from thinresnet.errors import InputError
-from thinresnet.files import replacing
+from thinresnet.files import check_regular, replacing
 from thinresnet.progress import Progress
 from thinresnet.recipe import Recipe
 from thinresnet.training.data.crops import draw_crops
@@ -96,8 +96,9 @@ def pixels_of(images: Images, what: str, folder: Path, progress: Progress) -> ND
 def _kept(path: Path, count: int) -> NDArray[np.uint8] | None:
     """What the cache holds; None if it is damaged."""
     try:
+        check_regular(path)
         kept = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, EOFError, ValueError):
+    except Exception:  # numpy raises many kinds for a damaged header
         return None
     sound = kept.dtype == np.uint8 and kept.ndim == 4 and (len(kept), kept.shape[3]) == (count, 3)
     return kept if sound else None
