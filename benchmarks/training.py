@@ -11,7 +11,7 @@ same images with the same operations (random resized crop and flip: timm has no 
   3  the three loaders alone, and augmented as cifar-modern does it
   4  the bare step: eager, channels-last, compiled, both
 
-Writes training.json and training.png into --output.
+Writes training.json and training.png into --output; what is there of a dataset that is not measured now stays.
 """
 
 from __future__ import annotations
@@ -248,25 +248,33 @@ def _ratios(found: dict[str, list[float]]) -> dict[str, float]:
 
 
 def _report(args: argparse.Namespace, found: dict[str, dict[str, list[float]]]) -> None:
-    result = {
-        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-        "versions": {name: version(name) for name in ("torch", "timm", "accelerate", "pillow", "numpy")},
-        "rounds": args.rounds,
-        "least": {"ours / timm": LEAST_OF_TIMM, "ours / bare step": LEAST_OF_BARE},
-        "images_per_second": found,
-        "ratios": {name: _ratios(rates) for name, rates in found.items()},
-    }
+    path = args.output / "training.json"
+    kept = json.loads(path.read_text())["datasets"] if path.exists() else {}
+    for name, rates in found.items():
+        kept[name] = _account(args, rates)
     args.output.mkdir(parents=True, exist_ok=True)
-    (args.output / "training.json").write_text(json.dumps(result, indent=2) + "\n")
-    _chart(found).save(args.output / "training.png", scale_factor=2)
+    result = {"least": {"ours / timm": LEAST_OF_TIMM, "ours / bare step": LEAST_OF_BARE}, "datasets": kept}
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    _chart({name: own["images_per_second"] for name, own in kept.items()}).save(path.with_suffix(".png"), scale_factor=2)
     for name, rates in found.items():
         print(f"\n{name}: median images a second of {args.rounds} rounds")
         for what, values in rates.items():
             print(f"  {what:<32}{median(values):>12,.0f}   ({min(values):,.0f} to {max(values):,.0f})")
         for what, value in _ratios(rates).items():
             print(f"  {what:<40}{value:>6.2f}")
-    print(f"\nwritten: {args.output / 'training.json'}, {args.output / 'training.png'}")
+    print(f"\nwritten: {path}, {path.with_suffix('.png')}")
+
+
+def _account(args: argparse.Namespace, rates: dict[str, list[float]]) -> dict[str, Any]:
+    """One dataset's figures and how they came about: a run with another one leaves them as they are."""
+    return {
+        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+        "versions": {name: version(name) for name in ("torch", "timm", "accelerate", "pillow", "numpy")},
+        "rounds": args.rounds,
+        "images_per_second": rates,
+        "ratios": _ratios(rates),
+    }
 
 
 def _chart(found: dict[str, dict[str, list[float]]]) -> Any:

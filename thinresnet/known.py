@@ -45,5 +45,6 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "densenet40_cifar",
         "densenetbc100_cifar",
         "mobilenetv2_cifar",
+        "shufflenet_v2_x1_0_cifar",
     ),
 }

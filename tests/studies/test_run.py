@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import filelock
+import psutil
 import pytest
 import torch
 import yaml
@@ -329,10 +330,10 @@ def test_several_processes_that_are_killed_go_on(long_study: Path, tmp_path: Pat
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         # A training that has its tables listens: it saves itself when the process that started it is gone.
         until(lambda: process.poll() is not None or len(list(root.glob("*/metrics.csv"))) > 1)
+        trainings = psutil.Process(process.pid).children(recursive=True)
         process.kill()
     assert process.returncode == -signal.SIGKILL
-    for name in root.glob("*/checkpoints/.lock"):  # the trainings save themselves before they follow
-        filelock.FileLock(name).acquire(timeout=60).lock.release()
+    assert not psutil.wait_procs(trainings, timeout=60)[1]  # they save themselves before they follow
     done = study("run", *flags)  # in this process: three more that import torch take longer than all that is trained
     assert done.exit_code == 0, done.stderr
     results = [Result.read(stage(root, f"-s{seed}-")) for seed in (1, 2)]

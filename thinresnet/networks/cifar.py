@@ -20,7 +20,8 @@ from thinresnet.networks.cifar_blocks import SHORTCUTS, CifarNet, _BasicBlock, d
 _MEAN, _STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the CIFAR-10 training images
 
 
-def _config(classifier: str, first_conv: str) -> dict[str, Any]:
+def cifar_config(classifier: str, first_conv: str) -> dict[str, Any]:
+    """What timm keeps of a network for images of 32 px, without weights."""
     return {
         "url": "",
         "num_classes": 10,
@@ -329,7 +330,7 @@ _ENTRIES: dict[str, tuple[type[CifarNet], dict[str, Any]]] = {
 _STEMS = {CifarVGG: "features.0", CifarMobileNetV2: "conv_stem"}
 
 default_cfgs = generate_default_cfgs(
-    {name: _config("fc", _STEMS.get(kind, "conv1")) for name, (kind, _) in _ENTRIES.items()}
+    {name: cifar_config("fc", _STEMS.get(kind, "conv1")) for name, (kind, _) in _ENTRIES.items()}
 )
 
 

@@ -1,4 +1,7 @@
-"""torchvision's ShuffleNetV2, registered with timm, which does not have it; one of the founding papers' networks."""
+"""torchvision's ShuffleNetV2, registered with timm, which does not have it; one of the founding papers' networks.
+
+For 32 px it is the same network with a first convolution of stride 1 and without the pooling after it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from typing import Any
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 from torchvision.models import ShuffleNetV2
+
+from thinresnet.networks.cifar import cifar_config
 
 # torchvision's stage widths for each multiplier
 _WIDTHS = {
@@ -32,16 +37,26 @@ default_cfgs = generate_default_cfgs(
         }
         for size in _WIDTHS
     }
+    | {f"shufflenet_v2_{size}_cifar": cifar_config("fc", "conv1.0") for size in _WIDTHS}
 )
 
 
 class TimmShuffleNetV2(ShuffleNetV2):
     """torchvision's network with the methods that timm asks of one."""
 
-    def __init__(self, widths: list[int], num_classes: int = 1000, in_chans: int = 3, drop_rate: float = 0.0):
+    def __init__(
+        self,
+        widths: list[int],
+        num_classes: int = 1000,
+        in_chans: int = 3,
+        drop_rate: float = 0.0,
+        small_images: bool = False,
+    ):
         super().__init__([4, 8, 4], widths, num_classes=num_classes)
-        if in_chans != 3:
-            self.conv1[0] = nn.Conv2d(in_chans, widths[0], 3, 2, 1, bias=False)
+        if in_chans != 3 or small_images:
+            self.conv1[0] = nn.Conv2d(in_chans, widths[0], 3, 1 if small_images else 2, 1, bias=False)
+        if small_images:
+            self.maxpool = nn.Identity()
         self.num_classes = num_classes
         self.num_features = self.head_hidden_size = widths[-1]
         self.drop = nn.Dropout(drop_rate)
@@ -65,11 +80,10 @@ class TimmShuffleNetV2(ShuffleNetV2):
         return self.forward_head(self.forward_features(x))
 
 
-def _register(size: str, widths: list[int]) -> None:
-    name = f"shufflenet_v2_{size}"
-
+def _register(name: str, widths: list[int], *, small_images: bool) -> None:
     def entry(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-        model: nn.Module = build_model_with_cfg(TimmShuffleNetV2, name, pretrained, widths=widths, **kwargs)
+        plan = {"widths": widths, "small_images": small_images}
+        model: nn.Module = build_model_with_cfg(TimmShuffleNetV2, name, pretrained, **plan, **kwargs)
         return model
 
     entry.__name__ = entry.__qualname__ = name
@@ -78,4 +92,5 @@ def _register(size: str, widths: list[int]) -> None:
 
 
 for _size, _stage_widths in _WIDTHS.items():
-    _register(_size, _stage_widths)
+    _register(f"shufflenet_v2_{_size}", _stage_widths, small_images=False)
+    _register(f"shufflenet_v2_{_size}_cifar", _stage_widths, small_images=True)
