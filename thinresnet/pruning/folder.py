@@ -23,7 +23,7 @@ import thinresnet
 from thinresnet import networks
 from thinresnet.budget import Budget
 from thinresnet.errors import InputError
-from thinresnet.files import building, publish, remove_replaced, write_atomically
+from thinresnet.files import building, publish, remove_left_of, write_atomically
 from thinresnet.identity import differing
 from thinresnet.network import Network
 from thinresnet.networks import hub
@@ -104,7 +104,7 @@ def prune_to_folders(
         folders = [output / _name(work, tag, own) for tag, own in zip(_tags(how), known, strict=True)]
         if folders and all(_is_done(folder, method) for folder in folders):
             for folder in folders:
-                remove_replaced(folder)
+                remove_left_of(folder)
             yield from ((folder, read_pruning(folder)) for folder in folders)
             return
         if twice := next((folder for folder in folders if folders.count(folder) > 1), None):
