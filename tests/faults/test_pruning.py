@@ -84,6 +84,17 @@ def test_what_kills_left_beside_a_complete_folder_goes_too(trained: Path, tmp_pa
     assert names(tmp_path) == [whole.name]
 
 
+def test_a_complete_folder_stays_as_it_is_when_another_budget_is_asked_for_beside_it(
+    trained: Path, tmp_path: Path
+) -> None:
+    (first,) = prune(trained, tmp_path, "1%")
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in first.iterdir()}
+    both = prune(trained, tmp_path, "1.5%", "1%")
+    assert both[1] == first != both[0]
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in first.iterdir()} == before
+    assert names(both[0]) == names(first)
+
+
 def test_what_another_process_builds_beside_a_complete_folder_is_let_be(trained: Path, tmp_path: Path) -> None:
     whole = prune(trained, tmp_path)[0]
     with building(whole) as part:
