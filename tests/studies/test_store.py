@@ -112,6 +112,18 @@ def test_a_record_without_one_of_its_parts_is_as_none(finish: Finish, key: str) 
     assert state.wrong == "stage.json cannot be read"
 
 
+def test_what_a_killed_writer_of_the_record_left_is_no_part_of_the_stage(finish: Finish) -> None:
+    graph, store = finish()
+    stage = next(iter(graph.stages.values()))
+    said = read_object(store.folder(stage) / "stage.json")
+    (store.folder(stage) / "stage.json").rename(store.folder(stage) / ".stage.json.dead0000.part")
+    again = Store(store.root)
+    again.write(stage, {"outputs": said["outputs"], "seconds": 1.0})
+    assert again.finished(stage)
+    assert read_object(store.folder(stage) / "stage.json")["files"] == said["files"]
+    assert not list(store.folder(stage).glob(".*"))
+
+
 def test_a_default_that_changed_since_is_noticed(finish: Finish, monkeypatch: pytest.MonkeyPatch) -> None:
     graph, store = finish()
     (trained, *_), (pruned, *_) = (
