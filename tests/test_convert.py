@@ -189,6 +189,11 @@ def test_numbers_read_back(value: float) -> None:
     assert number(float, repr(value)) == value
 
 
+def test_an_integer_larger_than_any_float_is_one() -> None:
+    assert number(int, "9" * 400) == 10**400 - 1
+    assert number(float, "9" * 400) is None
+
+
 @pytest.mark.parametrize("text", ["", "nan", "inf", "1_000", "1e999", "0x1", "1 2", "٣", "9" * 5000])
 def test_what_is_no_number(text: str) -> None:
     assert number(int if text.isdigit() else float, text) is None

@@ -86,6 +86,7 @@ def test_a_folder_without_curves_is_refused_by_name(run: Path, tmp_path: Path, t
     [
         ("1,10,", "x,10,", "epoch: takes an integer, 1 to 1,000,000, got 'x'"),
         ("2,20,", f"{10**9},20,", "epoch: takes an integer"),
+        ("2,20,", "1" * 400 + ",20,", "epoch: takes an integer"),
         ("lr,", "rate,", "lr: takes a number in every epoch, got None"),
         ("31.5", "much", "test_top1: takes a number in every epoch, got 'much'"),
         ("2.1,,", "2.1", "line 2: not as many cells"),

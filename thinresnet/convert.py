@@ -202,7 +202,7 @@ def number(kind: type, text: str) -> Any:
         found = kind(text)
     except (ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) else None
+    return found if kind is int or math.isfinite(found) else None  # an integer may be larger than any float
 
 
 def _value(hint: Any, limits: Mapping[str, Any], value: object, where: str, source: Source) -> Any:

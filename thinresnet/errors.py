@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable
 
 INPUT_EXIT_CODE = 2  # something in the command or in a file has to be changed
@@ -26,6 +27,9 @@ _ADVICE = {
 _LONGEST_NAME = 300
 _LONGEST_LINE = 900
 _OF_THE_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+# What torch says, in errors of several classes, when it gets no memory or is asked for more bytes than can be counted.
+_NO_MEMORY = re.compile(r"can.t allocate memory|out of memory|(calculation|multiplication) overflow", re.IGNORECASE)
+_TRIED = re.compile(r"tried to allocate ([0-9.]+ ?[a-z]+)", re.IGNORECASE)
 
 
 class InputError(ValueError):
@@ -70,3 +74,15 @@ def os_error_line(error: OSError) -> tuple[str, int]:
     advice = _ADVICE.get(error.errno or 0, "")
     line = ": ".join(part for part in parts if part) + (f"; {advice}" if advice else "")
     return " ".join(line.split()), FAILED_EXIT_CODE if error.errno in _OF_THE_MACHINE else INPUT_EXIT_CODE
+
+
+def memory_error_line(error: BaseException) -> str:
+    """What to do about an error that is for want of memory, the GPU's or the machine's; empty for any other."""
+    said = str(error)
+    if not isinstance(error, MemoryError) and not (isinstance(error, RuntimeError) and _NO_MEMORY.search(said)):
+        return ""
+    tried = _TRIED.search(said)
+    return (
+        f"out of memory{f' (tried to allocate {tried[1]})' if tried else ''}; give a smaller batch, smaller images or "
+        "a smaller network, or free memory"
+    )

@@ -16,7 +16,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +83,14 @@ def building(folder: Path) -> Iterator[Path]:
     """
     if not folder.name:
         raise InputError(f"{folder}: is a folder that is there already; give the name of a new one")
-    part = folder.with_name(f".{_short(folder.name)}{_PART}")
+    part = _unfinished(folder)
     part.mkdir(parents=True, exist_ok=True)
     handle = os.open(part, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for left in part.iterdir():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-        remove_replaced(folder)
+        _remove_replaced(folder)
     except BlockingIOError:
         os.close(handle)
         raise InputError(f"{folder}: another process is writing it; wait for it, or name another folder") from None
@@ -107,13 +107,25 @@ def publish(part: Path, folder: Path) -> None:
     if folder.exists():
         folder.rename(_replaced(folder))
     part.rename(folder)
-    remove_replaced(folder)
+    _remove_replaced(folder)
     _sync_folder(folder.parent)
 
 
-def remove_replaced(folder: Path) -> None:
+def remove_left_of(folder: Path) -> None:
+    """Remove what killed processes left beside a complete folder; what is being built is let be."""
+    if _unfinished(folder).exists():
+        with suppress(InputError), building(folder):
+            pass
+    _remove_replaced(folder)
+
+
+def _remove_replaced(folder: Path) -> None:
     """Remove the older folder that gave way to this one, which a kill between two renames leaves."""
     shutil.rmtree(_replaced(folder), ignore_errors=True)
+
+
+def _unfinished(folder: Path) -> Path:
+    return folder.with_name(f".{_short(folder.name)}{_PART}")
 
 
 def _replaced(folder: Path) -> Path:

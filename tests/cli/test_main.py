@@ -88,6 +88,16 @@ def test_the_list_of_verbs_says_what_their_own_help_says() -> None:
         (["prune", "l1", "x", "--seed", "9" * 20], "Invalid value for '--seed': .*; see thinresnet prune --help"),
         (["leaderboard", "page", "--output", "\udcff"], r"\\udcff: not UTF-8; rename it, or give another"),
         (["evaluate", "nothing\nthere.pt", "--dataset", "digits"], r"nothing\\nthere\.pt: .*"),
+        (
+            ["time", "resnet18", "--batch-size", "9" * 8],
+            "Invalid value for '--batch-size': .*; see thinresnet time --help",
+        ),
+        (["time", "resnet18", "--runs", "9" * 8], "Invalid value for '--runs': .*; see thinresnet time --help"),
+        (["study", "run", "x", "--jobs", "9" * 8], "Invalid value for '--jobs': .*; see thinresnet study run --help"),
+        (
+            ["study", "run", "x", "--minutes", "inf"],
+            "Invalid value for '--minutes': .*; see thinresnet study run --help",
+        ),
     ],
 )
 def test_a_slip_of_the_keyboard_is_one_line(

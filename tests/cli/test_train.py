@@ -203,6 +203,10 @@ MISTAKES = [
     (["--recipe", "digits", "--dataset", "", "--data-dir", "nowhere"], "nowhere"),
     (["--batch-size", "5000"], "use a smaller --batch-size"),
     (["--model-kwargs", "widht=0.5"], "unexpected keyword argument 'widht'"),
+    (["--model-kwargs", "arch=1"], "'arch' is not a property of an architecture; leave it out"),
+    (["--seed", "9" * 20], "seed: takes an integer, at least 0, at most 9.22337e+18"),
+    (["--seed", "9" * 400], "seed: takes an integer, at least 0, at most 9.22337e+18"),
+    (["--seed", "-1"], "seed: takes an integer, at least 0"),
     (["--amp", "--amp-dtype", "float16"], "float16 needs a GPU"),
 ]
 

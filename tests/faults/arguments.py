@@ -20,8 +20,9 @@ from thinresnet.convert import brief
 LONGEST_SECONDS = 60.0
 # `pipe` waits for ever, `file` is a file, `folder` a folder; two bytes of a lone surrogate are what no UTF-8 is.
 VALUES = (
-    "", " ", "-1", "0", "nan", "inf", "1e400", "1e-300", "9" * 20, "9" * 5000, "x", "x\ny", "\x1b[31m", "\udcff",
-    "[bold]", "x" * 300, "d/" * 3000, "pipe", "folder", "file/child", "/dev/zero", "/dev/full", "arch=1", "../..",
+    "", " ", "-1", "0", "nan", "inf", "1e400", "1e-300", "9" * 8, "9" * 20, "9" * 400, "9" * 5000, "x", "x\ny",
+    "\x1b[31m", "\udcff", "[bold]", "x" * 300, "d/" * 3000, "pipe", "folder", "file/child",
+    "/dev/zero", "/dev/full", "arch=1", "../..",
 )  # fmt: skip
 _BOARD = ("--board", "board.csv")
 # Verbs that write nothing, by the folder that they begin with.

@@ -52,6 +52,7 @@ methods: [l1]
 protocols: [dense, scaled-width, prune-finetune]
 seeds: [1]
 """
+PAGE = "# Tables\n\n<!-- paper tables: begin -->\n<!-- paper tables: end -->\n"
 
 
 class Home:
@@ -188,6 +189,13 @@ class Home:
             shutil.copy(self.board / name, folder / name)
         return folder
 
+    @cached_property
+    def packed(self) -> Path:
+        """Evidence of a study, and a document that its tables go into."""
+        folder = self.after("study pack")
+        (folder / "page.md").write_text(PAGE, encoding="utf-8")
+        return folder
+
     def _folder(self, name: str) -> Path:
         folder = self.home / name
         folder.mkdir(parents=True)
@@ -271,6 +279,10 @@ _MAKERS = {
     "study show": lambda home, name: Command(name, ("study", "show", "tiny.yaml"), home.studied),
     "study export": lambda home, name: Command(
         name, ("study", "export", "tiny.yaml", "--board", "board.csv"), home.studied
+    ),
+    "study pack": lambda home, name: Command(name, ("study", "pack", "tiny.yaml", "--to", "evidence"), home.studied),
+    "study paper": lambda home, name: Command(
+        name, ("study", "paper", "evidence", "--document", "page.md", "--figures", "pictures"), home.packed
     ),
 }  # fmt: skip
 NAMES = tuple(_MAKERS)

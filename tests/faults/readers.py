@@ -49,11 +49,15 @@ from thinresnet.pruning.record import read_pruning
 from thinresnet.result import Result
 from thinresnet.studies.graphs import read_graphs
 from thinresnet.studies.hashes import FolderHashes
+from thinresnet.studies.paper import findings, tables
+from thinresnet.studies.paper.rows import read_evidence
 from thinresnet.studies.store import Store
 from thinresnet.training import checkpoint, plot
 from thinresnet.training.data.beton_writing import Encoding
 from thinresnet.training.data.images import read_image
 from thinresnet.training.data.info import describe_beton, write_betons
+from thinresnet.training.data.memory import _kept
+from thinresnet.training.preparing import as_trained
 from thinresnet.training.run import read_settings
 
 LONGEST_SECONDS = 10.0
@@ -135,8 +139,14 @@ def _parts(home: Home) -> Path:
     next(parts.rglob("counted/*.json")).rename(parts / "counted.json")
     (written, _) = write_betons(recipe.Recipe(data_dir=str(home.pictures / "data")), encoding=Encoding("raw"))
     shutil.copy(written, parts / "data.beton")
+    np.save(parts / "images.npy", np.zeros((4, 3, 3, 3), np.uint8))
     (parts / "hashes.json").write_text(json.dumps({"model.safetensors": [1, 2, 3, 4, "a" * 64]}))
     return parts
+
+
+def _tabled(path: Path) -> object:
+    evidence = read_evidence([path.parent])
+    return tables.everything(evidence), findings.as_markdown(evidence)
 
 
 def _plot(path: Path) -> object:
@@ -165,10 +175,12 @@ _MAKERS: dict[str, _Maker] = {
     "result.json": _trained("result.json", _of_folder(Result.read)),
     "run.json": _trained("run.json", _of_folder(read_settings)),
     "run.json, to prune": _trained("run.json", lambda path: read_parent(str(path.parent))),
+    "run.json, to evaluate": _trained("run.json", lambda path: as_trained(recipe.Recipe(), path.parent)),
     "metrics.csv, evidence": _metrics,
     "metrics.csv, plot": _trained("metrics.csv", _plot),
     "timing.csv, plot": _trained("timing.csv", _plot),
     "stage.json": _stage,
+    "study.json": lambda home: (home.packed / "evidence" / "tiny", "study.json", _tabled),
     "safetensors": _trained("model.safetensors", _of_folder(networks.load)),
     "foreign .pt": lambda home: (home.foreign, "w1.pt", lambda path: adopt(read_state(path))),
     "checkpoint": _part("epoch000001-step00000000.pt", lambda path: checkpoint.load_newest(path.parent, {"seed": 1})),
@@ -179,6 +191,7 @@ _MAKERS: dict[str, _Maker] = {
     "latency table": lambda home: (home.after("time"), "table.json", latency.read_table),
     "page.md": lambda home: (home.page, "page.md", authors_page._text),
     "count cache": _part("counted.json", _counted),
+    "image cache": _part("images.npy", lambda path: _kept(path, 4)),
     "hash cache": _part("hashes.json", lambda path: FolderHashes(path.parent, path)),
     **{f"image.{kind}": _part(f"image.{kind}", read_image) for kind in _IMAGES},
     ".beton": _part("data.beton", describe_beton),

@@ -75,12 +75,32 @@ def test_a_death_leaves_no_folder_that_looks_whole_and_the_next_time_leaves_noth
     assert names(again) == names(whole)
 
 
-def test_what_gave_way_to_a_complete_folder_goes_too(trained: Path, tmp_path: Path) -> None:
-    """A kill between the last rename and the removal: everything is there, and nothing is pruned again."""
+@pytest.mark.parametrize("left", [".old.part", ".part"])
+def test_what_kills_left_beside_a_complete_folder_goes_too(trained: Path, tmp_path: Path, left: str) -> None:
+    """A kill before the removal of what gave way, or while a complete folder of several was built again."""
     whole = prune(trained, tmp_path)[0]
-    shutil.copytree(whole, tmp_path / f".{whole.name}.old.part")
+    shutil.copytree(whole, tmp_path / f".{whole.name}{left}")
     assert prune(trained, tmp_path) == [whole]
     assert names(tmp_path) == [whole.name]
+
+
+def test_a_complete_folder_stays_as_it_is_when_another_budget_is_asked_for_beside_it(
+    trained: Path, tmp_path: Path
+) -> None:
+    (first,) = prune(trained, tmp_path, "1%")
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in first.iterdir()}
+    both = prune(trained, tmp_path, "1.5%", "1%")
+    assert both[1] == first != both[0]
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in first.iterdir()} == before
+    assert names(both[0]) == names(first)
+
+
+def test_what_another_process_builds_beside_a_complete_folder_is_let_be(trained: Path, tmp_path: Path) -> None:
+    whole = prune(trained, tmp_path)[0]
+    with building(whole) as part:
+        (part / "x").write_text("theirs")
+        assert prune(trained, tmp_path) == [whole]
+        assert (part / "x").read_text() == "theirs"
 
 
 def test_a_second_prune_into_the_same_folder_is_refused(trained: Path, tmp_path: Path) -> None:

@@ -194,6 +194,20 @@ def test_a_row_in_the_wrong_place_is_found_and_put_right(board: Path) -> None:
     assert not check(board)
 
 
+@pytest.mark.parametrize("kind", ["", "..", "pipe", "folder", "/dev/zero"])
+@pytest.mark.parametrize("suffix", [".csv", ".bib"])
+def test_what_is_no_file_is_refused_before_it_is_read(board: Path, kind: str, suffix: str) -> None:
+    target = board.with_suffix(suffix)
+    if kind in ("", ".."):
+        board = Path(kind)
+    else:
+        target.unlink()
+        target.symlink_to(kind) if kind.startswith("/") else os.mkfifo(target) if kind == "pipe" else target.mkdir()
+    with pytest.raises(InputError, match="folder") as refused:
+        tidy(board)
+    assert "\n" not in str(refused.value)
+
+
 def test_two_peoples_rows_merge_in_git(board: Path, make: Callable[..., Entry]) -> None:
     def git(*arguments: str) -> None:
         who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -37,6 +40,23 @@ def test_the_same_logits_bit_for_bit(tmp_path: Path) -> None:
         torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), model.state_dict().values(), strict=True)
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "network.json"]
+
+
+def test_a_limit_on_file_size_keeps_the_old_weights_and_is_the_system_s_own_error(tmp_path: Path) -> None:
+    """Not safetensors' words for it, which nothing turns into a line."""
+    network = scale("resnet20_cifar", width=0.25)
+    save(tmp_path, network, build(network, seed=0))
+    old = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, before[0][1]))
+        with pytest.raises(OSError, match="File too large") as caught:
+            save(tmp_path, network, build(network, seed=1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before[0])
+        signal.signal(signal.SIGXFSZ, before[1])
+    assert caught.value.errno == errno.EFBIG
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == old
 
 
 def test_weights_of_another_network_are_refused_and_change_nothing(tmp_path: Path) -> None:

@@ -67,6 +67,35 @@ def test_rows_that_are_missing_are_said(evidence: Evidence, tmp_path: Path) -> N
     assert "not measured (n = 0 of 2)" in tables.pruning_against_thin(read_evidence([tmp_path / "evidence"]))
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"rows": None}, "rows: takes a list"),
+        ({"rows": [{}]}, "rows, entry 1: the key 'recipe' is missing"),
+        ({"seeds": [[]]}, "rows, entry 1: seeds: a seed without a folder"),
+        (
+            {"seeds": [["../../elsewhere"]]},
+            r"rows, entry 1: seeds: '\.\./\.\./elsewhere' is no folder inside the evidence",
+        ),
+        ({"seeds": [["/etc"]]}, "seeds: '/etc' is no folder inside the evidence"),
+        ({"timing": ".."}, r"timing: '\.\.' is no folder inside the evidence"),
+        ({"timing": "x" * 300}, "is no folder inside the evidence"),
+        ({"timing": "nowhere"}, r"timing\.json: no such file"),
+        ({"planned": "two"}, "planned: takes an integer"),
+    ],
+)
+def test_damaged_evidence_is_one_line(
+    evidence: Evidence, tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    (path,) = (tmp_path / "evidence").rglob(INDEX)
+    content = json.loads(path.read_text())
+    (content if "rows" in changes else content["rows"][0]).update(changes)
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=said) as refused:
+        read_evidence([tmp_path / "evidence"])
+    assert "\n" not in str(refused.value)
+
+
 def test_two_seeds_decide_nothing(evidence: Evidence) -> None:
     assert "undecided (n=2)" in tables.pruning_against_thin(evidence)
     assert findings.thin_above_pruned(evidence).answer == findings.OPEN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from thinresnet.files import read_object
 from thinresnet.studies import hashes
 from thinresnet.studies.hashes import FolderHashes
 from thinresnet.studies.stages import Prune, Train
@@ -95,6 +97,31 @@ def test_a_cache_that_is_no_cache_is_as_none(weights: Path, content: str) -> Non
     cache.parent.mkdir()
     cache.write_text(content)
     assert hashed(weights) == file_sha256(weights)
+
+
+@pytest.mark.parametrize("key", ["format", "key", "stage", "inputs", "files", "outputs"])
+def test_a_record_without_one_of_its_parts_is_as_none(finish: Finish, key: str) -> None:
+    graph, store = finish()
+    stage = next(iter(graph.stages.values()))
+    file = store.folder(stage) / "stage.json"
+    record = read_object(file)
+    del record[key]
+    file.write_text(json.dumps(record))
+    state = Store(store.root).state(stage)
+    assert state.record is None
+    assert state.wrong == "stage.json cannot be read"
+
+
+def test_what_a_killed_writer_of_the_record_left_is_no_part_of_the_stage(finish: Finish) -> None:
+    graph, store = finish()
+    stage = next(iter(graph.stages.values()))
+    said = read_object(store.folder(stage) / "stage.json")
+    (store.folder(stage) / "stage.json").rename(store.folder(stage) / ".stage.json.dead0000.part")
+    again = Store(store.root)
+    again.write(stage, {"outputs": said["outputs"], "seconds": 1.0})
+    assert again.finished(stage)
+    assert read_object(store.folder(stage) / "stage.json")["files"] == said["files"]
+    assert not list(store.folder(stage).glob(".*"))
 
 
 def test_a_default_that_changed_since_is_noticed(finish: Finish, monkeypatch: pytest.MonkeyPatch) -> None:

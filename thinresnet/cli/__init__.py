@@ -17,7 +17,15 @@ import typer
 import thinresnet
 from thinresnet.cli.on_demand import OnDemand, Verbs
 from thinresnet.cli.slow_imports import imports_told
-from thinresnet.errors import FAILED_EXIT_CODE, INPUT_EXIT_CODE, InputError, check_utf8, one_line, os_error_line
+from thinresnet.errors import (
+    FAILED_EXIT_CODE,
+    INPUT_EXIT_CODE,
+    InputError,
+    check_utf8,
+    memory_error_line,
+    one_line,
+    os_error_line,
+)
 from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingError, TrainingInterruptedError, end_on_signals
 
 _ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # what typer raises for any slip, under a private name
@@ -125,6 +133,10 @@ def main() -> None:
             _end(str(error), FAILED_EXIT_CODE)
         except OSError as error:
             _end(*os_error_line(error))
+        except (MemoryError, RuntimeError) as error:
+            if not (line := memory_error_line(error)):
+                raise
+            _end(line, FAILED_EXIT_CODE)
 
 
 def _end_usage(error: Any) -> NoReturn:

@@ -46,10 +46,12 @@ def run_verb(
     tier: TierName = "laptop",
     only: Only = None,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Stages at a time, on this machine; its GPUs take turns, and are shared.")
+        int,
+        typer.Option(min=1, max=1024, help="Stages at a time, on this machine; its GPUs take turns, and are shared."),
     ] = 1,
     gpus_per_stage: Annotated[
-        int, typer.Option(min=1, help="GPUs of a training, on this machine; as many processes split its batch.")
+        int,
+        typer.Option(min=1, max=1024, help="GPUs of a training, on this machine; as many processes split its batch."),
     ] = 1,
     on: Annotated[str, typer.Option(help="Where: here, or ray (a cluster).")] = "here",
     address: Annotated[
@@ -61,7 +63,7 @@ def run_verb(
     ] = 0,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Stop in time to end within so many minutes (exit code 75)."),
+        typer.Option(min=0.01, max=1e6, help="Stop in time to end within so many minutes (exit code 75)."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the stages and the training cost, do nothing.")

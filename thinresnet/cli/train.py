@@ -21,7 +21,7 @@ from thinresnet.budget import QUANTITIES, parse_budgets
 from thinresnet.cli import flags
 from thinresnet.cli.next_steps import EMBEDDED
 from thinresnet.cli.slow_imports import imports_told
-from thinresnet.errors import InputError, check_utf8, nearest, one_line, os_error_line
+from thinresnet.errors import InputError, check_utf8, memory_error_line, nearest, one_line, os_error_line
 from thinresnet.identity import plain
 from thinresnet.network import Network
 from thinresnet.recipe import Recipe
@@ -101,6 +101,10 @@ def exit_code(work: Callable[[], Callable[[], None]], program: str) -> int:
     except OSError as error:
         line, code = os_error_line(error)
         return _end(f"{program}: {line}", code, visible=visible)
+    except (MemoryError, RuntimeError) as error:
+        if not (line := memory_error_line(error)):
+            raise
+        return _end(f"{program}: {line}", FAILED_EXIT_CODE, visible=True)  # each process has memory of its own
     return 0
 
 

@@ -147,7 +147,10 @@ def render_bib(papers: Iterable[Paper]) -> str:
 
 def bib_beside(board: str | os.PathLike[str]) -> Path:
     """The .bib file that belongs to a board: the same name beside it."""
-    return Path(board).with_suffix(".bib")
+    path = Path(board)
+    if path.name in ("", ".."):
+        raise InputError(f"{path}: is a folder; give the name of a board, such as leaderboard.csv")
+    return path.with_suffix(".bib")
 
 
 def plain(tex: str) -> str:

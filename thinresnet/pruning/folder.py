@@ -23,7 +23,7 @@ import thinresnet
 from thinresnet import networks
 from thinresnet.budget import Budget
 from thinresnet.errors import InputError
-from thinresnet.files import building, publish, remove_replaced, write_atomically
+from thinresnet.files import building, publish, remove_left_of, write_atomically
 from thinresnet.identity import differing
 from thinresnet.network import Network
 from thinresnet.networks import hub
@@ -102,9 +102,8 @@ def prune_to_folders(
         work = _Work(method, parent, how, accelerator, data, command)
         known = [_identity(work, budgets) for budgets in ([()] if how.to else how.budgets)]
         folders = [output / _name(work, tag, own) for tag, own in zip(_tags(how), known, strict=True)]
-        if folders and all(_is_done(folder, method) for folder in folders):
-            for folder in folders:
-                remove_replaced(folder)
+        done = _done(folders, method)
+        if folders and done == folders:
             yield from ((folder, read_pruning(folder)) for folder in folders)
             return
         if twice := next((folder for folder in folders if folders.count(folder) > 1), None):
@@ -115,13 +114,16 @@ def prune_to_folders(
             grow=how.grow, latency_table=how.latency_table,
         )  # fmt: skip
         with ExitStack() as stack:
-            parts = [stack.enter_context(building(folder)) for folder in folders]
+            parts = {folder: stack.enter_context(building(folder)) for folder in folders if folder not in done}
             model = parent.model(how.seed, accelerator.device) if "weights" in method.needs else None
             if measures:
                 progress("measuring on the hold-out", 0, 0)
             before = _holdout(work, model)
             outcomes = _pruned(work, model, progress)
-            for folder, part, own, outcome in zip(folders, parts, known, outcomes, strict=True):
+            for folder, own, outcome in zip(folders, known, outcomes, strict=True):
+                if folder in done:
+                    yield folder, read_pruning(folder)
+                    continue
                 record = PruningRecord(
                     run=folder.name,
                     **own,
@@ -132,8 +134,8 @@ def prune_to_folders(
                     **_provenance(work),
                 )
                 progress("drawing and writing", 0, 0)
-                _write(part, work, outcome, record)
-                publish(part, folder)
+                _write(parts[folder], work, outcome, record)
+                publish(parts[folder], folder)
                 yield folder, record
 
 
@@ -212,6 +214,14 @@ def _name(work: _Work, tag: str, known: Mapping[str, Any]) -> str:
         decides["latency_table"] = work.how.latency_table.sha256
     identity = {"format": FORMAT, **differing(decides, _DEFAULTS)}
     return readable_id(parent.network.arch, f"{method.name}-{tag}", dataset, dataset, work.how.seed, identity)
+
+
+def _done(folders: Sequence[Path], method: Method) -> list[Path]:
+    """Those that are complete, which stay as they are; what killed processes left beside them goes."""
+    done = [folder for folder in folders if _is_done(folder, method)]
+    for folder in done:
+        remove_left_of(folder)
+    return done
 
 
 def _is_done(folder: Path, method: Method) -> bool:

@@ -120,8 +120,8 @@ class _Method:
 class _Measure:
     """`measure`: how inference is timed."""
 
-    batch_size: int = setting(1, "images in a timed batch", low=1)
-    runs: int = setting(20, "timed batches", low=3)
+    batch_size: int = setting(1, "images in a timed batch", low=1, high=10_000)
+    runs: int = setting(20, "timed batches", low=3, high=10_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,11 +164,13 @@ class _Document(_Subject):
     budgets: tuple[_Budgets, ...] = setting((), "the cost points")
     methods: tuple[_Method, ...] = setting((), "what prunes")
     protocols: tuple[str, ...] = setting(about="names of `thinresnet study protocols`", count=(1, 100), distinct=True)
-    steps: int = setting(3, "steps of iterative pruning", low=2)
+    steps: int = setting(3, "steps of iterative pruning", low=2, high=1000)
     total_training: str = setting(
         "2x dense", "training cost that protocols of equal total training share", pattern=_TIMES_DENSE
     )
-    seeds: tuple[int, ...] = setting((42,), "random seeds, a training each", low=0, count=(1, 1000), distinct=True)
+    seeds: tuple[int, ...] = setting(
+        (42,), "random seeds, a training each", low=0, high=2**63 - 1, count=(1, 1000), distinct=True
+    )
     tiers: dict[str, Any] = setting(dict, "by name: other `seeds` and `epochs`, for `--tier NAME`")
     vary: str = setting(
         VARIES[0],

@@ -18,7 +18,7 @@ import filelock
 from rich.console import Console
 
 from thinresnet import child_process
-from thinresnet.errors import InputError
+from thinresnet.errors import InputError, memory_error_line
 from thinresnet.progress import duration
 from thinresnet.stopping import TrainingError
 from thinresnet.studies.devices import environments
@@ -202,9 +202,12 @@ class _Running:
         stage, number = self.running.pop(future)
         try:
             answer = future.result()
-        except (InputError, TrainingError) as error:
-            self.failed[stage.name] = str(error)
-            self._say(f"[{number}/{self.count}] {stage.name}: {error}")
+        except (InputError, RuntimeError, MemoryError) as error:
+            said = str(error) if isinstance(error, (InputError, TrainingError)) else memory_error_line(error)
+            if not said:
+                raise
+            self.failed[stage.name] = said
+            self._say(f"[{number}/{self.count}] {stage.name}: {said}")
             return
         self.store.write(stage, answer)
         self._worked += stage.training_macs

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thinresnet.files import read_object, write_atomically
+from thinresnet.files import read_object, remove_unfinished, write_atomically
 from thinresnet.identity import LEFT_TO_THE_DEVICE, canonical_sha256
 from thinresnet.pruning.record import FILE as PRUNING_FILE
 from thinresnet.pruning.record import MASKS, OWN_MASKS, read_pruning
@@ -75,6 +75,7 @@ class Store:
     def write(self, stage: Stage, said: Mapping[str, Any]) -> None:
         """Record that a stage is finished, with its outputs and how long it took."""
         folder = self.folder(stage)
+        remove_unfinished(folder)  # of killed writers, which would be recorded, and gone with the next write
         record = {
             "format": FORMAT,
             "key": stage.key,
@@ -100,7 +101,7 @@ class Store:
         try:
             record = read_object(folder / FILE)
             whole = record["format"] == FORMAT and record["key"] == stage.key
-            if not whole or not all(isinstance(record[key], dict) for key in ("stage", "files", "outputs")):
+            if not whole or not all(isinstance(record[key], dict) for key in ("stage", "files", "outputs", "inputs")):
                 return State(None, f"{FILE} is not this stage's")
         except (OSError, ValueError, KeyError):
             return State(None, f"{FILE} cannot be read")

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from thinresnet.budget import Costs
-from thinresnet.files import read_object
 from thinresnet.network import Network
 from thinresnet.networks import read_network
 from thinresnet.result import Result, Score
@@ -23,7 +22,7 @@ from thinresnet.studies.protocol import DENSE, SCALED
 from thinresnet.studies.protocols import BASELINE, PROTOCOLS
 from thinresnet.studies.shapes import Scaling, uniform_scaling
 from thinresnet.studies.stages import Source, Stage
-from thinresnet.studies.stages.timing import TIMING
+from thinresnet.studies.stages.timing import read_timing
 from thinresnet.studies.store import Store
 
 UNSTEADY = "unsteady"  # what is said of a latency that was measured beside other work
@@ -220,7 +219,7 @@ def _summary(graph: StudyGraph, store: Store, experiment: Experiment) -> Summary
         folders=folders,
         results=tuple(Result.read(folder) for folder in folders),
         costs_with_search=tuple(_cost_with_search(store, final, experiment) for final in done),
-        timing=read_object(store.folder(experiment.timing) / TIMING) if experiment.timing and timed else None,
+        timing=read_timing(store.folder(experiment.timing)) if experiment.timing and timed else None,
     )
 
 

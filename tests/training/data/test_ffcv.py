@@ -81,16 +81,17 @@ def test_draws_are_even_and_no_row_s_are_another_s(ffcv_in_python: Any) -> None:
 
 
 @pytest.mark.parametrize("mode", ["constant", "reflect"])
-def test_padded_crops_are_numpy_s(ffcv_in_python: Any, mode: str) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (6, 6, 3), dtype=np.uint8)
-    padded = np.pad(image, ((3, 3), (3, 3), (0, 0)), mode=mode)  # type: ignore[call-overload]
-    for top in range(7):
-        for left in range(7):
+@pytest.mark.parametrize(("side", "padding"), [(6, 3), (3, 7), (1, 2)])  # more than an image can reflect at once
+def test_padded_crops_are_numpy_s(ffcv_in_python: Any, mode: str, side: int, padding: int) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)), mode=mode)  # type: ignore[call-overload]
+    for top in range(2 * padding + 1):
+        for left in range(2 * padding + 1):
             found = np.empty_like(image)
-            ffcv_in_python.cut_padded(image, found, top, left, 3, mode == "reflect")
-            assert np.array_equal(found, padded[top : top + 6, left : left + 6])
+            ffcv_in_python.cut_padded(image, found, top, left, padding, mode == "reflect")
+            assert np.array_equal(found, padded[top : top + side, left : left + side])
     ffcv_in_python.flip_in_place(found)
-    assert np.array_equal(found, padded[6:12, 6:12][:, ::-1])
+    assert np.array_equal(found, padded[top : top + side, left : left + side][:, ::-1])
 
 
 @pytest.mark.parametrize("settings", [{}, {"crop_padding": 2, "crop_padding_mode": "reflect"}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import random
 from collections.abc import Callable, Iterator
@@ -261,6 +262,31 @@ def test_decoded_images_are_kept_and_made_anew_when_a_file_changes(folder: Folde
     assert not torch.equal(first_image(), before)
     assert len(said) == 3
     assert not list(cache.glob("*.part"))
+
+
+def damaged_caches() -> Iterator[bytes]:
+    yield b""
+    yield b"half"
+    for kept in (np.zeros((36, 16, 16, 3), np.float32), np.zeros((1, 16, 16, 3), np.uint8), np.zeros(3, np.uint8)):
+        content = io.BytesIO()
+        np.save(content, kept)
+        yield content.getvalue()
+    yield content.getvalue()[:-1]
+    yield content.getvalue().replace(b"}", b"{")
+
+
+def test_a_damaged_cache_costs_only_time(folder: Folder, cache: Path) -> None:
+    recipe = recipe_for(folder())
+    with opened(recipe, "memory") as data:
+        expected = next(iter(data.test))[0]
+    kept = list(cache.rglob("*.npy"))
+    assert len(kept) == 2
+    for content in damaged_caches():
+        for path in kept:
+            path.unlink()  # what is mapped into memory stays
+            path.write_bytes(content)
+        with opened(recipe, "memory") as data:
+            assert torch.equal(next(iter(data.test))[0], expected)
 
 
 def test_a_cache_that_cannot_be_written_costs_only_time(

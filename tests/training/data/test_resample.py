@@ -66,13 +66,14 @@ def test_the_test_transform_is_timm_s(height: int, width: int, crop_pct: float, 
 
 
 @pytest.mark.parametrize("mode", ["constant", "reflect"])
-def test_a_padded_crop_is_torchvision_s_pixel_by_pixel(mode: str) -> None:
+@pytest.mark.parametrize("padding", [4, 40])  # more than an image can reflect at once
+def test_a_padded_crop_is_torchvision_s_pixel_by_pixel(mode: str, padding: int) -> None:
     images = pictures(4, 12, 12)
-    tops, lefts = torch.tensor([0, 3, 4, 8]), torch.tensor([8, 0, 4, 1])
+    tops, lefts = torch.tensor([0, 3, 4, 2 * padding]), torch.tensor([2 * padding, 0, 4, 1])
     flips = torch.tensor([True, False, False, True])
-    found = padded_crop(images, tops, lefts, flips, 4, mode)
+    found = padded_crop(images, tops, lefts, flips, padding, mode)
     for place, image in enumerate(images):
-        padded = F.pad(Image.fromarray(image.numpy()), [4] * 4, padding_mode=mode)
+        padded = F.pad(Image.fromarray(image.numpy()), [padding] * 4, padding_mode=mode)
         expected = F.crop(padded, int(tops[place]), int(lefts[place]), 12, 12)
         expected = F.hflip(expected) if flips[place] else expected
         assert np.array_equal(np.asarray(expected), found[place].numpy())

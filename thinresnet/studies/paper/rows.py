@@ -13,15 +13,14 @@ from thinresnet import public_weights
 from thinresnet.budget import short
 from thinresnet.errors import InputError
 from thinresnet.evaluation import Evaluation
-from thinresnet.files import read_object
 from thinresnet.imported import Imported
 from thinresnet.pruning.record import FILE as PRUNING_FILE
 from thinresnet.pruning.record import read_pruning
 from thinresnet.result import Result
 from thinresnet.runs import EVALUATION_FILE, IMPORTED_FILE, RESULT_FILE
-from thinresnet.studies.evidence import FORMAT, INDEX
+from thinresnet.studies.evidence import INDEX, read_index
 from thinresnet.studies.protocols.public import SCALED_PUBLIC
-from thinresnet.studies.stages.timing import TIMING
+from thinresnet.studies.stages.timing import read_timing
 from thinresnet.studies.summaries import Spread
 from thinresnet.welch import FEWEST_SEEDS, Sample, half_interval
 
@@ -183,23 +182,28 @@ def read_evidence(folders: Sequence[Path], evaluations: Sequence[Path] = ()) -> 
 
 
 def _rows(path: Path) -> Iterator[Row]:
-    index = read_object(path)
-    if index.get("format") != FORMAT:
-        raise InputError(f"{path}: not evidence of format {FORMAT}; pack it anew with thinresnet study pack")
-    root = path.parent / "stages"
+    index, root = read_index(path), path.parent / "stages"
     plain = ("recipe", "protocol", "kind", "label", "method", "budget", "finetuning", "distilled", "planned")
-    for own in index["rows"]:
-        chains = [[root / name for name in folders] for folders in own["seeds"]]
+    for own in index.rows:
+        chains = [[root / name for name in folders] for folders in own.seeds]
         costs = [[_spent(folder) for folder in chain] for chain in chains]
+        results = tuple(_tested(chain[0]) for chain in chains)
         yield Row(
-            study=index["study"],
-            **{name: own[name] for name in plain},
-            results=tuple(Result.read(chain[0]) for chain in chains),
+            study=index.study,
+            **{name: getattr(own, name) for name in plain},
+            results=results,
             training_macs=tuple(sum(cost or 0 for cost in one) for one in costs),
-            seconds=tuple(Result.read(chain[0]).seconds for chain in chains),
+            seconds=tuple(result.seconds for result in results),
             origin_known=all(cost is not None for one in costs for cost in one),
-            timing=read_object(root / own["timing"] / TIMING) if own["timing"] else None,
+            timing=read_timing(root / own.timing) if own.timing else None,
         )
+
+
+def _tested(folder: Path) -> Result:
+    result = Result.read(folder)
+    if result.test is None:
+        raise InputError(f"{folder / RESULT_FILE}: has no accuracy on the test images, and so is no row of a table")
+    return result
 
 
 def _spent(folder: Path) -> int | None:

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from thinresnet.files import write_atomically
+from thinresnet.convert import convert, setting
+from thinresnet.files import read_object, write_atomically
 from thinresnet.network import Network
 from thinresnet.networks import measure, read_network
 from thinresnet.recipe import Recipe
@@ -18,6 +19,35 @@ from thinresnet.training.processes import start_accelerator
 from thinresnet.training.provenance import device_name
 
 TIMING = "timing.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Timed:
+    """A network in `timing.json`."""
+
+    macs: int = setting(low=1)
+    macs_ratio: float = setting(above=0)
+    latency_ms: float = setting(above=0)
+    latency_spread_ms: float = setting(low=0)
+    images_per_second: float = setting(above=0)
+    time_ratio: float = setting(above=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Record:
+    """`timing.json`."""
+
+    batch_size: int = setting(low=1)
+    runs: int = setting(low=1)
+    device: str
+    threads: int = setting(low=1)
+    dense: _Timed
+    network: _Timed
+
+
+def read_timing(folder: Path) -> dict[str, Any]:
+    """What was measured, checked."""
+    return asdict(convert(_Record, read_object(folder / TIMING), str(folder / TIMING)))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -100,17 +100,25 @@ def flip_in_place(image: Any) -> None:
 
 
 @register_jitable
+def reflected(place: int, side: int) -> int:
+    """A place outside of 0 to side - 1 mirrored at its ends, as often as it takes (a padding may be any)."""
+    period = max(1, 2 * (side - 1))
+    within = place % period
+    return min(within, period - within) if side > 1 else 0
+
+
+@register_jitable
 def cut_padded(source: Any, target: Any, top: int, left: int, padding: int, reflect: bool) -> None:
     """Copy the crop at (top, left) of `source` with `padding` pixels around it: black, or the image reflected."""
     height, width = target.shape[0], target.shape[1]
     for row in range(height):
         from_row = row + top - padding
         if reflect:
-            from_row = abs(from_row) if from_row < height else 2 * (height - 1) - from_row
+            from_row = reflected(from_row, height)
         for column in range(width):
             from_column = column + left - padding
             if reflect:
-                from_column = abs(from_column) if from_column < width else 2 * (width - 1) - from_column
+                from_column = reflected(from_column, width)
             inside = 0 <= from_row < height and 0 <= from_column < width
             for channel in range(3):
                 target[row, column, channel] = source[from_row, from_column, channel] if inside else 0

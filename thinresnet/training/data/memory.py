@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from thinresnet.errors import InputError
-from thinresnet.files import replacing
+from thinresnet.files import check_regular, replacing
 from thinresnet.progress import Progress
 from thinresnet.recipe import Recipe
 from thinresnet.training.data.crops import draw_crops
@@ -89,7 +89,19 @@ def pixels_of(images: Images, what: str, folder: Path, progress: Progress) -> ND
                     np.save(file, decode(images, what, progress), allow_pickle=False)
     except OSError:  # a cache that cannot be written (full, read-only) costs time, not the run
         return decode(images, what, progress)
-    return np.load(path, mmap_mode="c", allow_pickle=False)  # type: ignore[no-any-return]
+    kept = _kept(path, len(images))
+    return decode(images, what, progress) if kept is None else kept
+
+
+def _kept(path: Path, count: int) -> NDArray[np.uint8] | None:
+    """What the cache holds; None if it is damaged."""
+    try:
+        check_regular(path)
+        kept = np.load(path, mmap_mode="c", allow_pickle=False)
+    except Exception:  # numpy raises many kinds for a damaged header
+        return None
+    sound = kept.dtype == np.uint8 and kept.ndim == 4 and (len(kept), kept.shape[3]) == (count, 3)
+    return kept if sound else None
 
 
 def decode(images: Images, what: str, progress: Progress) -> NDArray[np.uint8]:
