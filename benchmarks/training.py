@@ -255,7 +255,8 @@ def _report(args: argparse.Namespace, found: dict[str, dict[str, list[float]]]) 
     args.output.mkdir(parents=True, exist_ok=True)
     result = {"least": {"ours / timm": LEAST_OF_TIMM, "ours / bare step": LEAST_OF_BARE}, "datasets": kept}
     path.write_text(json.dumps(result, indent=2) + "\n")
-    _chart({name: own["images_per_second"] for name, own in kept.items()}).save(path.with_suffix(".png"), scale_factor=2)
+    chart = _chart({name: own["images_per_second"] for name, own in kept.items()})
+    chart.save(path.with_suffix(".png"), scale_factor=2)
     for name, rates in found.items():
         print(f"\n{name}: median images a second of {args.rounds} rounds")
         for what, values in rates.items():

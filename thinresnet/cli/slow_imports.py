@@ -1,19 +1,16 @@
 """The seconds in which torch, timm and their kin are imported: fewer of them, and told in a terminal as they begin.
 
 One line on standard error, gone when the import is done; where standard error is no terminal nothing is written.
-Nothing that is imported is garbage: looking for some takes a quarter of the time, and once more at the end of the
-process, where the system takes all memory back anyway. Standard library only.
+Nothing that is imported is garbage: looking for some takes a quarter of the time. Standard library only.
 """
 
 from __future__ import annotations
 
-import atexit
 import gc
 import importlib.machinery
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from types import ModuleType
 from typing import TextIO
 
@@ -70,25 +67,12 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-@cache
-def _prepare_end() -> None:
-    """Once: registered before the packages register what clears up after them, it is called after that."""
-    atexit.register(_end_quickly)
-
-
-def _end_quickly() -> None:
-    """Let the interpreter end without looking for garbage among all that torch and timm have made."""
-    if "triton" not in sys.modules:  # it counts what is left of its own, and would report it as leaked
-        gc.freeze()
-
-
 @contextmanager
 def imports_told(stream: TextIO | None) -> Iterator[None]:
     """Within, slow imports are told on `stream` if it is a terminal; once, where one verb calls another program."""
     if any(isinstance(finder, _Teller) for finder in sys.meta_path):
         yield
         return
-    _prepare_end()
     teller = _Teller(stream)
     sys.meta_path.insert(0, teller)
     try:
