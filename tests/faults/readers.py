@@ -29,7 +29,7 @@ from tests.faults import child
 from tests.faults.commands import ROWS, Home
 from tests.faults.crash import Case, chosen, seconds_since
 from tests.faults.damages import damages, hostile
-from thinresnet import networks, recipe
+from thinresnet import curves, networks, recipe
 from thinresnet.cli import counted
 from thinresnet.convert import brief
 from thinresnet.errors import InputError
@@ -52,7 +52,7 @@ from thinresnet.studies.hashes import FolderHashes
 from thinresnet.studies.paper import findings, tables
 from thinresnet.studies.paper.rows import read_evidence
 from thinresnet.studies.store import Store
-from thinresnet.training import checkpoint, plot
+from thinresnet.training import checkpoint
 from thinresnet.training.data.beton_writing import Encoding
 from thinresnet.training.data.images import read_image
 from thinresnet.training.data.info import describe_beton, write_betons
@@ -150,7 +150,7 @@ def _tabled(path: Path) -> object:
 
 
 def _plot(path: Path) -> object:
-    return [*plot._long(path.parent), *plot._speed(path.parent)]
+    return [*curves._long(path.parent), *curves._speed(path.parent)]
 
 
 def _counted(path: Path) -> object:
