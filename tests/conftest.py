@@ -8,7 +8,11 @@ import os
 import shutil
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+# How long an example takes is the machine's affair.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 # Two workers on two cores: a torch process that takes both only gets in the other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Until the tests are collected, which imports all there is: looking for garbage among it takes a quarter of that time.
