@@ -48,8 +48,8 @@ def _check_folder(name: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackedRow:
-    """A row of the tables: what it is, and the folders that each of its finished seeds consists of, its own first."""
+class RowIdentity:
+    """What a row of the tables is, and how many seeds it is to have."""
 
     recipe: str
     protocol: str
@@ -60,6 +60,12 @@ class PackedRow:
     finetuning: str
     distilled: bool
     planned: int = setting(low=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedRow(RowIdentity):
+    """A row, and the folders that each of its finished seeds consists of, its own first."""
+
     seeds: tuple[tuple[str, ...], ...] = setting(check=_check_folders)
     timing: str | None = setting(check=_check_folder)
 

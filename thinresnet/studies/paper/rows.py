@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from thinresnet.pruning.record import FILE as PRUNING_FILE
 from thinresnet.pruning.record import read_pruning
 from thinresnet.result import Result
 from thinresnet.runs import EVALUATION_FILE, IMPORTED_FILE, RESULT_FILE
-from thinresnet.studies.evidence import INDEX, read_index
+from thinresnet.studies.evidence import INDEX, RowIdentity, read_index
 from thinresnet.studies.protocols.public import SCALED_PUBLIC
 from thinresnet.studies.stages.timing import read_timing
 from thinresnet.studies.summaries import Spread
@@ -27,20 +27,11 @@ from thinresnet.welch import FEWEST_SEEDS, Sample, half_interval
 BETTER, WORSE, SAME, UNDECIDED = "better", "worse", "within the interval", "undecided"
 
 
-@dataclass(frozen=True)
-class Row:
+@dataclass(frozen=True, kw_only=True)
+class Row(RowIdentity):
     """A network over its finished seeds."""
 
     study: str
-    recipe: str
-    protocol: str
-    kind: str
-    label: str
-    method: str | None
-    budget: str | None
-    finetuning: str
-    distilled: bool
-    planned: int
     results: tuple[Result, ...]
     training_macs: tuple[int, ...]  # of each seed, from the origin
     seconds: tuple[float, ...]  # of each seed's last training
@@ -183,14 +174,13 @@ def read_evidence(folders: Sequence[Path], evaluations: Sequence[Path] = ()) -> 
 
 def _rows(path: Path) -> Iterator[Row]:
     index, root = read_index(path), path.parent / "stages"
-    plain = ("recipe", "protocol", "kind", "label", "method", "budget", "finetuning", "distilled", "planned")
     for own in index.rows:
         chains = [[root / name for name in folders] for folders in own.seeds]
         costs = [[_spent(folder) for folder in chain] for chain in chains]
         results = tuple(_tested(chain[0]) for chain in chains)
         yield Row(
             study=index.study,
-            **{name: getattr(own, name) for name in plain},
+            **{each.name: getattr(own, each.name) for each in fields(RowIdentity)},
             results=results,
             training_macs=tuple(sum(cost or 0 for cost in one) for one in costs),
             seconds=tuple(result.seconds for result in results),
