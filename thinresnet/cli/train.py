@@ -102,10 +102,21 @@ def exit_code(work: Callable[[], Callable[[], None]], program: str) -> int:
         line, code = os_error_line(error)
         return _end(f"{program}: {line}", code, visible=visible)
     except (MemoryError, RuntimeError) as error:
-        if not (line := memory_error_line(error)):
+        if line := memory_error_line(error):
+            return _end(f"{program}: {line}", FAILED_EXIT_CODE, visible=True)  # each process has memory of its own
+        if not (line := _lost_process_line(error)):
             raise
-        return _end(f"{program}: {line}", FAILED_EXIT_CODE, visible=True)  # each process has memory of its own
+        # The main process may be the one that is gone: one on each machine tells it.
+        return _end(f"{program}: {line}", FAILED_EXIT_CODE, visible=os.environ.get("LOCAL_RANK", "0") == "0")
     return 0
+
+
+def _lost_process_line(error: BaseException) -> str:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not isinstance(error, RuntimeError):
+        return ""
+    from thinresnet.training.processes import lost_process_line
+
+    return lost_process_line(error)
 
 
 def _end_processes() -> None:
