@@ -48,8 +48,7 @@ def measure(
 ) -> list[Timing]:
     """Time a forward pass of one batch of each network in evaluation mode, `runs` times each, in turns."""
     show = shown(progress)
-    if batch_size < 1 or runs < 3:
-        raise InputError(f"time: batch size {batch_size}, runs {runs}; at least 1 image and 3 runs")
+    check_counts(batch_size, runs)
     target = device_of(device)
     forwards = [_ready(network, target, batch_size, channels_last, compiled) for network in networks]
     for forward in forwards:
@@ -74,6 +73,12 @@ def measure(
         )
         for network, own, own_macs, median in zip(networks, spent, macs, medians, strict=True)
     ]
+
+
+def check_counts(batch_size: int, runs: int) -> None:
+    """Refuse a batch without images, and so few runs that a median says nothing."""
+    if batch_size < 1 or runs < 3:
+        raise InputError(f"time: batch size {batch_size}, runs {runs}; at least 1 image and 3 runs")
 
 
 def device_of(name: str | None) -> torch.device:
