@@ -96,6 +96,21 @@ def test_damaged_evidence_is_one_line(
     assert "\n" not in str(refused.value)
 
 
+def test_the_speed_of_every_shape_is_shown(evidence: Evidence) -> None:
+    timed = {(row.protocol, row.method, row.budget): row.timing for row in evidence.rows if row.timing is not None}
+    _, _, dense, *shapes = [line.split(" | ") for line in tables.speed(evidence).splitlines()]
+    assert dense[2::2] == ["100.0 %", "100 %", "100 % |"]
+    assert len(shapes) == len(timed) > 1
+    for (_, macs, share, latency, time_share, rate, update_share), timing in zip(shapes, timed.values(), strict=True):
+        own, update = timing["network"], timing["training"]["network"]
+        assert (macs, share) == (f"{own['macs']:,}", f"{100 * own['macs'] / timing['dense']['macs']:.1f} %")
+        assert float(latency.split(" ± ")[0]) == pytest.approx(1e3 / own["images_per_second"], abs=0.006)
+        assert float(rate.replace(",", "")) == pytest.approx(2e3 / update["latency_ms"], abs=0.51)
+        assert time_share == f"{100 * own['latency_ms'] / timing['dense']['latency_ms']:.0f} %"
+        assert update_share == f"{100 * update['latency_ms'] / timing['training']['dense']['latency_ms']:.0f} % |"
+    assert "Not measured" in tables.speed(Evidence(tuple(replace(row, timing=None) for row in evidence.rows), ()))
+
+
 def test_two_seeds_decide_nothing(evidence: Evidence) -> None:
     assert "undecided (n=2)" in tables.pruning_against_thin(evidence)
     assert findings.thin_above_pruned(evidence).answer == findings.OPEN
