@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from thinresnet.errors import FAILED_EXIT_CODE, INPUT_EXIT_CODE, InputError, memory_error_line, os_error_line
+
 # EX_TEMPFAIL of sysexits.h, "try again": the code that a scheduler can be told to requeue on.
 REQUEUE_EXIT_CODE = 75
-FAILED_EXIT_CODE = 1
 
 
 class TrainingInterruptedError(Exception):
@@ -75,6 +76,21 @@ def end_on_signals(line: str, code: int) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def ending(error: Exception) -> tuple[str, int] | None:
+    """The line and the exit code by which an error ends a command; None for a defect, which is shown whole."""
+    if isinstance(error, InputError):
+        return str(error), INPUT_EXIT_CODE
+    if isinstance(error, TrainingInterruptedError):
+        return f"{error}; saved: the same command resumes from there", REQUEUE_EXIT_CODE
+    if isinstance(error, TrainingError):
+        return str(error), FAILED_EXIT_CODE
+    if isinstance(error, OSError):
+        return os_error_line(error)
+    if isinstance(error, (MemoryError, RuntimeError)) and (line := memory_error_line(error)):
+        return line, FAILED_EXIT_CODE
+    return None
 
 
 def stop_with_parent() -> None:

@@ -152,8 +152,9 @@ def test_a_teacher_masks_and_a_resumed_run(cuda: Pretend, tmp_path: Path) -> Non
 
 
 def test_latency_is_timed_there(cuda: Pretend) -> None:
-    (timed,) = timing.measure([NETWORK], batch_size=2, runs=3, device="cuda", progress=False)
-    assert timed.latency_ms > 0
+    for training in (False, True):
+        (timed,) = timing.measure([NETWORK], batch_size=2, runs=3, device="cuda", training=training, progress=False)
+        assert timed.latency_ms > 0
     assert measured_table(NETWORK, runs=3, device="cuda", progress=False).device == "a pretended GPU"
 
 

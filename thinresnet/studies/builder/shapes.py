@@ -62,5 +62,6 @@ class Shapes(Base):
                 network=network,
                 batch_size=self.study.timing_batch,
                 runs=self.study.timing_runs,
+                training_batch_size=self.study.timing_training_batch,
             )
         )
