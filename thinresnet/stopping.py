@@ -101,8 +101,8 @@ def stop_with_parent() -> None:
 
 
 def stop_with_launcher() -> None:
-    """Stop with `accelerate launch`: killed alone it leaves its one process running."""
-    if "ACCELERATE_MIXED_PRECISION" in os.environ:
+    """Stop with `accelerate launch` or torchrun: killed alone they leave their processes running."""
+    if "ACCELERATE_MIXED_PRECISION" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ:
         stop_with_parent()
 
 

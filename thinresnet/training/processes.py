@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ _NOT_OURS = {
 }  # fmt: skip
 _LEFT_OUT = ("", "0", "1", "no", "none", "false")
 _SECONDS_TO_BE_SEEN, _SECONDS_BETWEEN_LOOKS = 20.0, 0.1
+_SOURCE_LINE = re.compile(r"^\[\S+\] ")  # of gloo's own source
 _rounds = itertools.count(1)
 
 
@@ -196,6 +198,18 @@ def end_processes() -> None:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
         PartialState._reset_state()  # what is started next in this process meets anew
+
+
+def lost_process_line(error: RuntimeError) -> str:
+    """What to do where another process is gone, as gloo, NCCL or the store tell it; empty for any other error."""
+    said = str(error)
+    if not isinstance(error, torch.distributed.DistError) and "gloo" not in said:
+        return ""
+    reason = _SOURCE_LINE.sub("", said.strip().partition("\n")[0]).partition(". ")[0].rstrip(".")
+    return (
+        f"another process of the training is gone or cannot be reached ({reason}); see what it said on its machine, "
+        "then give the same command on all machines: it resumes from the last checkpoint"
+    )
 
 
 def largest(accelerator: Accelerator, values: list[int]) -> list[int]:
