@@ -111,6 +111,19 @@ def test_the_speed_of_every_shape_is_shown(evidence: Evidence) -> None:
     assert "Not measured" in tables.speed(Evidence(tuple(replace(row, timing=None) for row in evidence.rows), ()))
 
 
+def test_the_summary_has_what_three_seeds_on_both_sides_decide(evidence: Evidence) -> None:
+    assert tables.summary(evidence) == "Nothing has three random seeds on both sides yet."
+    rows = []
+    for pruned, top1 in ((True, (80.0, 80.1, 80.2)), (False, (85.0, 85.1, 85.2)), (True, (79.0, 79.1))):
+        row = replace(_row(evidence, pruned=pruned, top1=top1), method="l1" if len(top1) == 3 else "random")
+        row.__dict__["top1"] = top1
+        rows.append(row)
+    _, _, thin, *pruned_rows = tables.summary(Evidence(tuple(rows), ())).splitlines()
+    assert thin.startswith("| **thin network thinresnet20-w3** | 1 | 3 | 85.10 ± 0.10 |  |")
+    (l1,) = pruned_rows
+    assert l1.startswith("| L1, pruned to the same MACs | 1 | 3 | 80.10 ± 0.10 | -5.00 [-5.23, -4.77] worse |")
+
+
 def test_two_seeds_decide_nothing(evidence: Evidence) -> None:
     assert "undecided (n=2)" in tables.pruning_against_thin(evidence)
     assert findings.thin_above_pruned(evidence).answer == findings.OPEN

@@ -167,5 +167,50 @@ def test_points_stand_at_their_true_cost_and_axes_end_with_the_data(finish: Fini
     assert (colours["field"], colours["scale"]["domain"]) == ("method", ["plain scaling", "l1"])
 
 
+def test_a_network_with_two_names_is_one_mark_with_one_label_that_says_both(finish: Finish) -> None:
+    rows = {line.name: line for line in summaries(*finish())}
+    inside, scratch, width = rows["interior width"], rows["l1, Scratch-E"], rows["plain width"]
+    twin = dataclasses.replace(scratch, results=inside.results, folders=inside.folders)
+    # One training that fills two budgets: a row under each of them, and one mark.
+    again = dataclasses.replace(
+        width, point="params 50%", experiment=dataclasses.replace(width.experiment, point="params50pct")
+    )
+    tuned = rows["l1, fine-tuned"]
+    elsewhere = dataclasses.replace(
+        tuned, point="params 50%", experiment=dataclasses.replace(tuned.experiment, point="params50pct")
+    )
+    found = distinct([*{**rows, "l1, Scratch-E": twin}.values(), again, elsewhere])
+    assert len(found) == len(rows) + 1, "a row for each budget"
+    for name in ("accuracy-macs", "accuracy-params", "accuracy-training", "accuracy-latency"):
+        marks, labels = _marks_and_labels(found, name)
+        assert sorted(labels) == sorted({mark["label"] for mark in marks}), "each once"
+        if name == "accuracy-latency":
+            continue  # not every row of this study is timed
+        assert len(marks) == len(rows) - 1
+        assert labels.count("interior width = l1, Scratch-E") == 1
+        assert not {"interior width", "l1, Scratch-E"} & set(labels)
+        (mark,) = [mark for mark in marks if mark["label"] == "plain width"]
+        assert mark["point"] == "macs 50%, params 50%"
+
+
+def _marks_and_labels(found: list[Summary], name: str) -> tuple[list[dict[str, Any]], list[str]]:
+    chart = json.loads(against_cost(found, name).to_json())
+    (panel,) = chart["hconcat"]
+    data = [
+        layer["data"]["values"] if "values" in layer["data"] else chart["datasets"][layer["data"]["name"]]
+        for layer in panel["layer"]
+    ]
+    # Every label is written twice, on white and in its colour, from the same rows as the lines to the marks.
+    return data[-1], [text["label"] for text in data[2]]
+
+
+def test_many_names_of_one_network_are_counted_in_its_label(finish: Finish) -> None:
+    rows = {line.name: line for line in summaries(*finish())}
+    first, *others = rows.values()
+    row = dataclasses.replace(first, also=(*others, first))
+    assert row.label == f"dense = plain width = {len(rows) - 2} more"
+    assert all(row.names.split(" = ").count(name) == 1 for name in rows)
+
+
 def _by_point(found: list[Summary]) -> list[list[Summary]]:
     return [own for by_point in groups(found).values() for own in by_point.values()]

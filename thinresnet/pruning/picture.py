@@ -1,8 +1,10 @@
-"""The picture of a pruning: what is left of each layer, against the same share everywhere or what was asked for."""
+"""The picture of a pruning: what is kept of each layer, against the same share everywhere or what was asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import altair
@@ -12,6 +14,7 @@ from thinresnet.charts import COLOURS, write_chart
 from thinresnet.network import Network
 from thinresnet.networks.cutting import channels_of
 from thinresnet.networks.search import Limits
+from thinresnet.pruning.group_names import GroupName, group_names
 from thinresnet.pruning.initialisation.densities import densities_left
 from thinresnet.pruning.selection import Target
 from thinresnet.pruning.session import Outcome
@@ -27,7 +30,7 @@ def draw(parent: Network, method: str, outcome: Outcome, target: Path) -> list[P
 
 
 def chart(parent: Network, method: str, outcome: Outcome) -> altair.LayerChart:
-    """Bars for what is left; a line for what plain scaling would keep, or ticks for what was asked for."""
+    """Bars for what is kept; a line for what plain scaling would keep, or ticks for what was asked for."""
     rows = rows_of(parent, outcome)
     step = min(_WIDEST_STEP_PX, _WIDTH_PX / max(1, len({row["layer"] for row in rows})))
     names = list(dict.fromkeys(row["what"] for row in rows))
@@ -35,11 +38,11 @@ def chart(parent: Network, method: str, outcome: Outcome) -> altair.LayerChart:
         orient="bottom", labelLimit=600
     )
     layers = altair.X("layer:N", sort=None, title=None, scale=altair.Scale(paddingInner=0.25)).axis(
-        labelAngle=-90, labelOverlap=True, labelLimit=160, labelFontSize=9
+        labelAngle=-90, labelOverlap=True, labelLimit=240, labelFontSize=9
     )
     top = max(1.0, *(row["fraction"] for row in rows))  # layers may grow
     share = altair.Y("fraction:Q", title=names[0], scale=altair.Scale(domain=[0, top])).axis(format="%")
-    tips = [altair.Tooltip("layer:N"), altair.Tooltip("what:N"), altair.Tooltip("fraction:Q", format=".2%")]
+    tips = [altair.Tooltip("layers:N"), altair.Tooltip("what:N"), altair.Tooltip("fraction:Q", format=".2%")]
     base = altair.Chart(altair.Data(values=rows), width=altair.Step(step), height=_HEIGHT_PX)
     bars = base.transform_filter(altair.datum.what == names[0]).mark_bar().encode(layers, share, colour, tooltip=tips)
     beside = base.transform_filter(altair.datum.what != names[0])
@@ -53,7 +56,7 @@ def chart(parent: Network, method: str, outcome: Outcome) -> altair.LayerChart:
 
 
 def rows_of(parent: Network, outcome: Outcome) -> list[dict[str, Any]]:
-    """One row a layer (or group of tied layers) and mark: the share of its channels or weights that is left."""
+    """One row a layer (or group of tied layers) and mark: the share of its channels or weights that is kept."""
     pruned = outcome.pruned
     if pruned.asked is not None:
         left = densities_left(parent, pruned.network)
@@ -63,18 +66,25 @@ def rows_of(parent: Network, outcome: Outcome) -> list[dict[str, Any]]:
         return _rows(
             _KEPT, {name.removesuffix(".weight"): float(mask.float().mean()) for name, mask in pruned.masks.items()}
         )
+    channels = channels_of(parent)
+    named = group_names(channels)
     if not pruned.kept:  # whole blocks are gone: so are the channels inside them
-        return _rows(_KEPT, pruned.notes["kept_by_group"])
-    channels, uniform = channels_of(parent), _uniform(parent, outcome)
+        return _rows(_KEPT, pruned.notes["kept_by_group"], named)
+    uniform = _uniform(parent, outcome)
     kept = {group: len(indices) / channels.count(group) for group, indices in pruned.kept.items()}
-    return [
-        *_rows(_KEPT, kept),
-        *_rows(_UNIFORM, {group: uniform[group] / channels.count(group) for group in kept if group in uniform}),
-    ]
+    same = {group: uniform[group] / channels.count(group) for group in kept if group in uniform}
+    return [*_rows(_KEPT, kept, named), *_rows(_UNIFORM, same, named)]
 
 
-def _rows(what: str, fractions: dict[str, float]) -> list[dict[str, Any]]:
-    return [{"layer": layer, "what": what, "fraction": fraction} for layer, fraction in fractions.items()]
+def _rows(
+    what: str, fractions: Mapping[str, float], named: Mapping[str, GroupName] = MappingProxyType({})
+) -> list[dict[str, Any]]:
+    """Rows in the order of the fractions; what has no name for readers is a layer, and called as it is."""
+    rows = []
+    for key, fraction in fractions.items():
+        name = named.get(key, GroupName(key, key))
+        rows.append({"layer": name.short, "layers": name.full, "what": what, "fraction": fraction})
+    return rows
 
 
 def _cost(outcome: Outcome) -> str:

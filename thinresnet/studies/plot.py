@@ -13,7 +13,7 @@ from thinresnet.charts import COLOURS, write_chart
 from thinresnet.studies.labels import LINE, Axis, labels_placed
 from thinresnet.studies.protocol import DENSE, KINDS
 from thinresnet.studies.protocols import BASELINE
-from thinresnet.studies.summaries import UNSTEADY, Summary, groups, scientific
+from thinresnet.studies.summaries import UNSTEADY, Summary, distinct, groups, scientific
 
 # The charts against a cost: the field of a point, and the title of its axis.
 AXES = {
@@ -48,7 +48,7 @@ def write_charts(found: Sequence[Summary], output: Path) -> dict[str, list[Path]
     charts: dict[str, altair.TopLevelMixin] = {name: against_cost(finished, name) for name in drawn}
     if any(summary.point for summary in finished):
         charts = {"equal-budget": at_equal_budget(finished), **charts}
-    names = [name for summary in found for name in (summary.name, summary.names)]
+    names = [name for summary in found for name in (summary.label, summary.names)]
     return {name: write_chart(chart, output / name, names) for name, chart in charts.items()}
 
 
@@ -88,9 +88,10 @@ def _ladder(
 def against_cost(finished: Sequence[Summary], name: str) -> altair.HConcatChart:
     """A panel for each way of training: means with one standard deviation to both sides, against a cost of `AXES`."""
     marks = _marks(finished, by_method=True)  # one for all panels, which share their legends
+    drawn = distinct(_measured(finished, AXES[name][0]), across_points=True)  # one mark for one network
     panels = [
         _panel([summary for own in by_point.values() for summary in own], *AXES[name], marks)
-        for by_point in groups(_measured(finished, AXES[name][0])).values()
+        for by_point in groups(drawn).values()
     ]
     return _dressed(altair.hconcat(*panels))
 
@@ -231,9 +232,9 @@ def _point(summary: Summary) -> dict[str, Any]:
         "protocol": summary.experiment.protocol,
         "kind": summary.kind,
         "name": summary.names,
-        "label": summary.name,
+        "label": summary.label,
         "method": _method(summary),
-        "point": summary.point or "dense",
+        "point": ", ".join(dict.fromkeys(each.point or "dense" for each in (summary, *summary.also))),
         "top1": summary.top1.mean,
         "low": low,
         "high": high,

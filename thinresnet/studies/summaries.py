@@ -26,6 +26,7 @@ from thinresnet.studies.stages.timing import read_timing
 from thinresnet.studies.store import Store
 
 UNSTEADY = "unsteady"  # what is said of a latency that was measured beside other work
+_MOST_NAMES = 2  # in the label of a mark
 _UNSTEADY = 0.25  # quartiles so far apart, as a share of the median: the machine was busy with something else
 
 
@@ -59,10 +60,17 @@ class Summary:
         return f"{name}, distilled" if self.experiment.distilled else name
 
     @property
+    def label(self) -> str:
+        """What its mark in a chart is called: each of its names once."""
+        called = list(dict.fromkeys(each.name for each in (self, *self.also)))
+        named = " = ".join(called[:_MOST_NAMES])
+        return named if len(called) <= _MOST_NAMES else f"{named} = {len(called) - _MOST_NAMES} more"
+
+    @property
     def names(self) -> str:
         """What it is called, by every experiment, and by the scaling that its shape is."""
         scaling = None if any(each.kind in (DENSE, SCALED) for each in (self, *self.also)) else self.scaling
-        called = [self.name, *(each.name for each in self.also)]
+        called = list(dict.fromkeys(each.name for each in (self, *self.also)))
         return " = ".join(called if scaling is None else [*called, str(scaling)])
 
     @cached_property
@@ -165,18 +173,20 @@ def summaries(graph: StudyGraph, store: Store) -> list[Summary]:
     return [_summary(graph, store, experiment) for experiment in graph.experiments]
 
 
-def distinct(found: Sequence[Summary]) -> list[Summary]:
+def distinct(found: Sequence[Summary], *, across_points: bool = False) -> list[Summary]:
     """The summaries with those of one network put together: the same channels, trained from scratch alike.
 
     Plain width comes first, and then the one that took the least training to find: its costs are the row's.
+    `across_points`: for charts against a cost, where one training at two points is one mark, whatever it began with.
     """
     alike: dict[object, list[Summary]] = {}
     for number, summary in enumerate(found):
-        alike.setdefault(_trained(summary) or number, []).append(summary)
+        alike.setdefault(_trained(summary, across_points) or number, []).append(summary)
     rows = []
     for own in alike.values():
         first, *others = sorted(own, key=_preference) if len(own) > 1 else own
-        rows.append(replace(first, also=tuple(others)) if others else first)
+        also = (*first.also, *(each for other in others for each in (other, *other.also)))
+        rows.append(replace(first, also=also) if others else first)
     return rows
 
 
@@ -184,13 +194,18 @@ def _preference(summary: Summary) -> tuple[bool, float]:
     return summary.experiment.protocol != BASELINE, summary.training_macs_with_search
 
 
-def _trained(summary: Summary) -> object:
-    """What was trained, and how: equal where the outcome is the same; None where weights were there before."""
-    if not summary.results or any(result.initial_checkpoint is not None for result in summary.results):
-        return None
-    seeds = [(own.seed, own.network_sha256, own.recipe_hash, own.training_macs) for own in summary.results]
+def _trained(summary: Summary, across_points: bool) -> object:
+    """What was trained, and how: equal where the outcome is the same; None where weights were there before.
+
+    Across points, weights or not: the run folders, which are the same where it was one training.
+    """
     own = summary.experiment
-    return own.recipe, own.point, own.distilled, summary.planned, tuple(seeds)
+    if not summary.results:
+        return None
+    if any(result.initial_checkpoint is not None for result in summary.results):
+        return (own.recipe, summary.folders) if across_points else None
+    seeds = [(own.seed, own.network_sha256, own.recipe_hash, own.training_macs) for own in summary.results]
+    return own.recipe, "" if across_points else own.point, own.distilled, summary.planned, tuple(seeds)
 
 
 def groups(found: Sequence[Summary]) -> dict[str, dict[str, list[Summary]]]:

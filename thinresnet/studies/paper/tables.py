@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from thinresnet.progress import duration
-from thinresnet.studies.paper.rows import UNDECIDED, Evidence, Row, costs_of, difference
+from thinresnet.studies.paper.rows import UNDECIDED, Evidence, Row, costs_of, difference, strongest
 from thinresnet.studies.protocols.public import SCALED_PUBLIC
+from thinresnet.welch import FEWEST_SEEDS
 
 ADAPTED, CLASSIC = "adapted", "classic"  # the labels of recipes in baselines/paper.yaml
 HOW = (
@@ -85,6 +86,26 @@ def _cells(evidence: Evidence, row: Row) -> list[str]:
     shown = "" if found is None else str(found)
     took = duration(statistics.fmean(row.seconds))
     return [name_of(row), epochs, row.seeds, row.accuracy, shown, verdict, *costs_of(row), took]
+
+
+def summary(evidence: Evidence) -> str:
+    """For a README: what has three seeds on both sides, each by its stronger schedule, without distillation."""
+    head = ("", "epochs", "n", "top-1 %", "pruned minus thin", "training MACs")
+    lines = [_line(head), _line(["---"] + ["---:"] * (len(head) - 1))]
+    own = [row for row in evidence.rows if row.recipe == ADAPTED and row.budget is not None and not row.distilled]
+    budgets = list(dict.fromkeys(row.budget for row in own))
+    for row in sorted(strongest(own), key=lambda row: (budgets.index(row.budget), _place(row))):
+        other = evidence.reference(row)
+        found = None if other is None or other.distilled else evidence.difference(row)
+        if row.protocol == SCALED_PUBLIC and row.n >= FEWEST_SEEDS:
+            shown = ""
+        elif found is not None and found.half is not None:
+            shown = f"{found} {found.outcome}"
+        else:
+            continue
+        name = name_of(row) if row.protocol == SCALED_PUBLIC else f"{name_of(row)} to the same MACs"
+        lines.append(_line([name, str(row.epochs), str(row.n), row.accuracy, shown, costs_of(row)[-1]]))
+    return "\n".join(lines) if len(lines) > 2 else "Nothing has three random seeds on both sides yet."
 
 
 def whose_recipe(evidence: Evidence) -> str:
