@@ -92,23 +92,12 @@ def exit_code(work: Callable[[], Callable[[], None]], program: str) -> int:
     except Exception as error:
         if isinstance(error, TrainingInterruptedError):
             _end_processes()  # which all stop at one update
-        if ended := ending(error):
-            line, code = ended
-            of_each = bool(memory_error_line(error))  # each process has memory of its own
-            return _end(f"{program}: {line}", code, visible=visible or of_each)
-        if not (line := _lost_process_line(error)):
+        if not (ended := ending(error)):
             raise
-        # The main process may be the one that is gone: one on each machine tells it.
-        return _end(f"{program}: {line}", FAILED_EXIT_CODE, visible=os.environ.get("LOCAL_RANK", "0") == "0")
+        line, code = ended
+        of_each = bool(memory_error_line(error))  # each process has memory of its own
+        return _end(f"{program}: {line}", code, visible=visible or of_each)
     return 0
-
-
-def _lost_process_line(error: BaseException) -> str:
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not isinstance(error, RuntimeError):
-        return ""
-    from thinresnet.training.processes import lost_process_line
-
-    return lost_process_line(error)
 
 
 def _end_processes() -> None:
