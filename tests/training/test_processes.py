@@ -18,10 +18,12 @@ from torch.distributed import FileStore
 
 from thinresnet import recipe as recipes
 from thinresnet.errors import InputError
+from thinresnet.stopping import TrainingError
 from thinresnet.training import processes
 from thinresnet.training.processes import (
     agreed,
     check_shared,
+    lost_process_as_one_line,
     lost_process_line,
     processes_here,
     start_accelerator,
@@ -263,10 +265,12 @@ def test_a_process_that_is_killed_is_one_line_on_the_others(tmp_path: Path) -> N
         torch.distributed.all_reduce(torch.ones(1))
         if rank == 1:
             os.kill(os.getpid(), signal.SIGKILL)
+        accelerator.is_local_main_process = True
         try:
-            torch.distributed.all_reduce(torch.ones(1))
-        except RuntimeError as error:
-            raise InputError(lost_process_line(error)) from error
+            with lost_process_as_one_line(accelerator):
+                torch.distributed.all_reduce(torch.ones(1))
+        except TrainingError as error:
+            raise InputError(str(error)) from error
 
     survivor, killed = each(2, work, tmp_path)
     assert killed == "killed"
@@ -281,6 +285,7 @@ def test_a_process_that_is_killed_is_one_line_on_the_others(tmp_path: Path) -> N
         (torch.distributed.DistBackendError("NCCL error: remote process exited\nmore"), True),
         (torch.distributed.DistNetworkError("recvValue failed"), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (TrainingError("runs/gloo: was moved or deleted"), False),
     ],
 )
 def test_other_errors_are_not_those_of_a_lost_process(error: RuntimeError, lost: bool) -> None:
