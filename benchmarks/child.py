@@ -1,14 +1,19 @@
-"""Running Python in a process of its own and reading what it printed: what the benchmarks share."""
+"""What the benchmarks share: Python in a process of its own, and the account of where a result was measured."""
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from thinresnet.machine import processor
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,3 +39,13 @@ def measured_by_child(what: str) -> dict[str, Any]:
     lines = output_of([*sys.argv, "--child", what]).splitlines()
     row: dict[str, Any] = json.loads(next(line for line in reversed(lines) if line.startswith("{")))
     return row
+
+
+def account(*packages: str) -> dict[str, Any]:
+    """When, on which machine and with which versions a result was measured."""
+    return {
+        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": f"{processor()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in packages},
+    }

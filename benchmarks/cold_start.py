@@ -18,20 +18,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from child import ROOT
+from child import ROOT, account
 
 EMPTY_APP = "import typer; app = typer.Typer(); app.command()(lambda: None); app()"
 BASELINES = {"python": ["-c", "pass"], "empty typer app": ["-c", EMPTY_APP]}
@@ -172,11 +169,8 @@ def _report(args: argparse.Namespace, rounds: Sequence[dict[str, tuple[float, fl
         figures = f"{min(wall):>8.2f}{median(wall):>8.2f}{min(cpu):>8.2f}{median(cpu):>8.2f}{ratio:>8.1f}"
         print(f"{name:<62}{figures}")
     result = {
-        "made": datetime.now(timezone.utc).date().isoformat(),
+        **account("typer"),
         "rounds": len(rounds),
-        "python": platform.python_version(),
-        "typer": version("typer"),
-        "cpu": platform.processor() or platform.machine(),
         "commands": rows,
     }
     args.output.mkdir(parents=True, exist_ok=True)

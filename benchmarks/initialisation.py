@@ -16,18 +16,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import time
 from contextlib import nullcontext
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from child import ROOT, measured_by_child
+from child import ROOT, account, measured_by_child
 
 WAYS = ("dense", "masked", "pruned")
 
@@ -123,9 +119,7 @@ def _report(args: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
         for way, other in (("pruned", "masked"), ("pruned", "dense"), ("masked", "dense"))
     }
     result = {
-        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-        "versions": {name: version(name) for name in ("torch", "timm")},
+        **account("torch", "timm"),
         **{name: getattr(args, name) for name in ("arch", "macs", "size", "batch", "steps", "device")},
         "ratios": ratios,
         "runs": rows,

@@ -23,18 +23,15 @@ import argparse
 import json
 import multiprocessing
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from child import ROOT, output_of
+from child import ROOT, account, output_of
 from training import subset
 
 LOADERS = ("FFCV", "ffcv", "beton", "torch", "memory")
@@ -206,10 +203,8 @@ def _ratios(found: dict[str, dict[str, list[float]]]) -> dict[str, float]:
 
 def _report(args: argparse.Namespace, found: dict[str, dict[str, dict[str, list[float]]]]) -> None:
     result = {
-        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+        **account("ffcv", "numba", "torch", "timm", "pillow", "numpy"),
         "load_average": [round(value, 1) for value in os.getloadavg()],
-        "versions": {name: version(name) for name in ("ffcv", "numba", "torch", "timm", "pillow", "numpy")},
         "rounds": args.rounds,
         "images": args.images,
         "images_per_second": found,

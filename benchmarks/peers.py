@@ -27,16 +27,13 @@ import argparse
 import dataclasses
 import json
 import os
-import platform
 import time
 from collections.abc import Sequence
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from child import ROOT
+from child import ROOT, account
 from peer_code import at_initialisation, trained
 from peer_code.bench import Bench, Case, problem
 from peer_code.compare import Finding, findings_table, layers_table
@@ -118,11 +115,8 @@ def _write(args: argparse.Namespace, findings: Sequence[Finding], skipped: dict[
     """Write what there is so far; returns the Markdown."""
     used = [source for name, (source, _) in CASES.items() if name in args.methods and name not in skipped]
     result = {
-        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+        **account("torch", "torchvision", "timm", "numpy"),
         "seconds": round(seconds),
-        "versions": {name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},
-        "python": platform.python_version(),
         "peers": {
             _called(source): {"at": _at(source), "shims": [SHIMS[own][0] for own in source.shims]} for source in used
         },

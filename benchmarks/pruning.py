@@ -13,16 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import time
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from child import ROOT, measured_by_child
+from child import ROOT, account, measured_by_child
 
 MOST_SECONDS = {"weights": 10, "data": 120}
 
@@ -107,9 +103,7 @@ def _report(args: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     import altair as alt
 
     result = {
-        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-        "versions": {name: version(name) for name in ("torch", "timm", "numpy", "scikit-learn")},
+        **account("torch", "timm", "numpy", "scikit-learn"),
         "arch": args.arch,
         "images": args.images,
         "size_px": args.size,

@@ -21,19 +21,16 @@ import csv
 import itertools
 import json
 import os
-import platform
 import re
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from child import ROOT, output_of
+from child import ROOT, account, output_of
 
 LEAST_OF_TIMM, LEAST_OF_BARE = 1.8, 0.95
 _TIMM_LINE = re.compile(r"Train: (\d+) \[.*?\(\s*[\d.]+s,\s*([\d.]+)/s\)")
@@ -269,9 +266,7 @@ def _report(args: argparse.Namespace, found: dict[str, dict[str, list[float]]]) 
 def _account(args: argparse.Namespace, rates: dict[str, list[float]]) -> dict[str, Any]:
     """One dataset's figures and how they came about: a run with another one leaves them as they are."""
     return {
-        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-        "versions": {name: version(name) for name in ("torch", "timm", "accelerate", "pillow", "numpy")},
+        **account("torch", "timm", "accelerate", "pillow", "numpy"),
         "rounds": args.rounds,
         "images_per_second": rates,
         "ratios": _ratios(rates),

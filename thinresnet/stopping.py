@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from thinresnet.errors import FAILED_EXIT_CODE, INPUT_EXIT_CODE, InputError, memory_error_line, os_error_line
+
 # EX_TEMPFAIL of sysexits.h, "try again": the code that a scheduler can be told to requeue on.
 REQUEUE_EXIT_CODE = 75
-FAILED_EXIT_CODE = 1
 
 
 class TrainingInterruptedError(Exception):
@@ -77,6 +78,21 @@ def end_on_signals(line: str, code: int) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def ending(error: Exception) -> tuple[str, int] | None:
+    """The line and the exit code by which an error ends a command; None for a defect, which is shown whole."""
+    if isinstance(error, InputError):
+        return str(error), INPUT_EXIT_CODE
+    if isinstance(error, TrainingInterruptedError):
+        return f"{error}; saved: the same command resumes from there", REQUEUE_EXIT_CODE
+    if isinstance(error, TrainingError):
+        return str(error), FAILED_EXIT_CODE
+    if isinstance(error, OSError):
+        return os_error_line(error)
+    if isinstance(error, (MemoryError, RuntimeError)) and (line := memory_error_line(error)):
+        return line, FAILED_EXIT_CODE
+    return None
+
+
 def stop_with_parent() -> None:
     """Be sent SIGTERM, on which a training saves its state, when the parent process ends. On Linux only."""
     if sys.platform == "linux":
@@ -85,8 +101,8 @@ def stop_with_parent() -> None:
 
 
 def stop_with_launcher() -> None:
-    """Stop with `accelerate launch`: killed alone it leaves its one process running."""
-    if "ACCELERATE_MIXED_PRECISION" in os.environ:
+    """Stop with `accelerate launch` or torchrun: killed alone they leave their processes running."""
+    if "ACCELERATE_MIXED_PRECISION" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ:
         stop_with_parent()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from thinresnet.errors import InputError
 from thinresnet.networks import timing
 from thinresnet.networks.latency_measuring import measured_table
 from thinresnet.recipe import Recipe
-from thinresnet.training import device_defaults, evaluation, train
+from thinresnet.training import device_defaults, evaluation, optim, train
 from thinresnet.training.data import LOADERS, open_data
 
 NETWORK = networks.scale("resnet10t", width=0.0625, num_classes=10, input_size=(3, 8, 8))
@@ -115,6 +116,22 @@ def test_every_loader(
                 assert targets.is_cuda
 
 
+@pytest.mark.parametrize(("name", "most"), [("cifar-classic-200", 4), ("cifar-modern", 30), ("imagenet-a2", 60)])
+def test_the_host_waits_for_no_step_and_asks_for_few_operations(name: str, most: int, cuda: Pretend) -> None:
+    """What docs/training.md counts: images and labels of a step of 16, mixed, where steps are prepared together."""
+    recipe = recipes.load(name).replace(**DIGITS).replace(batch_size=16)
+    mixup = optim.build_mixup(recipe, 10)
+    with open_data(recipe, input_size=(3, 8, 8), device=torch.device("cuda"), loader="memory") as data:
+        batches, steps = data.train.epoch(0), 2 * data.train.plan.together
+        next(batches)  # constants are sent once
+        with cuda.counting() as counts:
+            for batch in itertools.islice(batches, steps):
+                if mixup is not None:
+                    mixup(*batch)
+    assert not counts.waits
+    assert 0 < counts.operations.total() / steps <= most
+
+
 @pytest.mark.parametrize("policy", ["original", "v0r", "augmix-m3", "3a", "rand-m5-n2"])
 def test_policies_image_by_image(policy: str, photos: Path, cuda: Pretend) -> None:
     recipe = Recipe(data_dir=str(photos), img_size=8, batch_size=4, workers=0, aa=policy)
@@ -135,8 +152,9 @@ def test_a_teacher_masks_and_a_resumed_run(cuda: Pretend, tmp_path: Path) -> Non
 
 
 def test_latency_is_timed_there(cuda: Pretend) -> None:
-    (timed,) = timing.measure([NETWORK], batch_size=2, runs=3, device="cuda", progress=False)
-    assert timed.latency_ms > 0
+    for training in (False, True):
+        (timed,) = timing.measure([NETWORK], batch_size=2, runs=3, device="cuda", training=training, progress=False)
+        assert timed.latency_ms > 0
     assert measured_table(NETWORK, runs=3, device="cuda", progress=False).device == "a pretended GPU"
 
 

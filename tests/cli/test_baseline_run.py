@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import multiprocessing
+import os
 import shutil
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,6 +18,7 @@ from typer.testing import CliRunner
 from thinresnet import baseline, recipe
 from thinresnet.cli import app
 from thinresnet.networks import scale
+from thinresnet.training import checkpoint, loop, session
 
 NAME = "digits-toy-50-r1"
 CHANGES = {"epochs": 1, "warmup_epochs": 0}
@@ -84,6 +90,53 @@ def test_it_is_trained_kept_and_shown_and_trains_no_seed_twice(here: Path, monke
     assert run("run", NAME, "--seeds", "4")[0] == 0
     assert Path("runs", f"{NAME}-digits-s4", "result.json").read_bytes() == before
     assert (kept / f"{NAME}-digits-s4" / "result.json").is_file()
+
+
+@pytest.mark.usefixtures("here")
+def test_killed_in_the_middle_it_goes_on_where_it_was() -> None:
+    """With the result of the run that nobody killed, bit for bit, where `show` finds it."""
+    code, said = run("run", NAME, "--seeds", "5", "--output", "whole")
+    assert code == 0, said
+    kept = Path("baselines/results", f"{NAME}-digits", f"{NAME}-digits-s5", "result.json")
+    whole = json.loads(kept.read_text())
+    shutil.rmtree("baselines")
+
+    process = multiprocessing.get_context("fork").Process(target=run_until_it_is_killed)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    folder = Path("runs", f"{NAME}-digits-s5")
+    assert [path.name for path in folder.glob("checkpoints/*.pt")]
+    assert not (folder / "result.json").exists()
+    assert not Path("baselines").exists()
+
+    code, said = run("run", NAME, "--seeds", "5")
+    assert code == 0, said
+    result = json.loads(kept.read_text())
+    assert (result["sessions"], whole["sessions"]) == (2, 1)
+    assert (result["weights_sha256"], result["updates"]) == (whole["weights_sha256"], whole["updates"])
+    (one,) = baseline.baselines(NAME)
+    found = baseline.measured(one, "digits")
+    assert found is not None
+    assert (found.seeds, found.top1) == ((5,), (whole["top1_test"],))
+    assert found.says in run("show", NAME)[1]
+
+
+def run_until_it_is_killed() -> None:
+    """The verb with a checkpoint after every update, which gets SIGKILL after the third."""
+    saves, save = 0, checkpoint.save
+
+    def counted(*arguments: Any, **named: Any) -> None:
+        nonlocal saves
+        save(*arguments, **named)
+        saves += 1
+        if saves == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    checkpoint.save = counted
+    loop._SECONDS_BETWEEN_LOOKS = 0.0
+    session.train = functools.partial(session.train, checkpoint_minutes=1e-9)
+    run("run", NAME, "--seeds", "5")
 
 
 def test_changed_networks_are_refused(here: Path) -> None:

@@ -143,6 +143,8 @@ def test_time_compares_with_dense(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert (dense["macs_ratio"], dense["time_ratio"]) == (1.0, 1.0)
     assert thin["macs_ratio"] == pytest.approx(0.0648, abs=1e-3)
     assert thin["images_per_second"] == pytest.approx(2 / (thin["latency_ms"] / 1e3))
+    assert _run(monkeypatch, *words, "--training") == 0
+    assert "updates of batch 2" in capsys.readouterr().out
 
 
 def test_networks_lists_and_checks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,6 +169,7 @@ def test_networks_lists_and_checks(monkeypatch: pytest.MonkeyPatch, capsys: pyte
         (["fit", "resnet18"], "give a budget"),
         (["time", "resnet18", "--device", "warp9"], "--device warp9"),
         (["time", "resnet20_cifar", "--runs", "1"], "greater than or equal to 3"),
+        (["time", "resnet20_cifar", "--training"], "batch norm trains on 2 images or more"),
         (["networks", "nothing*"], "no known network"),
     ],
 )

@@ -116,6 +116,7 @@ VALUES: dict[str, str | None] = {
     "--interior": "0.6", "--round-to": "8", "--fast": None, "--input": "16", "--num-classes": "7", "--layers": None,
     "--arch": "resnet56_cifar", "--macs": "21%", "--params": "11%", "--scaling": "interior", "--output": "elsewhere",
     "--batch-size": "3", "--runs": "4", "--device": "cuda:9", "--channels-last": None, "--compile": None,
+    "--training": None,
     "--model-kwargs": "shortcut=A", "--dataset": "cifar100", "--key": "inside", "--licence": "MIT",
     "--mean": "0.1,0.2,0.3", "--std": "0.1,0.2,0.3", "--resize": "48", "--crop": "24", "--interpolation": "bicubic",
     "--resize-on": "tensor", "--yes": None, "--trust": None, "--data-dir": "images2", "--split": "other",

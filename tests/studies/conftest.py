@@ -107,7 +107,9 @@ def _do(store: Store, stage: Stage, kept: int) -> dict[str, str]:
             "images_per_second": 1.0,
             "time_ratio": 0.8,
         }
-        record = {"batch_size": 1, "runs": 20, "device": "a machine", "threads": 1, "dense": half, "network": half}
+        both = {"dense": {**half, "macs": 2, "macs_ratio": 1.0, "time_ratio": 1.0}, "network": half}
+        record = {"batch_size": 1, "runs": 20, "device": "a machine", "threads": 1, **both}
+        record["training"] = {"batch_size": 8, **both}
         (folder / "timing.json").write_text(json.dumps(record))
     return {}
 
@@ -180,7 +182,7 @@ protocols: [dense, scaled-public, prune-finetune]
 vary: finetuning
 folder: shared
 seeds: [0, 1]
-measure: {runs: 3}
+measure: {runs: 3, training_batch_size: 2}
 """
 
 

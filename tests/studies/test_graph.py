@@ -379,9 +379,9 @@ def test_every_study_that_comes_along_is_read(name: str) -> None:
 
 
 def test_methods_at_initialisation_take_part_where_they_can(tmp_path: Path) -> None:
-    masking = ["at-init-weights", "at-init-filters", "at-init-masks"]
+    masking = ["at-init-weights", "at-init-filters", "at-init-masks", "at-init-masks-shuffled"]
     some = [
-        {"method": "synflow", "protocols": ["at-init-masks"]},
+        {"method": "synflow", "protocols": ["at-init-masks", "at-init-masks-shuffled"]},
         "synexp",
         {"method": "synexp", "preconfig": True},
     ]
@@ -390,6 +390,7 @@ def test_methods_at_initialisation_take_part_where_they_can(tmp_path: Path) -> N
         ("at-init", "synexp"),
         ("at-init", "synexp-preconfig"),
         ("at-init-masks", "synflow"),
+        ("at-init-masks-shuffled", "synflow"),
         ("at-init-weights", "synexp"),
         ("at-init-filters", "synexp"),
     }
@@ -405,6 +406,11 @@ def test_methods_at_initialisation_take_part_where_they_can(tmp_path: Path) -> N
     assert (
         row(free, "at-init", "synexp-preconfig", "params50pct").finals[0].training_macs == 3 * 4 * DENSE * 10 * IMAGES
     )
+    # What is changed about a mask is another stage; as it was found it is the one that it always was.
+    (mask, *_), (other, *_) = (stages(graph, "mask", f"-macs50pct-masks-{name}") for name in ("start", "shuffled"))
+    assert "change" not in mask.identity
+    assert other.inputs["pruned"].stage.key == mask.inputs["pruned"].stage.key
+    assert other.key != mask.key
     # Zeros are computed: a masked network's cost is the whole network's.
     final = row(graph, "at-init-weights", "synexp", "macs50pct").finals[0]
     assert final.training_macs == 3 * DENSE * 10 * IMAGES

@@ -96,6 +96,34 @@ def test_damaged_evidence_is_one_line(
     assert "\n" not in str(refused.value)
 
 
+def test_the_speed_of_every_shape_is_shown(evidence: Evidence) -> None:
+    timed = {(row.protocol, row.method, row.budget): row.timing for row in evidence.rows if row.timing is not None}
+    _, _, dense, *shapes = [line.split(" | ") for line in tables.speed(evidence).splitlines()]
+    assert dense[2::2] == ["100.0 %", "100 %", "100 % |"]
+    assert len(shapes) == len(timed) > 1
+    for (_, macs, share, latency, time_share, rate, update_share), timing in zip(shapes, timed.values(), strict=True):
+        own, update = timing["network"], timing["training"]["network"]
+        assert (macs, share) == (f"{own['macs']:,}", f"{100 * own['macs'] / timing['dense']['macs']:.1f} %")
+        assert float(latency.split(" ± ")[0]) == pytest.approx(1e3 / own["images_per_second"], abs=0.006)
+        assert float(rate.replace(",", "")) == pytest.approx(2e3 / update["latency_ms"], abs=0.51)
+        assert time_share == f"{100 * own['latency_ms'] / timing['dense']['latency_ms']:.0f} %"
+        assert update_share == f"{100 * update['latency_ms'] / timing['training']['dense']['latency_ms']:.0f} % |"
+    assert "Not measured" in tables.speed(Evidence(tuple(replace(row, timing=None) for row in evidence.rows), ()))
+
+
+def test_the_summary_has_what_three_seeds_on_both_sides_decide(evidence: Evidence) -> None:
+    assert tables.summary(evidence) == "Nothing has three random seeds on both sides yet."
+    rows = []
+    for pruned, top1 in ((True, (80.0, 80.1, 80.2)), (False, (85.0, 85.1, 85.2)), (True, (79.0, 79.1))):
+        row = replace(_row(evidence, pruned=pruned, top1=top1), method="l1" if len(top1) == 3 else "random")
+        row.__dict__["top1"] = top1
+        rows.append(row)
+    _, _, thin, *pruned_rows = tables.summary(Evidence(tuple(rows), ())).splitlines()
+    assert thin.startswith("| **thin network thinresnet20-w3** | 1 | 3 | 85.10 ± 0.10 |  |")
+    (l1,) = pruned_rows
+    assert l1.startswith("| L1, pruned to the same MACs | 1 | 3 | 80.10 ± 0.10 | -5.00 [-5.23, -4.77] worse |")
+
+
 def test_two_seeds_decide_nothing(evidence: Evidence) -> None:
     assert "undecided (n=2)" in tables.pruning_against_thin(evidence)
     assert findings.thin_above_pruned(evidence).answer == findings.OPEN
@@ -159,6 +187,47 @@ def test_of_several_schedules_the_stronger_one_is_held_against_the_stronger_one(
     assert said.answer == findings.HOLDS
     assert "1 of 1 comparisons" in said.run
     assert "-4.00" in said.run
+
+
+@pytest.mark.parametrize(
+    ("random", "l1", "slimming", "answer", "of"),
+    [
+        ((70.0, 70.1, 70.2), (75.0, 75.1, 75.2), (76.0, 76.1, 76.2), findings.HOLDS, "2 of 2"),
+        ((70.0, 70.1, 70.2), (75.0, 75.1, 75.2), (), findings.OPEN, "1 of 2"),  # one method does not speak for all
+        ((70.0, 70.1, 70.2), (75.0, 75.1, 75.2), (76.0, 76.1), findings.OPEN, "1 of 2"),
+        ((70.0, 70.1, 70.2), (65.0, 65.1, 65.2), (), findings.FAILS, "1 of 2"),  # one is enough against all
+    ],
+)
+def test_criteria_are_above_random_channels_where_all_of_them_are(
+    evidence: Evidence,
+    random: tuple[float, ...],
+    l1: tuple[float, ...],
+    slimming: tuple[float, ...],
+    answer: str,
+    of: str,
+) -> None:
+    rows = []
+    for method, top1 in (("random", random), ("l1", l1), ("slimming", slimming)):
+        row = replace(_row(evidence, pruned=True, top1=top1), method=method)
+        row.__dict__["top1"] = top1
+        rows.append(row)
+    found = findings.criteria_above_random(Evidence(tuple(rows), ()))
+    assert found.answer == answer
+    assert found.run.startswith(f"{of} comparisons")
+
+
+def test_shapes_are_compared_by_macs_a_parameter_once_all_are_known(evidence: Evidence) -> None:
+    thin = _row(evidence, pruned=False, top1=(80.0,))
+    one = _row(evidence, pruned=True, top1=(80.0,))
+    (result,) = one.results
+    heavy = replace(one, method="l1", results=(replace(result, macs=3 * thin.macs, params=2 * thin.params),))
+    found = findings.pruned_cost_more_macs_a_parameter(Evidence((thin, heavy, replace(heavy, finetuning="long")), ()))
+    assert found.answer == findings.HOLDS
+    assert found.run.startswith("1 of 1 pruned networks have 1.50 to 1.50 times the MACs")
+    unknown = replace(heavy, method="slimming", results=())
+    found = findings.pruned_cost_more_macs_a_parameter(Evidence((thin, heavy, unknown), ()))
+    assert found.answer == findings.OPEN
+    assert found.run.startswith("1 of 2 pruned networks")
 
 
 def test_marked_parts_are_written_and_stale_ones_noticed(evidence: Evidence, tmp_path: Path) -> None:

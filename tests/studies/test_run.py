@@ -48,7 +48,7 @@ STUDY: dict[str, Any] = {
     "methods": ["l1", "magnitude", "lottery"],
     "protocols": ["dense", "scaled-width", "prune-finetune", "scratch-b", "rewind", "guided"],
     "seeds": [3],
-    "measure": {"batch_size": 2, "runs": 3},
+    "measure": {"batch_size": 2, "runs": 3, "training_batch_size": 2},
 }
 
 
@@ -109,7 +109,8 @@ def test_what_the_protocols_made(finished: tuple[Path, Path]) -> None:
     assert Result.read(stage(root, "l1-macs50pct-rewind")).initial_checkpoint is not None
     assert count(read_network(stage(root, "guided-short-shape"))).macs <= dense.macs // 2
     timed = read_object(stage(root, "l1-macs50pct-short-time") / "timing.json")
-    assert (timed["dense"]["macs"], timed["network"]["macs"]) == (dense.macs, tuned.macs)
+    for both in (timed, timed["training"]):
+        assert (both["dense"]["macs"], both["network"]["macs"]) == (dense.macs, tuned.macs)
 
 
 @pytest.mark.parametrize("holding", ["-magnitude-macs50pct-finetuned", "-lottery-macs50pct-rewind"])
@@ -164,10 +165,17 @@ def at_init(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("at-init")
     path = write(
         folder,
-        methods=[{"method": "synflow", "set": {"rounds": 5}}, {"method": "synexp", "preconfig": True}],
+        methods=[
+            {"method": "synflow", "set": {"rounds": 5}},
+            {"method": "synexp", "preconfig": True},
+            "magnitude",
+        ],
         budgets=[{"params": "40%"}],
-        protocols=["scaled-width", "at-init", "at-init-weights", "at-init-filters", "at-init-masks"],
-    )
+        protocols=[
+            "scaled-width", "at-init", "at-init-weights", "at-init-filters", "at-init-masks", "at-init-masks-reinit",
+            "at-init-masks-shuffled", "masks-reinit", "masks-shuffled",
+        ],
+    )  # fmt: skip
     done = study("run", path, "-o", folder / "runs")
     assert done.exit_code == 0, done.stderr
     return path, folder / "runs" / "tiny"
@@ -194,6 +202,28 @@ def test_masks_at_initialisation_are_as_dense_as_they_should_be(at_init: tuple[P
     assert torch.equal(read_weights(start / "model.safetensors")["conv1.weight"], first["conv1.weight"])
 
 
+@pytest.mark.parametrize("method", ["synflow", "magnitude"])
+def test_a_mask_on_other_weights_and_another_mask_on_the_same_weights(at_init: tuple[Path, Path], method: str) -> None:
+    root, shape = at_init[1], f"-{method}-params40pct-masks"
+    found = (
+        stage(root, f"{shape}-start-s3") / "masks.safetensors"
+        if method == "synflow"
+        else next(stage(root, "-magnitude-params40pct-digits").glob("*/masks.safetensors"))
+    )
+    own = read_weights(found)
+    first = networks.build(read_network(stage(root, f"{shape}-shuffled-start-s3")), seed=3).state_dict()
+    for change in ("reinitialised", "shuffled"):
+        start, trained = (stage(root, f"{shape}-{change}-{part}") for part in ("start-s3", "digits"))
+        weights, masks = (read_weights(start / f"{part}.safetensors") for part in ("model", "masks"))
+        kept = read_weights(trained / "model.safetensors")
+        assert set(masks) == set(own)
+        for name, mask in masks.items():
+            assert torch.equal(weights[name], first[name]) is (change == "shuffled")
+            assert torch.equal(mask, own[name]) is (change == "reinitialised" or bool(own[name].all()))
+            assert mask.sum() == own[name].sum()
+            assert torch.equal(kept[name] != 0, mask.bool())
+
+
 def test_layers_may_grow_at_initialisation(at_init: tuple[Path, Path]) -> None:
     path, root = at_init
     dense = networks.scale("resnet20_cifar", input_size=(3, 8, 8), depths=[1, 1, 1])
@@ -207,6 +237,8 @@ def test_layers_may_grow_at_initialisation(at_init: tuple[Path, Path]) -> None:
         "synflow, weights masked at the same densities": "over budget",
         "synflow, filters masked at the same densities": "over budget",
         "synflow, its own masks": "over budget",
+        "synflow, its own masks on new random weights": "over budget",
+        "synflow, its own masks shuffled within layers": "over budget",
     }
 
 

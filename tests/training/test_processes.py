@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -15,8 +18,16 @@ from torch.distributed import FileStore
 
 from thinresnet import recipe as recipes
 from thinresnet.errors import InputError
+from thinresnet.stopping import TrainingError
 from thinresnet.training import processes
-from thinresnet.training.processes import agreed, check_shared, processes_here, start_accelerator
+from thinresnet.training.processes import (
+    agreed,
+    check_shared,
+    lost_process_as_one_line,
+    lost_process_line,
+    processes_here,
+    start_accelerator,
+)
 
 SECONDS = 60  # by then a process that waits for ever is told from one of a slow machine
 
@@ -122,11 +133,20 @@ def each(count: int, work: Callable[[Any], None], folder: Path) -> list[str]:
         there.close()
         ends.append((process, here))
     try:
-        return [here.recv() if here.poll(SECONDS) else "waits for ever" for _, here in ends]
+        return [_answer(here) for _, here in ends]
     finally:
         for process, _ in ends:
             process.kill()
             process.join()
+
+
+def _answer(here: Any) -> str:
+    if not here.poll(SECONDS):
+        return "waits for ever"
+    try:
+        return str(here.recv())
+    except EOFError:
+        return "killed"
 
 
 def _one(answer: Any, count: int, rank: int, work: Callable[[Any], None], path: Path) -> None:
@@ -234,3 +254,40 @@ def test_a_folder_that_cannot_be_made_is_said_by_both(tmp_path: Path) -> None:
     first, second = each(2, lambda accelerator: check_shared(accelerator, tmp_path / "file" / "run"), tmp_path)
     assert first.startswith(f"{tmp_path}/file/run: cannot be written (Not a directory)")
     assert second == f"process 0 of 2: {first}"
+
+
+def test_a_process_that_is_killed_is_one_line_on_the_others(tmp_path: Path) -> None:
+    """As gloo tells it, which trains on CPUs here."""
+
+    def work(accelerator: Any) -> None:
+        rank, store = accelerator.process_index, FileStore(str(tmp_path / "met"), 2)
+        torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+        torch.distributed.all_reduce(torch.ones(1))
+        if rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        accelerator.is_local_main_process = True
+        try:
+            with lost_process_as_one_line(accelerator):
+                torch.distributed.all_reduce(torch.ones(1))
+        except TrainingError as error:
+            raise InputError(str(error)) from error
+
+    survivor, killed = each(2, work, tmp_path)
+    assert killed == "killed"
+    assert re.fullmatch(
+        r"another process of the training is gone or cannot be reached \([^/\n]+\); .* resumes .*", survivor
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (torch.distributed.DistBackendError("NCCL error: remote process exited\nmore"), True),
+        (torch.distributed.DistNetworkError("recvValue failed"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (TrainingError("runs/gloo: was moved or deleted"), False),
+    ],
+)
+def test_other_errors_are_not_those_of_a_lost_process(error: RuntimeError, lost: bool) -> None:
+    assert bool(lost_process_line(error)) is lost
+    assert "\n" not in lost_process_line(error)

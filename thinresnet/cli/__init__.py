@@ -17,16 +17,8 @@ import typer
 import thinresnet
 from thinresnet.cli.on_demand import OnDemand, Verbs
 from thinresnet.cli.slow_imports import imports_told
-from thinresnet.errors import (
-    FAILED_EXIT_CODE,
-    INPUT_EXIT_CODE,
-    InputError,
-    check_utf8,
-    memory_error_line,
-    one_line,
-    os_error_line,
-)
-from thinresnet.stopping import REQUEUE_EXIT_CODE, TrainingError, TrainingInterruptedError, end_on_signals
+from thinresnet.errors import FAILED_EXIT_CODE, INPUT_EXIT_CODE, check_utf8, one_line
+from thinresnet.stopping import end_on_signals, ending
 
 _ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # what typer raises for any slip, under a private name
 STOPPED_EXIT_CODE = 130  # as shells say of Ctrl-C
@@ -125,18 +117,10 @@ def main() -> None:
             _end_usage(error)
         except typer.Abort:
             _end("stopped; nothing was done", FAILED_EXIT_CODE)
-        except InputError as error:
-            _end(str(error), INPUT_EXIT_CODE)
-        except TrainingInterruptedError as error:
-            _end(f"{error}; saved: the same command resumes from there", REQUEUE_EXIT_CODE)
-        except TrainingError as error:
-            _end(str(error), FAILED_EXIT_CODE)
-        except OSError as error:
-            _end(*os_error_line(error))
-        except (MemoryError, RuntimeError) as error:
-            if not (line := memory_error_line(error)):
+        except Exception as error:
+            if not (ended := ending(error)):
                 raise
-            _end(line, FAILED_EXIT_CODE)
+            _end(*ended)
 
 
 def _end_usage(error: Any) -> NoReturn:

@@ -254,6 +254,9 @@ def time_verb(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; the GPU where there is one.")] = None,
     channels_last: Annotated[bool, typer.Option("--channels-last", help="Channels-last memory layout.")] = False,
     compiled: Annotated[bool, typer.Option("--compile", help="torch.compile both networks.")] = False,
+    training: Annotated[
+        bool, typer.Option("--training", help="Time updates (forward, backward, SGD) instead of inference.")
+    ] = False,
     table: Annotated[
         Path | None,
         typer.Option(help="Time every layer at several widths instead, and write the table for --latency."),
@@ -270,8 +273,8 @@ def time_verb(
     from thinresnet.networks import measure
 
     if table is not None:
-        idle = ("width", "interior", "round_to", "channels_last", "compiled")
-        refuse_idle(context, "with --table", "it holds all widths, in float32, not compiled", these=idle)
+        idle = ("width", "interior", "round_to", "channels_last", "compiled", "training")
+        refuse_idle(context, "with --table", "it holds all widths' inference, in float32", these=idle)
         network, _ = _network_and_dense(what, arch, None, None, None, input_px, num_classes)
         write_latency_table(network, table, batch_size=batch_size, runs=runs, device=device, as_json=as_json)
         return
@@ -288,15 +291,19 @@ def time_verb(
             device=device,
             channels_last=channels_last,
             compiled=compiled,
+            training=training,
             progress=show,
         )
-    _print_timings(network, dense, timings, batch_size, runs, as_json)
+    title = f"{network.arch}, {'updates of ' if training else ''}batch {batch_size}, {runs} runs in turns"
+    if as_json:
+        facts = {"arch": network.arch, "training": training, "batch_size": batch_size, "runs": runs}
+        print_json({**facts, "timings": _timing_rows(dense, timings)})
+    else:
+        _print_timings(_timing_rows(dense, timings), title)
 
 
-def _print_timings(
-    network: Network, dense: Network, timings: Sequence[Timing], batch_size: int, runs: int, as_json: bool
-) -> None:
-    rows = [
+def _timing_rows(dense: Network, timings: Sequence[Timing]) -> list[dict[str, Any]]:
+    return [
         {
             "network": "dense" if timing.network == dense else "this network",
             "macs": timing.macs,
@@ -308,13 +315,13 @@ def _print_timings(
         }
         for timing in timings
     ]
-    if as_json:
-        print_json({"arch": network.arch, "batch_size": batch_size, "runs": runs, "timings": rows})
-        return
+
+
+def _print_timings(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     columns = ("", "MACs", "MAC ratio", "latency, ms", "± quartiles", "images/s", "time ratio")
     formats = (str, short, "{:.3f}".format, "{:.2f}".format, "{:.2f}".format, "{:.1f}".format, "{:.3f}".format)
     cells = [[show_as(value) for show_as, value in zip(formats, row.values(), strict=True)] for row in rows]  # type: ignore[operator]
-    print_table(columns, cells, title=f"{network.arch}, batch {batch_size}, {runs} runs in turns")
+    print_table(columns, cells, title=title)
 
 
 def _content_of(what: str) -> str | None:

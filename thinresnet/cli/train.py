@@ -21,17 +21,16 @@ from thinresnet.budget import QUANTITIES, parse_budgets
 from thinresnet.cli import flags
 from thinresnet.cli.next_steps import EMBEDDED
 from thinresnet.cli.slow_imports import imports_told
-from thinresnet.errors import InputError, check_utf8, memory_error_line, nearest, one_line, os_error_line
+from thinresnet.errors import FAILED_EXIT_CODE, InputError, check_utf8, memory_error_line, nearest, one_line
 from thinresnet.identity import plain
 from thinresnet.network import Network
 from thinresnet.recipe import Recipe
 from thinresnet.result import Result
 from thinresnet.stopping import (
-    FAILED_EXIT_CODE,
     REQUEUE_EXIT_CODE,
-    TrainingError,
     TrainingInterruptedError,
     end_on_signals,
+    ending,
     stop_with_launcher,
 )
 
@@ -90,22 +89,26 @@ def exit_code(work: Callable[[], Callable[[], None]], program: str) -> int:
             _end_processes()
             if visible:
                 close()
-    except InputError as error:
-        return _end(f"{program}: {error}", 2, visible=visible)
-    except TrainingInterruptedError as error:
-        _end_processes()  # which all stop at one update
-        line = f"{program}: {error}; saved: the same command resumes from there"
-        return _end(line, REQUEUE_EXIT_CODE, visible=visible)
-    except TrainingError as error:
-        return _end(f"{program}: {error}", FAILED_EXIT_CODE, visible=visible)
-    except OSError as error:
-        line, code = os_error_line(error)
-        return _end(f"{program}: {line}", code, visible=visible)
-    except (MemoryError, RuntimeError) as error:
-        if not (line := memory_error_line(error)):
+    except Exception as error:
+        if isinstance(error, TrainingInterruptedError):
+            _end_processes()  # which all stop at one update
+        if ended := ending(error):
+            line, code = ended
+            of_each = bool(memory_error_line(error))  # each process has memory of its own
+            return _end(f"{program}: {line}", code, visible=visible or of_each)
+        if not (line := _lost_process_line(error)):
             raise
-        return _end(f"{program}: {line}", FAILED_EXIT_CODE, visible=True)  # each process has memory of its own
+        # The main process may be the one that is gone: one on each machine tells it.
+        return _end(f"{program}: {line}", FAILED_EXIT_CODE, visible=os.environ.get("LOCAL_RANK", "0") == "0")
     return 0
+
+
+def _lost_process_line(error: BaseException) -> str:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not isinstance(error, RuntimeError):
+        return ""
+    from thinresnet.training.processes import lost_process_line
+
+    return lost_process_line(error)
 
 
 def _end_processes() -> None:

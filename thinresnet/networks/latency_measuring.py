@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thinresnet.errors import InputError
 from thinresnet.files import cache_folder
 from thinresnet.identity import canonical_sha256
 from thinresnet.machine import processor
@@ -31,7 +30,7 @@ from thinresnet.networks.latency import (
 )
 from thinresnet.networks.scaling import scale
 from thinresnet.networks.ties import Ties
-from thinresnet.networks.timing import device_of, measure, seconds
+from thinresnet.networks.timing import check_counts, device_of, measure, seconds
 from thinresnet.networks.tracer import shapes_only
 from thinresnet.progress import Progress, shown
 
@@ -128,8 +127,7 @@ def measured_table(
     progress: Progress | bool = True,
 ) -> LatencyTable:
     """Measure the table of the architecture that a network is of."""
-    if batch_size < 1 or runs < 3:
-        raise InputError(f"time: batch size {batch_size}, runs {runs}; at least 1 image and 3 runs")
+    check_counts(batch_size, runs)
     dense = scale(network.arch, input_size=network.input_size, **network.kwargs)
     target, show = device_of(device), shown(progress)
     ties = blueprint(dense.arch, dense.kwargs, dense.input_size).ties

@@ -30,7 +30,7 @@ class Timing:
     network: Network
     macs: int
     macs_ratio: float
-    latency_ms: float  # median, of one batch
+    latency_ms: float  # median, of one batch; of one update where training is timed
     latency_spread_ms: float  # between the quartiles
     images_per_second: float
     time_ratio: float
@@ -44,14 +44,19 @@ def measure(
     device: str | None = None,
     channels_last: bool = False,
     compiled: bool = False,
+    training: bool = False,
     progress: Progress | bool = True,
 ) -> list[Timing]:
-    """Time a forward pass of one batch of each network in evaluation mode, `runs` times each, in turns."""
+    """Time one batch through each network, `runs` times each, in turns.
+
+    A forward pass in evaluation mode, or with `training` an update: forward, backward and a step of SGD.
+    """
     show = shown(progress)
-    if batch_size < 1 or runs < 3:
-        raise InputError(f"time: batch size {batch_size}, runs {runs}; at least 1 image and 3 runs")
+    check_counts(batch_size, runs)
+    if training and batch_size < 2:
+        raise InputError("time: batch size 1; batch norm trains on 2 images or more: give --batch-size")
     target = device_of(device)
-    forwards = [_ready(network, target, batch_size, channels_last, compiled) for network in networks]
+    forwards = [_ready(network, target, batch_size, channels_last, compiled, training) for network in networks]
     for forward in forwards:
         for _ in range(WARM_UP_RUNS):
             forward()
@@ -76,6 +81,12 @@ def measure(
     ]
 
 
+def check_counts(batch_size: int, runs: int) -> None:
+    """Refuse a batch without images, and so few runs that a median says nothing."""
+    if batch_size < 1 or runs < 3:
+        raise InputError(f"time: batch size {batch_size}, runs {runs}; at least 1 image and 3 runs")
+
+
 def device_of(name: str | None) -> torch.device:
     """The device of that name; without one the GPU, where there is one."""
     if name is None:
@@ -89,18 +100,28 @@ def device_of(name: str | None) -> torch.device:
 
 
 def _ready(
-    network: Network, device: torch.device, batch_size: int, channels_last: bool, compiled: bool
+    network: Network, device: torch.device, batch_size: int, channels_last: bool, compiled: bool, training: bool
 ) -> Callable[[], Tensor]:
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    model: nn.Module = build(network, seed=0).eval().to(device=device, memory_format=layout)
+    model: nn.Module = build(network, seed=0).train(training).to(device=device, memory_format=layout)
     images = torch.randn(batch_size, *network.input_size, device=device).contiguous(memory_format=layout)
+    labels = torch.zeros(batch_size, dtype=torch.long, device=device)
+    # At a rate of 0 the weights stay as they are, and the work is the same.
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9, weight_decay=1e-4)
     run: Callable[[Tensor], Tensor] = torch.compile(model) if compiled else model
 
     def forward() -> Tensor:
         with torch.inference_mode():
             return run(images)
 
-    return forward
+    def update() -> Tensor:
+        loss = nn.functional.cross_entropy(run(images), labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss
+
+    return update if training else forward
 
 
 def seconds(forward: Callable[[], Tensor], device: torch.device) -> float:

@@ -118,10 +118,13 @@ class _Method:
 
 @dataclass(frozen=True)
 class _Measure:
-    """`measure`: how inference is timed."""
+    """`measure`: how inference, and training, are timed."""
 
     batch_size: int = setting(1, "images in a timed batch", low=1, high=10_000)
     runs: int = setting(20, "timed batches", low=3, high=10_000)
+    training_batch_size: int | None = setting(
+        None, "images in a timed update (forward, backward, SGD); none is timed if not given", low=2, high=10_000
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +185,7 @@ class _Document(_Subject):
     weights_dir: str | None = setting(
         None, "where the public weights of `weights` are looked for, folders below included"
     )
-    measure: _Measure = setting(_Measure, "how inference is timed")
+    measure: _Measure = setting(_Measure, "how networks are timed")
     transfer: _Subject | None = setting(
         None, "another network and dataset that shapes are taken to (protocol transfer)"
     )
@@ -267,6 +270,7 @@ def _study(
         seeds=document.seeds,
         timing_batch=document.measure.batch_size,
         timing_runs=document.measure.runs,
+        timing_training_batch=document.measure.training_batch_size,
         transfer=document.transfer.subject if document.transfer else None,
         latency_table=table,
         vary=document.vary,

@@ -18,9 +18,9 @@ import filelock
 from rich.console import Console
 
 from thinresnet import child_process
-from thinresnet.errors import InputError, memory_error_line
+from thinresnet.errors import InputError
 from thinresnet.progress import duration
-from thinresnet.stopping import TrainingError
+from thinresnet.stopping import ending
 from thinresnet.studies.devices import environments
 from thinresnet.studies.graph import StudyGraph
 from thinresnet.studies.stages import Stage, Timing
@@ -203,11 +203,10 @@ class _Running:
         try:
             answer = future.result()
         except (InputError, RuntimeError, MemoryError) as error:
-            said = str(error) if isinstance(error, (InputError, TrainingError)) else memory_error_line(error)
-            if not said:
+            if not (ended := ending(error)):
                 raise
-            self.failed[stage.name] = said
-            self._say(f"[{number}/{self.count}] {stage.name}: {said}")
+            self.failed[stage.name], _ = ended
+            self._say(f"[{number}/{self.count}] {stage.name}: {self.failed[stage.name]}")
             return
         self.store.write(stage, answer)
         self._worked += stage.training_macs

@@ -93,6 +93,7 @@ class Study:
     timing_runs: int
     transfer: Subject | None  # where guided pruning takes what it found
     total_training: Fraction = Fraction(2)  # of protocols of equal totals, as a multiple of the dense training's MACs
+    timing_training_batch: int | None = None  # of updates that are timed too
     latency_table: LatencyTable | None = None  # what budgets in latency are predicted by
     vary: str = VARIES[0]
     folder: str = ""  # of its stages; several studies may share one

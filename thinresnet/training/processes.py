@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from torch import nn
 
 from thinresnet.errors import InputError
 from thinresnet.recipe import Recipe
+from thinresnet.stopping import TrainingError
 from thinresnet.training.device_defaults import on_device
 from thinresnet.training.memory import keep_freed_memory
 from thinresnet.training.preparing import check_backend
@@ -39,6 +42,7 @@ _NOT_OURS = {
 }  # fmt: skip
 _LEFT_OUT = ("", "0", "1", "no", "none", "false")
 _SECONDS_TO_BE_SEEN, _SECONDS_BETWEEN_LOOKS = 20.0, 0.1
+_SOURCE_LINE = re.compile(r"^\[\S+\] ")  # of gloo's own source
 _rounds = itertools.count(1)
 
 
@@ -196,6 +200,32 @@ def end_processes() -> None:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
         PartialState._reset_state()  # what is started next in this process meets anew
+
+
+@contextmanager
+def lost_process_as_one_line(accelerator: Accelerator) -> Iterator[None]:
+    """What gloo, NCCL or the store raise where another process is gone is one line, told once on each machine."""
+    try:
+        yield
+    except RuntimeError as error:
+        line = lost_process_line(error)
+        if not line or accelerator.num_processes == 1:
+            raise
+        if accelerator.is_local_main_process and not accelerator.is_main_process:  # which may be the one that is gone
+            print(f"process {accelerator.process_index} of {accelerator.num_processes}: {line}", file=sys.stderr)
+        raise TrainingError(line) from error
+
+
+def lost_process_line(error: RuntimeError) -> str:
+    """What to do where another process is gone, as gloo, NCCL or the store tell it; empty for any other error."""
+    of_gloo = type(error) is RuntimeError and "gloo" in str(error)
+    if not of_gloo and not isinstance(error, torch.distributed.DistError):
+        return ""
+    reason = _SOURCE_LINE.sub("", _first_line(error)).partition(". ")[0].rstrip(".")
+    return (
+        f"another process of the training is gone or cannot be reached ({reason}); see what it said on its machine, "
+        "then give the same command on all machines: it resumes from the last checkpoint"
+    )
 
 
 def largest(accelerator: Accelerator, values: list[int]) -> list[int]:

@@ -36,7 +36,13 @@ from thinresnet.training.loop import Training
 from thinresnet.training.masks import Masks, apply_masks, keep_masks, masks_beside
 from thinresnet.training.outcome import Initial, initial_checkpoint, result_of
 from thinresnet.training.preparing import as_kept, check_bfloat16, of_model, prepare, with_preprocessing
-from thinresnet.training.processes import agreed, check_shared, from_each, start_accelerator
+from thinresnet.training.processes import (
+    agreed,
+    check_shared,
+    from_each,
+    lost_process_as_one_line,
+    start_accelerator,
+)
 from thinresnet.training.run import RunFolder, identity, readable_id
 from thinresnet.training.teachers import open_teacher
 from thinresnet.training.tracking import Tracking
@@ -92,6 +98,7 @@ def train(
     options = _Options(recipe_name, holdout, checkpoint_minutes, command, quiet, teacher, release_masks, measure_only)
     size = network.input_size if isinstance(network, Network) else input_size
     with ExitStack() as stack:
+        stack.enter_context(lost_process_as_one_line(accelerator))
         with agreed(accelerator):
             data = stack.enter_context(_opened(accelerator, recipe, size, loader, options))
             found = network if isinstance(network, Network) else network(data.num_classes)

@@ -38,9 +38,16 @@ class Shapes(Base):
         stage = Rewind(name=self._of_shape(name), seed=seed, parent=Source(parent), network=network)
         return Source(self.graph.add(stage))
 
-    def mask(self, name: str, pruned: Source, granularity: str, seed: int) -> Source:
-        """The dense network at its first weights, with masks."""
-        stage = Mask(name=self._of_shape(name), network=self.network, granularity=granularity, seed=seed, pruned=pruned)
+    def mask(self, name: str, pruned: Source, granularity: str, seed: int, change: str | None = None) -> Source:
+        """The dense network at its first weights, with masks; `change` shuffles these, or draws other weights."""
+        stage = Mask(
+            name=self._of_shape(name),
+            network=self.network,
+            granularity=granularity,
+            seed=seed,
+            pruned=pruned,
+            change=change,
+        )
         return Source(self.graph.add(stage))
 
     def _of_shape(self, name: str) -> str:
@@ -55,5 +62,6 @@ class Shapes(Base):
                 network=network,
                 batch_size=self.study.timing_batch,
                 runs=self.study.timing_runs,
+                training_batch_size=self.study.timing_training_batch,
             )
         )

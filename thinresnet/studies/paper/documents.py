@@ -11,6 +11,7 @@ from thinresnet.studies.paper import findings, tables
 from thinresnet.studies.paper.rows import Evidence
 
 PARTS: dict[str, Callable[[Evidence], str]] = {
+    "paper summary": tables.summary,
     "paper tables": tables.everything,
     "paper findings": findings.as_markdown,
 }

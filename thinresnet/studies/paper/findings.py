@@ -78,18 +78,15 @@ def _extremes(decided: Sequence[tuple[Row, object]]) -> str:
 
 def criteria_above_random(evidence: Evidence) -> Finding:
     """Whether criteria keep better channels than a draw does."""
-    found = []
     own = _pruned(evidence)
-    for row in own:
-        other = next((each for each in own if each.method == "random" and _alike(each, row)), None)
-        if row.method != "random" and other is not None and row.n and other.n:
-            found.append(difference(row, other))
+    pairs = [(row, each) for row in own for each in own if each.method == "random" != row.method and _alike(each, row)]
+    found = [difference(row, other) for row, other in pairs if row.n and other.n]
     outcomes = [one.outcome for one in found if one.outcome != UNDECIDED]
-    whole = bool(outcomes) and len(outcomes) == len(found)
+    whole = bool(outcomes) and len(outcomes) == len(pairs)
     answer = HOLDS if whole and set(outcomes) == {BETTER} else FAILS if WORSE in outcomes else OPEN
     return Finding(
         answer,
-        f"{len(outcomes)} of {len(found)} comparisons have three seeds on both sides: better than random channels in "
+        f"{len(outcomes)} of {len(pairs)} comparisons have three seeds on both sides: better than random channels in "
         f"{outcomes.count(BETTER)}, worse in {outcomes.count(WORSE)}, within the interval in {outcomes.count(SAME)}.",
     )
 
@@ -101,18 +98,22 @@ def _alike(one: Row, other: Row) -> bool:
 
 def pruned_cost_more_macs_a_parameter(evidence: Evidence) -> Finding:
     """MACs a parameter of pruned shapes against those of the thin network at the same MACs."""
-    ratios = []
+    ratios: dict[str, float | None] = {}  # a shape that is fine-tuned in several ways counts once
     for row in _pruned(evidence):
-        other = evidence.reference(row)
-        if row.n and other is not None and other.n and row.method != "random":
-            ratios.append(row.macs / row.params / (other.macs / other.params))
-    if not ratios:
+        if row.method != "random":
+            other, shape = evidence.reference(row), f"{row.method} at {row.budget}"
+            ratios.setdefault(shape, None)
+            if row.n and other is not None and other.n:
+                ratios[shape] = row.macs / row.params / (other.macs / other.params)
+    counted = [ratio for ratio in ratios.values() if ratio is not None]
+    if not counted:
         return Finding(OPEN, "No pruned network has been measured.")
-    answer = HOLDS if min(ratios) > _MORE else FAILS if max(ratios) < 1 else OPEN
+    answer = HOLDS if min(counted) > _MORE else FAILS if max(counted) < 1 else OPEN
     said = (
-        f"{len(ratios)} pruned networks have {min(ratios):.2f} to {max(ratios):.2f} times the MACs a parameter of the"
+        f"{len(counted)} of {len(ratios)} pruned networks have {min(counted):.2f} to {max(counted):.2f} times the MACs "
+        "a parameter of the thin network at the same MACs. Shapes are counted, so there is no interval."
     )
-    return Finding(answer, f"{said} thin network at the same MACs. Shapes are counted, so there is no interval.")
+    return Finding(answer if len(counted) == len(ratios) else OPEN, said)
 
 
 def longer_finetuning_turns_it(evidence: Evidence) -> Finding:

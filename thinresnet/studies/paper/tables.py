@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from thinresnet.progress import duration
-from thinresnet.studies.paper.rows import UNDECIDED, Evidence, Row, costs_of, difference
+from thinresnet.studies.paper.rows import UNDECIDED, Evidence, Row, costs_of, difference, strongest
 from thinresnet.studies.protocols.public import SCALED_PUBLIC
+from thinresnet.welch import FEWEST_SEEDS
 
 ADAPTED, CLASSIC = "adapted", "classic"  # the labels of recipes in baselines/paper.yaml
 HOW = (
@@ -86,6 +88,26 @@ def _cells(evidence: Evidence, row: Row) -> list[str]:
     return [name_of(row), epochs, row.seeds, row.accuracy, shown, verdict, *costs_of(row), took]
 
 
+def summary(evidence: Evidence) -> str:
+    """For a README: what has three seeds on both sides, each by its stronger schedule, without distillation."""
+    head = ("", "epochs", "n", "top-1 %", "pruned minus thin", "training MACs")
+    lines = [_line(head), _line(["---"] + ["---:"] * (len(head) - 1))]
+    own = [row for row in evidence.rows if row.recipe == ADAPTED and row.budget is not None and not row.distilled]
+    budgets = list(dict.fromkeys(row.budget for row in own))
+    for row in sorted(strongest(own), key=lambda row: (budgets.index(row.budget), _place(row))):
+        other = evidence.reference(row)
+        found = None if other is None or other.distilled else evidence.difference(row)
+        if row.protocol == SCALED_PUBLIC and row.n >= FEWEST_SEEDS:
+            shown = ""
+        elif found is not None and found.half is not None:
+            shown = f"{found} {found.outcome}"
+        else:
+            continue
+        name = name_of(row) if row.protocol == SCALED_PUBLIC else f"{name_of(row)} to the same MACs"
+        lines.append(_line([name, str(row.epochs), str(row.n), row.accuracy, shown, costs_of(row)[-1]]))
+    return "\n".join(lines) if len(lines) > 2 else "Nothing has three random seeds on both sides yet."
+
+
 def whose_recipe(evidence: Evidence) -> str:
     """Table 2: pruned from the classic parent and from the modern one, and the modern thin network, side by side."""
     classic = [row for row in evidence.rows if row.recipe == CLASSIC]
@@ -130,26 +152,31 @@ def _with_n(row: Row) -> str:
 
 
 def speed(evidence: Evidence) -> str:
-    """Table 3: how fast each shape is, against its MACs: one batch of inference, and images a second of training."""
-    head = ("", "MACs", "share of MACs", "ms a batch", "share of time", "training images/s")
+    """Table 3: how fast each shape is, against its MACs, in inference and in training, of one quiet run."""
+    head = ("", "MACs", "share of MACs", "ms a batch", "share of time", "training images/s", "share of time")
     lines = [_line(head), _line(["---"] + ["---:"] * (len(head) - 1))]
-    seen: set[str] = set()
+    timed: dict[str, dict[str, Any]] = {}
     for row in evidence.rows:
-        key = f"{name_of(row)} {row.budget}"
-        if not row.n or row.timing is None or row.distilled or key in seen:
-            continue
-        seen.add(key)
-        dense, own = row.timing["dense"], row.timing["network"]
-        first = row.results[0]
-        lines.append(_line([
-            f"{name_of(row)}, {row.budget}",
-            f"{row.macs:,}",
-            f"{100 * row.macs / first.dense_macs:.1f} %",
-            f"{own['latency_ms']:.2f} ± {own['latency_spread_ms'] / 2:.2f}",
-            f"{100 * own['latency_ms'] / dense['latency_ms']:.0f} %",
-            f"{statistics.median(result.images_per_second for result in row.results):.0f}",
-        ]))  # fmt: skip
-    return "\n".join(lines) if seen else "Not measured: no shape has been timed in a quiet run."
+        if row.timing is not None:
+            timed.setdefault(f"{name_of(row)}, {row.budget}", row.timing)
+    for name, timing in timed.items():
+        if len(lines) == 2:  # the first shape's dense network stands for that of all
+            lines.append(_line(_speeds("dense", timing, "dense")))
+        lines.append(_line(_speeds(name, timing, "network")))
+    return "\n".join(lines) if timed else "Not measured: no shape has been timed in a quiet run."
+
+
+def _speeds(name: str, timing: Mapping[str, Any], which: str) -> list[str]:
+    own, updates = timing[which], timing["training"]
+    return [
+        name,
+        f"{own['macs']:,}",
+        f"{100 * own['macs_ratio']:.1f} %",
+        f"{own['latency_ms']:.2f} ± {own['latency_spread_ms'] / 2:.2f}",
+        f"{100 * own['time_ratio']:.0f} %",
+        f"{updates[which]['images_per_second']:,.0f}" if updates else "",
+        f"{100 * updates[which]['time_ratio']:.0f} %" if updates else "",
+    ]
 
 
 def everything(evidence: Evidence) -> str:

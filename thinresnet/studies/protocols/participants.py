@@ -50,6 +50,12 @@ def is_smaller(pruner: Pruner) -> str | None:
 
 
 @after_training
+def masks_weights(pruner: Pruner) -> str | None:
+    """Methods that find masks of single weights."""
+    return None if pruner.method.removes == "weights" else f"it removes {pruner.method.removes}"
+
+
+@after_training
 def can_rewind(pruner: Pruner) -> str | None:
     """Methods whose weights can go back to those that training began with."""
     return None if pruner.method.rewinds else removes_channels(pruner)

@@ -23,7 +23,7 @@ DEFAULTS: dict[str, Mapping[str, Any]] = {
     "rescale": {},
     "guide": {},
     "rewind": {},
-    "mask": {},
+    "mask": {"change": None},
     "measure": {"holdout": 0.0, "total_macs": None},
-    "time": {"batch_size": 1, "runs": 20},
+    "time": {"batch_size": 1, "runs": 20, "training_batch_size": None},
 }  # fmt: skip

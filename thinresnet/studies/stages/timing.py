@@ -1,4 +1,4 @@
-"""Timing inference of a network against the dense one, on the machine that does it."""
+"""Timing a network against the dense one, its inference and its training, on the machine that does it."""
 
 from __future__ import annotations
 
@@ -34,6 +34,15 @@ class _Timed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Updates:
+    """Updates of training in `timing.json`."""
+
+    batch_size: int = setting(low=2)
+    dense: _Timed
+    network: _Timed
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Record:
     """`timing.json`."""
 
@@ -43,6 +52,7 @@ class _Record:
     threads: int = setting(low=1)
     dense: _Timed
     network: _Timed
+    training: _Updates | None = None
 
 
 def read_timing(folder: Path) -> dict[str, Any]:
@@ -60,19 +70,24 @@ class Timing(Stage):
     network: Network | Source
     batch_size: int = 1
     runs: int = 20
+    training_batch_size: int | None = None  # of updates, which are timed too
 
     def run(self, inputs: Folders, folder: Path, *, quiet: bool) -> dict[str, str]:
         """Measure and write the record."""
         network = self.network if isinstance(self.network, Network) else read_network(inputs["network"])
-        timings = measure([self.dense, network], batch_size=self.batch_size, runs=self.runs, progress=False)
-        dense, other = ({key: value for key, value in asdict(own).items() if key != "network"} for own in timings)
         record: dict[str, Any] = {
             "batch_size": self.batch_size,
             "runs": self.runs,
             "device": device_name(start_accelerator(Recipe())),
             "threads": torch.get_num_threads(),
-            "dense": dense,
-            "network": other,
+            **self._timed(network, self.batch_size),
         }
+        if batch := self.training_batch_size:
+            record["training"] = {"batch_size": batch, **self._timed(network, batch, training=True)}
         write_atomically(folder / TIMING, json.dumps(record, indent=1) + "\n")
         return {}
+
+    def _timed(self, network: Network, batch_size: int, *, training: bool = False) -> dict[str, Any]:
+        both = measure([self.dense, network], batch_size=batch_size, runs=self.runs, training=training, progress=False)
+        dense, other = ({key: value for key, value in asdict(own).items() if key != "network"} for own in both)
+        return {"dense": dense, "network": other}
