@@ -111,11 +111,11 @@ def test_the_command_that_trains_it() -> None:
     (imagenet,) = baselines("imagenet-resnet50-50-r8")
     (cifar,) = baselines("cifar100-resnet56_cifar-50-r1")
     assert imagenet.command("imagenet-torchvision-v2") == (
-        "accelerate launch --multi_gpu --num_processes 8 train.py --recipe imagenet-torchvision-v2 "
+        "accelerate launch --multi_gpu --num_processes 8 -m thinresnet train --recipe imagenet-torchvision-v2 "
         "--network imagenet-resnet50-50-r8.json --data-dir DATA"
     )
     assert cifar.command("cifar-modern") == (
-        "accelerate launch train.py --recipe cifar-modern --network cifar100-resnet56_cifar-50-r1.json "
+        "thinresnet train --recipe cifar-modern --network cifar100-resnet56_cifar-50-r1.json "
         "--dataset torch/cifar100 --num-classes 100 --data-dir DATA"
     )
 

@@ -129,6 +129,9 @@ def test_one_epoch_is_points_whose_shapes_tell_train_from_test_and_more_are_line
     assert len(set(one["encoding"]["shape"]["scale"]["range"])) == 2
     assert more["mark"]["type"] == "line"
     assert more["encoding"]["strokeDash"]["field"] == "part"
+    # A stroke in the legend takes the colour of lines, which points do not have.
+    assert [panel["encoding"]["color"]["legend"]["symbolType"] for panel in (one, more)] == ["square", "stroke"]
+    assert [panel["encoding"]["x"]["scale"]["domain"] for panel in (one, more)] == [[0, 2], [1, 2]], "in the middle"
 
 
 def test_runs_that_were_measured_once_at_their_end_are_points() -> None:

@@ -77,12 +77,13 @@ class Baseline:
         return 3 * self.macs[side] * self.set.images * recipe.total_epochs
 
     def command(self, recipe_name: str) -> str:
-        """The command that trains it, with the batch that the recipe is meant for."""
+        """The command that trains it, with the batch that the recipe is meant for; it needs no checkout."""
         recipe = recipes.load(recipe_name)
         processes = recipe.lr_base_size // recipe.batch_size
-        launch = f"accelerate launch --multi_gpu --num_processes {processes}" if processes > 1 else "accelerate launch"
+        several = f"accelerate launch --multi_gpu --num_processes {processes} -m thinresnet train"
+        launch = several if processes > 1 else "thinresnet train"
         changes = "".join(f" --{key.replace('_', '-')} {value}" for key, value in self.set.changes.items())
-        return f"{launch} train.py --recipe {recipe_name} --network {self.name}.json{changes} --data-dir DATA"
+        return f"{launch} --recipe {recipe_name} --network {self.name}.json{changes} --data-dir DATA"
 
 
 @dataclass(frozen=True)
@@ -144,13 +145,13 @@ def frozen_recipe(baseline: Baseline, recipe_name: str | None) -> tuple[str, Rec
         if found != known:
             raise InputError(
                 f"{path}: was changed since version {baseline.set.version} was frozen (sha256 {found}, not {known}); "
-                "put the file back, or train what you have with train.py --network"
+                "put the file back, or train what you have with thinresnet train --network"
             )
     recipe = baseline.recipe(name)
     if recipe.hash != baseline.set.recipes[name]:
         raise InputError(
             f"recipe {name}: was changed since the baseline was frozen (hash {recipe.hash}, not "
-            f"{baseline.set.recipes[name]}); put it back, or train with train.py --recipe"
+            f"{baseline.set.recipes[name]}); put it back, or train with thinresnet train --recipe"
         )
     return name, recipe
 

@@ -43,8 +43,9 @@ def plot(folders: Sequence[Path], target: Path, labels: Sequence[str] = ()) -> l
 def draw(metrics: list[dict[str, Any]], timing: list[dict[str, Any]]) -> altair.VConcatChart:
     """Four panels: top-1, loss, learning rate, images per second."""
     runs = list(dict.fromkeys(row["run"] for row in metrics))
+    single = max(_epochs_of_runs(metrics)) == 1
     colour = altair.Color("run:N", title=None, scale=altair.Scale(domain=runs, range=COLOURS)).legend(
-        orient="bottom", columns=1, labelLimit=800, symbolType="stroke", symbolStrokeWidth=3
+        orient="bottom", columns=1, labelLimit=800, symbolType="square" if single else "stroke", symbolStrokeWidth=3
     )
     named = [name for name, _ in _PARTS.values() if any(row["part"] == name for row in metrics)]
     dashes = [dash for name, dash in _PARTS.values() if name in named]
@@ -56,14 +57,14 @@ def draw(metrics: list[dict[str, Any]], timing: list[dict[str, Any]]) -> altair.
         orient="bottom", labelLimit=400, symbolFillColor="#333333", symbolStrokeColor="#333333"
     )
     # A single epoch is a point, which has no dashes: its shape tells train from test.
-    told_apart = shape if max(_epochs_of_runs(metrics)) == 1 else dash
+    told_apart = shape if single else dash
     # Of a few epochs each is a tick; otherwise Vega chooses them.
     ticks = {"values": list(range(1, last + 1))} if last <= _MOST_TICKS else {"tickCount": _MOST_TICKS}
 
     def panel(rows: list[dict[str, Any]], title: str, format_: str, *encodings: Any) -> altair.Chart:
         tips = [altair.Tooltip("run:N"), altair.Tooltip("part:N"), "epoch:Q", altair.Tooltip("value:Q", format=format_)]
         base = altair.Chart(altair.Data(values=rows), width=_WIDTH, height=_HEIGHT)
-        x = altair.Scale(nice=False, **({"domain": [1, last]} if last > 1 else {}))
+        x = altair.Scale(nice=False, domain=[1, last] if last > 1 else [0, 2])  # one epoch stands in the middle
         counts = _epochs_of_runs(rows)
         line = base.mark_line(strokeWidth=1.8, point=min(counts) == 1)  # of a run with one epoch there is no line
         return (base.mark_point(filled=True, size=70) if max(counts) == 1 else line).encode(

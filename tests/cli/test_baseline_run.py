@@ -145,7 +145,8 @@ def test_changed_networks_are_refused(here: Path) -> None:
     found = baseline.digests(here / "exact-digits.yaml")[1]
     assert refused("run", NAME) == (
         f"{path}: was changed since version 1 was frozen (sha256 {found}, not "
-        f"{baseline.FROZEN['exact-digits'][1]}); put the file back, or train what you have with train.py --network"
+        f"{baseline.FROZEN['exact-digits'][1]}); put the file back, or train what you have with "
+        "thinresnet train --network"
     )
 
 

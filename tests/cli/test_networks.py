@@ -52,6 +52,22 @@ def test_fit_writes_a_network_that_count_reads(
     assert read_network(file).to_json() == file.read_text()
 
 
+def test_fit_says_where_counts_are_odd_and_keeps_to_multiples_of_8_when_fast(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    half = ["fit", "resnet20_cifar", "--macs", "50%", "-o", str(tmp_path / "half.json")]
+    assert _run(monkeypatch, *half) == 0
+    printed = capsys.readouterr().out
+    odd = sum(count % 8 != 0 for count in read_network(tmp_path / "half.json").channels.values())
+    assert odd
+    assert f"{odd} of 12 channel counts are no multiple of 8" in printed
+    assert _run(monkeypatch, *half, "--fast") == 0
+    assert "multiple of 8" not in capsys.readouterr().out
+    assert all(count % 8 == 0 for count in read_network(tmp_path / "half.json").channels.values())
+    assert _run(monkeypatch, *half, "--fast", "--round-to", "4") == 2
+    assert "--fast: is --round-to 8; give one of the two" in capsys.readouterr().err
+
+
 def test_count_reads_a_run_folder(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

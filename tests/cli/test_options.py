@@ -113,7 +113,7 @@ WAYS: dict[str, list[str]] = {
 VALUES: dict[str, str | None] = {
     "WHAT": "", "RUN": "", "BEFORE": "", "PATTERN": "", "NAME": "", "NAMES": "", "FILE": "", "RUNS": "", "METHOD": "",
     "ARCH": "", "SOURCE": "", "FOLDERS": "", "IMAGES": "", "--check": None, "--json": None, "--width": "0.6",
-    "--interior": "0.6", "--round-to": "8", "--input": "16", "--num-classes": "7", "--layers": None,
+    "--interior": "0.6", "--round-to": "8", "--fast": None, "--input": "16", "--num-classes": "7", "--layers": None,
     "--arch": "resnet56_cifar", "--macs": "21%", "--params": "11%", "--scaling": "interior", "--output": "elsewhere",
     "--batch-size": "3", "--runs": "4", "--device": "cuda:9", "--channels-last": None, "--compile": None,
     "--training": None,

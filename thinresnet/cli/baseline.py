@@ -60,7 +60,7 @@ def list_verb(pattern: Pattern = "*", as_json: JsonFlag = False) -> None:
 def show_verb(
     name: Annotated[str, typer.Argument(help="A name of `thinresnet baseline list`.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the network's JSON here, for train.py --network.")
+        Path | None, typer.Option("--output", "-o", help="Write the network's JSON here, for train --network.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:

@@ -74,7 +74,7 @@ def holes(
     under = choosing.Under(first.references if against else "", first.recipes, first.resolution, first.budget)
     flag = "--params" if on == "params" else "--macs"
     print_words(
-        to, f"{len(shown)} of {len(found)} missing runs against {under.says}; `train.py {flag}` trains one. {RULE}"
+        to, f"{len(shown)} of {len(found)} missing runs against {under.says}: `thinresnet train {flag}`. {RULE}"
     )
 
 

@@ -34,13 +34,13 @@ Width = Annotated[float | None, typer.Option(help="Factor on the channels of eve
 Interior = Annotated[
     float | None, typer.Option(help="Factor on the channels inside blocks; the residual stream stays.")
 ]
-RoundTo = Annotated[int, typer.Option(help="Channel counts are multiples of this.")]
 RoundToOfArch = Annotated[int | None, typer.Option("--round-to", help="Channel counts are multiples of this.")]
 InputPx = Annotated[int | None, typer.Option("--input", help="Side of the input in pixels.")]
 Classes = Annotated[int | None, typer.Option(help="Number of classes.")]
 
 
 app = typer.Typer()
+_FAST = 8  # channel counts that hardware computes without padding are multiples of this
 _LARGEST_BYTES = 2 << 30  # of a file of weights
 _AUTHORS = "ThinResNet authors', by base width"
 
@@ -158,7 +158,10 @@ def fit_verb(
     latency: Annotated[str | None, typer.Option(help="At most this predicted time of a batch: 12ms or 50%.")] = None,
     latency_table: LatencyTableFile = None,
     scaling: Annotated[str, typer.Option(help="What is scaled: width, interior, depth, growth, resolution.")] = "width",
-    round_to: RoundTo = 1,
+    round_to: RoundToOfArch = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help=f"The same as --round-to {_FAST}: odd counts cost speed.")
+    ] = False,
     input_px: InputPx = None,
     num_classes: Classes = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the network's JSON here.")] = None,
@@ -169,11 +172,14 @@ def fit_verb(
     Example: thinresnet fit resnet50 --macs 2.05G --output half.json
     """
     budgets = parse_budgets({"macs": macs, "params": params, LATENCY: latency})
+    if fast and round_to is not None:
+        raise InputError(f"--fast: is --round-to {_FAST}; give one of the two")
+    step = _FAST if fast else 1 if round_to is None else round_to
 
     def fitted() -> dict[str, Any]:
-        return _fitted(arch, budgets, latency_table, scaling, round_to, input_px, num_classes)
+        return _fitted(arch, budgets, latency_table, scaling, step, input_px, num_classes)
 
-    question = {"macs": macs, "params": params, "scaling": scaling, "round_to": round_to, "px": input_px}
+    question = {"macs": macs, "params": params, "scaling": scaling, "round_to": step, "px": input_px}
     remembers = latency is None and latency_table is None  # a latency is measured anew
     record = remembered({"fit": arch, "classes": num_classes, **question}, fitted) if remembers else fitted()
     network = Network.from_json(json.dumps(record["network"]))
@@ -187,6 +193,10 @@ def fit_verb(
         print(_used(budget, record))
     if "latency" in record:
         say_latency(record["latency"])
+    if step == 1 and (odd := sum(count % _FAST != 0 for count in network.channels.values())):
+        print(
+            f"{odd} of {len(network.channels)} channel counts are no multiple of {_FAST}, which can cost speed (--fast)"
+        )
     if output is not None:
         print(f"Written to {output}; train it with: {training_line(output, network.input_size[1])}")
 

@@ -70,7 +70,7 @@ class RunFolder:
         if not (self.checkpoints / _LOCK).exists():
             raise TrainingError(
                 f"{self.path}: was moved or deleted while training; move it back, or resume where it is now: "
-                "train.py --resume RUN"
+                "thinresnet train --resume RUN"
             )
 
     def remove_checkpoints(self) -> None:
