@@ -69,11 +69,10 @@ def _extremes(decided: Sequence[tuple[Row, object]]) -> str:
     if not decided:
         return ""
     ordered = sorted(decided, key=lambda own: getattr(own[1], "gap", 0.0))
-    said = [
-        f"{row.method} at {row.budget} ({row.epochs} epochs, n = {row.n}): {one}"
-        for row, one in (ordered[-1], ordered[0])
-    ]
-    return f" Pruned minus thin, points, best: {said[0]}; worst: {said[1]}."
+    said = [f"{row.method} at {row.budget} ({row.epochs} epochs, n = {row.n}): {one}" for row, one in ordered[::-1]]
+    if len(said) == 1:
+        return f" Pruned minus thin, points: {said[0]}."
+    return f" Pruned minus thin, points, best: {said[0]}; worst: {said[-1]}."
 
 
 def criteria_above_random(evidence: Evidence) -> Finding:
