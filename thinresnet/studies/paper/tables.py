@@ -179,6 +179,16 @@ def _speeds(name: str, timing: Mapping[str, Any], which: str) -> list[str]:
     ]
 
 
+def _conditions(timing: Mapping[str, Any]) -> str:
+    updates = timing["training"]
+    trained = f", updates of {updates['batch_size']}" if updates else ""
+    return (
+        f"Inference of {timing['batch_size']} images{trained}; {timing['device']}; medians "
+        f"of {timing['runs']} runs, ± half of what lies between the quartiles. Each shape took turns with the dense "
+        "network: shares are what compares, since the machine's own speed drifts from one shape to the next."
+    )
+
+
 def everything(evidence: Evidence) -> str:
     """All tables, one after the other."""
     return "\n\n".join(_parts(evidence))
@@ -191,6 +201,8 @@ def _parts(evidence: Evidence) -> Iterator[str]:
     yield whose_recipe(evidence)
     yield "### Real speed"
     yield speed(evidence)
+    if timed := [row.timing for row in evidence.rows if row.timing is not None]:
+        yield _conditions(timed[0])
     yield HOW
 
 
