@@ -105,14 +105,21 @@ def _ready(
     layout = torch.channels_last if channels_last else torch.contiguous_format
     model: nn.Module = build(network, seed=0).train(training).to(device=device, memory_format=layout)
     images = torch.randn(batch_size, *network.input_size, device=device).contiguous(memory_format=layout)
-    labels = torch.zeros(batch_size, dtype=torch.long, device=device)
-    # At a rate of 0 the weights stay as they are, and the work is the same.
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9, weight_decay=1e-4)
     run: Callable[[Tensor], Tensor] = torch.compile(model) if compiled else model
+    if training:
+        return _updating(model, run, images)
 
     def forward() -> Tensor:
         with torch.inference_mode():
             return run(images)
+
+    return forward
+
+
+def _updating(model: nn.Module, run: Callable[[Tensor], Tensor], images: Tensor) -> Callable[[], Tensor]:
+    labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
+    # At a rate of 0 the weights stay as they are, and the work is the same.
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9, weight_decay=1e-4)
 
     def update() -> Tensor:
         loss = nn.functional.cross_entropy(run(images), labels)
@@ -121,7 +128,7 @@ def _ready(
         optimizer.zero_grad()
         return loss
 
-    return update if training else forward
+    return update
 
 
 def seconds(forward: Callable[[], Tensor], device: torch.device) -> float:

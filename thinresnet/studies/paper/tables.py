@@ -46,7 +46,7 @@ def name_of(row: Row) -> str:
 
 def pruning_against_thin(evidence: Evidence, recipe: str = ADAPTED) -> str:
     """Table 1: at each budget the thin network and the pruned ones, by way of fine-tuning."""
-    lines = [_line(_HEAD), _line(["---"] + ["---:"] * (len(_HEAD) - 1))]
+    lines = _begun(_HEAD)
     own = [row for row in evidence.rows if row.recipe.startswith(recipe)]
     lines += [_line(_cells(evidence, row)) for row in own if row.budget is None]
     for budget in dict.fromkeys(row.budget for row in own if row.budget):
@@ -91,12 +91,11 @@ def _cells(evidence: Evidence, row: Row) -> list[str]:
 def summary(evidence: Evidence) -> str:
     """For a README: what has three seeds on both sides, each by its stronger schedule, without distillation."""
     head = ("", "epochs", "n", "top-1 %", "pruned minus thin", "training MACs")
-    lines = [_line(head), _line(["---"] + ["---:"] * (len(head) - 1))]
+    lines = _begun(head)
     own = [row for row in evidence.rows if row.recipe == ADAPTED and row.budget is not None and not row.distilled]
     budgets = list(dict.fromkeys(row.budget for row in own))
     for row in sorted(strongest(own), key=lambda row: (budgets.index(row.budget), _place(row))):
-        other = evidence.reference(row)
-        found = None if other is None or other.distilled else evidence.difference(row)
+        found = evidence.difference(row)
         if row.protocol == SCALED_PUBLIC and row.n >= FEWEST_SEEDS:
             shown = ""
         elif found is not None and found.half is not None:
@@ -119,7 +118,7 @@ def whose_recipe(evidence: Evidence) -> str:
         "modern - classic",
         "thin - modern pruned",
     )
-    lines = [_line(head), _line(["---"] + ["---:"] * (len(head) - 1))]
+    lines = _begun(head)
     if not any(row.n for row in classic):
         return f"Not measured (n = 0 of {classic[0].planned})." if classic else "Not in the evidence."
     for row in classic:
@@ -154,16 +153,17 @@ def _with_n(row: Row) -> str:
 def speed(evidence: Evidence) -> str:
     """Table 3: how fast each shape is, against its MACs, in inference and in training, of one quiet run."""
     head = ("", "MACs", "share of MACs", "ms a batch", "share of time", "training images/s", "share of time")
-    lines = [_line(head), _line(["---"] + ["---:"] * (len(head) - 1))]
+    lines = _begun(head)
     timed: dict[str, dict[str, Any]] = {}
     for row in evidence.rows:
         if row.timing is not None:
             timed.setdefault(f"{name_of(row)}, {row.budget}", row.timing)
-    for name, timing in timed.items():
-        if len(lines) == 2:  # the first shape's dense network stands for that of all
-            lines.append(_line(_speeds("dense", timing, "dense")))
-        lines.append(_line(_speeds(name, timing, "network")))
-    return "\n".join(lines) if timed else "Not measured: no shape has been timed in a quiet run."
+    if not timed:
+        return "Not measured: no shape has been timed in a quiet run."
+    first = next(iter(timed.values()))  # whose dense network stands for that of all
+    lines.append(_line(_speeds("dense", first, "dense")))
+    lines += [_line(_speeds(name, timing, "network")) for name, timing in timed.items()]
+    return "\n".join([*lines, "", _conditions(first)])
 
 
 def _speeds(name: str, timing: Mapping[str, Any], which: str) -> list[str]:
@@ -201,9 +201,12 @@ def _parts(evidence: Evidence) -> Iterator[str]:
     yield whose_recipe(evidence)
     yield "### Real speed"
     yield speed(evidence)
-    if timed := [row.timing for row in evidence.rows if row.timing is not None]:
-        yield _conditions(timed[0])
     yield HOW
+
+
+def _begun(head: Sequence[str]) -> list[str]:
+    """The first two lines of a table; its figures stand to the right."""
+    return [_line(head), _line(["---"] + ["---:"] * (len(head) - 1))]
 
 
 def _line(cells: Sequence[str]) -> str:
